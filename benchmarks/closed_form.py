@@ -1,0 +1,305 @@
+"""The closed form in the wavelet domain against the exact one in pixels: cost and quality, by the same functions.
+
+    quality    both at half size, many samples each: patch distances and diversity
+    time       both at full size, few samples: seconds and memory
+    scaling    ours alone, from 256 x 192 to 2048 x 1536, and a panorama from a small picture
+
+    python benchmarks/closed_form.py --pictures FOLDER --output tables.md --sheets sheets
+
+Samples, seconds and figures are kept in the work folder under a hash of all that they depend on (picture, options,
+code), so that an interrupted run goes on where it was; delete the folder to measure again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import math
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from drawing import PIXELS, Job, Method, costs, digest, write_json
+from sources import LONG_SIDE, PHOTOGRAPHS, Size, cropped, fitted, keep, photograph, pictures, scaled
+from torch import Tensor
+
+import sinwave
+from sinwave.images import read, sheet, to_uint8, write
+from sinwave.metrics import patches as metrics
+
+SIZES = ((192, 256), (384, 512), (768, 1024), (1536, 2048))
+PANORAMA = (1024, 4096)
+HEAD = ("picture", "size", "method", "n", "set-up s", "sample s", "peak MB")
+FIGURES = ("SWD", "coherence", "completeness", "diversity")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one sample, all distances."""
+
+    swd: float
+    coherence: float
+    completeness: float
+
+
+def figures(path: Path, source: Tensor, stride: int) -> Figures:
+    """The distances of the sample in a file, kept beside it."""
+    key = digest(inspect.getsource(metrics), str(stride))
+    record = path.with_suffix(f".{key}.json")
+    if not record.exists():
+        sample = to_uint8(read(path).pixels)
+        found = Figures(
+            metrics.sliced_wasserstein(sample, source),
+            metrics.coherence(sample, source, stride=stride),
+            metrics.completeness(sample, source, stride=stride),
+        )
+        write_json(record, dataclasses.asdict(found))
+    return Figures(**json.loads(record.read_text("utf-8")))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture by one method: medians of costs, means of figures."""
+
+    picture: str
+    size: Size
+    method: str
+    n: int
+    setup: float
+    seconds: float
+    peak_mb: float | None
+    swd: float
+    coherence: float
+    completeness: float
+    diversity: float | None
+
+
+def row(job: Job, count: int, together: int, stride: int) -> Row:
+    """Draw and measure `count` samples; diversity is that of the first `together`, as it depends on their number."""
+    spent = costs(job, count)
+    source = to_uint8(read(job.source).pixels)
+    paths = [job.sample(index) for index in range(count)]
+    found = [figures(path, source, stride) for path in paths]
+    samples = torch.stack([to_uint8(read(path).pixels) for path in paths])
+    peaks = [each.peak_mb for each in spent if each.peak_mb is not None]
+    return Row(
+        picture=job.folder.parent.name.rpartition("-")[0],
+        size=job.size,
+        method=job.method.name,
+        n=count,
+        setup=statistics.median(each.setup for each in spent),
+        seconds=statistics.median(each.seconds for each in spent),
+        peak_mb=max(peaks) if peaks else None,
+        swd=statistics.fmean(each.swd for each in found),
+        coherence=statistics.fmean(each.coherence for each in found),
+        completeness=statistics.fmean(each.completeness for each in found),
+        diversity=metrics.pixel_diversity(samples[:together], source) if together > 1 else None,
+    )
+
+
+def compare(options: argparse.Namespace, factor: float, count: int, reference_count: int) -> str:
+    """The table of both methods, and that of their ratios."""
+    rows = []
+    together = min(count, reference_count or count)
+    for name, picture in pictures(options.pictures, options.photographs, options.only).items():
+        source = keep(options.work, name, picture, scaled(picture, factor))
+        size = read(source).size
+        for method in [Method(), *map(Method, options.variation)]:
+            n = reference_count if method.variation is None else count
+            if n == 0:
+                continue
+            job = Job(str(source), size, method.variation, options.threads, options.seed)
+            rows.append(row(job, n, together, options.stride))
+            if options.sheets:
+                samples = [read(job.sample(index)).pixels for index in range(n)]
+                file = options.sheets / f"{name}-{size[1]}x{size[0]}-{method.name.replace(' ', '-')}.png"
+                write(file, sheet(read(source).pixels, samples), overwrite=True)
+    return table(HEAD + FIGURES, [_cells(each) for each in rows]) + "\n" + ratios(rows)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.picture,
+        f"{row.size[1]} x {row.size[0]}",
+        row.method,
+        str(row.n),
+        f"{row.setup:.2f}",
+        f"{row.seconds:.2f}",
+        "-" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+        f"{row.swd:.4f}",
+        f"{row.coherence:.4f}",
+        f"{row.completeness:.4f}",
+        "-" if row.diversity is None else f"{row.diversity:.3f}",
+    )
+
+
+def ratios(rows: Sequence[Row]) -> str:
+    """Of each figure ours over the reference's: the geometric mean over pictures, its interval, the extremes."""
+    base = {each.picture: each for each in rows if each.method == PIXELS}
+    measures: dict[str, Callable[[Row], float | None]] = {
+        "seconds of a sample": lambda row: row.seconds,
+        "seconds of a sample with its set-up": lambda row: row.setup + row.seconds,
+        "peak memory": lambda row: row.peak_mb,
+        "sliced Wasserstein": lambda row: row.swd,
+        "coherence": lambda row: row.coherence,
+        "completeness": lambda row: row.completeness,
+        "pixel diversity": lambda row: row.diversity,
+    }
+    lines = []
+    for method in dict.fromkeys(each.method for each in rows if each.method != PIXELS):
+        pairs = [(each, base[each.picture]) for each in rows if each.method == method and each.picture in base]
+        for name, measure in measures.items():
+            values = [(measure(ours), measure(theirs)) for ours, theirs in pairs]
+            found = [math.log(ours / theirs) for ours, theirs in values if ours and theirs]
+            if found:
+                numbers = (statistics.fmean(found), *interval(found), min(found), max(found))
+                mean, low, high, least, most = (f"{math.exp(each):.3g}" for each in numbers)
+                cells = str(len(found)), mean, f"{low} to {high}", f"{least} to {most}"
+                lines.append((f"{method} / {PIXELS}", name, *cells))
+    return table(("ratio", "of", "pictures", "geometric mean", "95 % interval", "range"), lines) if lines else ""
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a mean, by bootstrap over pictures."""
+    drawn = torch.randint(len(values), (10_000, len(values)), generator=torch.Generator().manual_seed(0))
+    low, high = torch.tensor(values, dtype=torch.float64)[drawn].mean(1).quantile(torch.tensor([0.025, 0.975]).double())
+    return low.item(), high.item()
+
+
+def scaling(options: argparse.Namespace) -> str:
+    """The table of sizes: ours, from a photograph of the output's own size, and a panorama from a small one."""
+    name = options.scaling_photograph
+    whole = photograph(name)
+    tasks = [(keep(options.work, name, cropped(whole, size), size), size) for size in options.sizes]
+    tasks.append((keep(options.work, name, whole, fitted(whole, LONG_SIDE)), options.panorama))
+    lines = []
+    for source, size in tasks:
+        job = Job(str(source), size, options.variation[0], options.threads, options.seed)
+        spent = costs(job, options.scaling_samples)
+        setup, seconds = (statistics.median(getattr(each, of) for each in spent) for of in ("setup", "seconds"))
+        peaks = [each.peak_mb for each in spent if each.peak_mb is not None]
+        known = read(source).size
+        lines.append(
+            (
+                f"{known[1]} x {known[0]}",
+                f"{size[1]} x {size[0]}",
+                str(len(spent)),
+                f"{setup:.2f}",
+                f"{seconds:.2f}",
+                f"{1e6 * (setup + seconds) / math.prod(size):.1f}",
+                f"{max(peaks):.0f}" if peaks else "-",
+            )
+        )
+    return table(("source", "output", "n", "set-up s", "sample s", "µs a pixel with set-up", "peak MB"), lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def provenance(options: argparse.Namespace) -> str:
+    """With what the numbers were made."""
+    command = shlex.join(["python", "benchmarks/closed_form.py", *sys.argv[1:]])
+    software = f"sinwave {sinwave.__version__}, commit {_commit()}, torch {torch.__version__}"
+    hardware = f"{options.threads} threads of {_processor()}, {platform.system()}"
+    return f"`{command}`, seed {options.seed}; {hardware}; {software}; {time.strftime('%Y-%m-%d')}\n"
+
+
+def _commit() -> str:
+    def git(*command: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _size(text: str) -> Size:
+    width, height = text.split("x")
+    return int(height), int(width)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    names = ["quality", "time", "scaling"]
+    add("--tables", nargs="+", choices=names, default=names, metavar="TABLE", help="of quality, time, scaling; all")
+    add("--pictures", type=Path, metavar="FOLDER", help="a folder of pictures, measured as they are")
+    add(
+        "--photographs",
+        nargs="*",
+        default=PHOTOGRAPHS,
+        metavar="NAME",
+        help="of scikit-image; " + " ".join(PHOTOGRAPHS),
+    )
+    add("--only", nargs="+", metavar="NAME", help="only these pictures and photographs")
+    add("--variation", type=float, nargs="+", default=[1.0], metavar="V", help="of ours: one row each; 1")
+    add("--samples", type=int, default=20, metavar="N", help="of ours, for quality; 20")
+    add("--reference-samples", type=int, default=20, metavar="N", help="of the reference, for quality, 0 for none; 20")
+    add("--scale", type=float, default=0.5, help="of the pictures, for quality; 0.5")
+    add("--time-samples", type=int, default=5, metavar="N", help="of ours, for time; 5")
+    add("--time-reference-samples", type=int, default=1, metavar="N", help="of the reference, for time, 0 for none; 1")
+    add("--time-scale", type=float, default=1.0, metavar="SCALE", help="of the pictures, for time; 1")
+    add("--scaling-samples", type=int, default=1, metavar="N", help="for scaling; 1")
+    add("--scaling-photograph", default="coffee", metavar="NAME", help="for scaling; coffee")
+    add("--sizes", type=_size, nargs="*", default=SIZES, metavar="WxH", help="for scaling; 256x192 to 2048x1536")
+    add("--panorama", type=_size, default=PANORAMA, metavar="WxH", help="from a picture of 250 pixels; 4096x1024")
+    add("--stride", type=int, default=2, metavar="N", help="between the patches that look for their nearest; 2")
+    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
+    add("--seed", type=int, default=0, metavar="N", help="of all samples; 0")
+    add(
+        "--work",
+        type=Path,
+        default=Path("build/closed-form"),
+        metavar="FOLDER",
+        help="samples and records; build/closed-form",
+    )
+    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
+    add("--sheets", type=Path, metavar="FOLDER", help="of contact sheets; none")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says."""
+    options = parse(arguments)
+    if options.sheets:
+        options.sheets.mkdir(parents=True, exist_ok=True)
+    parts = [provenance(options)]
+    if "quality" in options.tables:
+        text = compare(options, options.scale, options.samples, options.reference_samples)
+        parts.append(f"### Quality, pictures at {options.scale:g} of their size\n\n{text}")
+    if "time" in options.tables:
+        text = compare(options, options.time_scale, options.time_samples, options.time_reference_samples)
+        parts.append(f"### Time, pictures at {options.time_scale:g} of their size\n\n{text}")
+    if "scaling" in options.tables:
+        parts.append(f"### Scaling, ours, variation {options.variation[0]:g}\n\n{scaling(options)}")
+    report = "\n".join(parts)
+    if options.output:
+        options.output.write_text(report, encoding="utf-8")
+    else:
+        print(report, end="")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

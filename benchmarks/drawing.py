@@ -1,0 +1,170 @@
+"""Samples and what they cost, drawn by fresh processes, one after the other.
+
+A job is one picture and one method. Its process writes each sample as soon as it is there, with its seconds and its
+memory beside it, into a folder named after a hash of all that they depend on: picture, options, code. What is there is
+not drawn again, so an interrupted benchmark goes on where it was, and changed code is measured anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pixel_space
+import torch
+from sources import Size
+from torch import Tensor
+
+import sinwave
+from sinwave.images import read, write
+from sinwave.rng import NoiseSource
+from sinwave.systems.wavelet.closed_form import closed_form_model
+
+__all__ = ["PIXELS", "Cost", "Job", "Method", "costs", "digest", "write_json"]
+
+Draw = Callable[[Size, NoiseSource], Tensor]
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Method:
+    """The reference (no variation), or ours."""
+
+    variation: float | None = None
+
+    @property
+    def name(self) -> str:
+        return PIXELS if self.variation is None else f"ours {self.variation:g}"
+
+    def prepare(self, image: Tensor) -> Draw:
+        """What is done once a picture."""
+        if self.variation is None:
+            pyramid = pixel_space.pixel_pyramid(image)
+            return lambda size, noise: pixel_space.pixel_sample(pyramid, noise)
+        model, variation = closed_form_model(image), self.variation
+        return lambda size, noise: model.generate(size, noise, variation=variation)
+
+    @property
+    def code(self) -> str:
+        """Changes when the method does."""
+        return inspect.getsource(pixel_space) if self.variation is None else _our_code()
+
+
+@functools.cache
+def _our_code() -> str:
+    """Read once, so that a run stands for what it began with."""
+    root = Path(inspect.getfile(sinwave)).parent
+    names = ["resize.py", "rng.py", "wavelets.py", "diffusion/*.py", "systems/**/*.py"]
+    return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """Samples of one picture by one method."""
+
+    source: str
+    size: Size
+    variation: float | None
+    threads: int
+    seed: int
+
+    @property
+    def method(self) -> Method:
+        """How they are drawn."""
+        return Method(self.variation)
+
+    @property
+    def folder(self) -> Path:
+        """Where its samples lie: a name for people and a hash of all that they depend on."""
+        source = Path(self.source)
+        settings = dataclasses.asdict(self) | {"source": hashlib.sha256(source.read_bytes()).hexdigest()}
+        key = digest(json.dumps(settings), self.method.code)
+        return source.parent / f"{self.method.name.replace(' ', '-')}-{self.size[1]}x{self.size[0]}-{key}"
+
+    def sample(self, index: int) -> Path:
+        return self.folder / f"{index:04d}.png"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one sample: seconds, those of the set-up before the first, and the most memory the process held."""
+
+    setup: float
+    seconds: float
+    peak_mb: float | None
+
+
+def work(job: Job, files: Sequence[str]) -> None:
+    """What the process of a job does: sample 17 into the file 0017.png."""
+    torch.set_num_threads(job.threads)
+    image = read(job.source).pixels[None]
+    with torch.inference_mode():
+        start = time.perf_counter()
+        draw = job.method.prepare(image)
+        setup = time.perf_counter() - start
+        for file in map(Path, files):
+            start = time.perf_counter()
+            sample = draw(job.size, NoiseSource(job.seed).child(int(file.stem)))
+            cost = Cost(setup, time.perf_counter() - start, peak_memory_mb())
+            write(file, sample[0], overwrite=True)
+            write_json(file.with_suffix(".json"), dataclasses.asdict(cost))
+            print(f"{file.parent}: sample {file.stem}, {cost.seconds:.2f} s", file=sys.stderr, flush=True)
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process ever held, None where that is unknown."""
+    status = Path("/proc/self/status")
+    # Linux carries ru_maxrss over from the parent, so it is asked second.
+    if status.exists():
+        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if lines:
+            return int(lines[0].split()[1]) / 1024
+    try:
+        resource = import_module("resource")
+    except ImportError:
+        return None
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def costs(job: Job, count: int) -> list[Cost]:
+    """The costs of `count` samples, drawing those that are not there yet."""
+    samples = [job.sample(index) for index in range(count)]
+    records = [sample.with_suffix(".json") for sample in samples]
+    missing = [str(sample) for sample, record in zip(samples, records, strict=True) if not record.exists()]
+    if missing:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        order = json.dumps({"job": dataclasses.asdict(job), "files": missing})
+        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(job.threads)}
+        subprocess.run([sys.executable, __file__, order], check=True, env=environment)
+    return [Cost(**json.loads(record.read_text("utf-8"))) for record in records]
+
+
+def digest(*texts: str) -> str:
+    """A name for these texts."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all, since a file that exists means that its sample is done."""
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    work(Job(**order["job"] | {"size": tuple(order["job"]["size"])}), order["files"])

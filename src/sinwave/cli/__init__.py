@@ -1,0 +1,1 @@
+"""The command line: `main` is the shell, every other command is one module that loads when it is named."""

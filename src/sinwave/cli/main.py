@@ -1,0 +1,163 @@
+"""The shell around every command: which there are, and what the user sees when one fails.
+
+A command is a module with a frozen dataclass `Options` (see `sinwave.options`), whose docstring is its help, and a
+function `run(options) -> int` that returns the exit code. It loads when it is named, so this module imports no torch.
+
+Exit codes: 0 all is well, 1 a fault of ours, 2 something that the user can mend, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple, Protocol, cast
+
+from sinwave import __version__
+from sinwave.errors import InputError, SinwaveError
+
+__all__ = ["COMMANDS", "main"]
+
+
+class Command(NamedTuple):
+    """Where a command lives, and what it does in a line."""
+
+    module: str
+    summary: str
+
+
+class Module(Protocol):
+    """What a command's module offers."""
+
+    Options: type[Any]
+
+    def run(self, options: Any) -> int:
+        """Do what the options ask and return the exit code."""
+
+
+COMMANDS = {
+    "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture"),
+    "demo": Command("sinwave.cli.demo", "see it work: generate from a photograph that is in the public domain"),
+    "info": Command("sinwave.cli.info", "say what a picture is, and how it was made if sinwave made it"),
+}
+
+_USAGE = """\
+usage: sinwave COMMAND [OPTIONS]
+
+New pictures from one picture, with nothing to train.
+
+commands:
+{commands}
+
+examples:
+  sinwave generate photo.jpg -n 8
+  sinwave generate photo.jpg --size 1024x256 --variation 1 -o panoramas
+
+'sinwave COMMAND --help' shows the options of a command, 'sinwave --version' the version."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names (the process's arguments by default) and return its exit code."""
+    # Two OpenMP threads that spin while a third program wants their core slow each other down a hundredfold;
+    # torch reads this once, when it loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold bytes that are no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        if _wants_traceback(arguments) and not isinstance(error, BrokenPipeError):
+            raise
+        return _report(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(_USAGE.format(commands="\n".join(f"  {name:{width}}  {c.summary}" for name, c in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        print(f"sinwave {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        raise InputError(_unknown(name))
+    return _run(name, rest)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from sinwave.cli.parse import parse
+
+    command = cast(Module, importlib.import_module(COMMANDS[name].module))
+    try:
+        options = parse(command.Options, arguments, f"sinwave {name}")
+    except SystemExit:
+        return 0
+    return command.run(options)
+
+
+def _unknown(name: str) -> str:
+    kind = "option" if name.startswith("-") else "command"
+    close = get_close_matches(name, [*COMMANDS, "--help", "--version"], n=1)
+    hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+    return f"unknown {kind} {name!r}; {hint} (see sinwave --help)"
+
+
+def _wants_traceback(arguments: Sequence[str]) -> bool:
+    return os.environ.get("SINWAVE_DEBUG", "0") not in ("", "0") or any(re.fullmatch("-v{2,}", a) for a in arguments)
+
+
+def _report(error: BaseException) -> int:
+    """Say on one line what went wrong and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        _silence_stdout()
+        return 141  # what a shell reports of a program that the closed pipe ended
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        # The text that could not be written is still buffered, and Python would try once more at exit.
+        _silence_stdout()
+    message, code = _sentence(error)
+    print(f"sinwave: {_on_one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _sentence(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, SinwaveError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if _is_out_of_memory(error):
+        return "not enough memory; ask for a smaller picture or for fewer at a time", 2
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).lower()
+        return (f"{error.filename}: {reason}" if error.filename else reason), 2
+    return f"internal error: {type(error).__name__}: {error} (SINWAVE_DEBUG=1 shows where; please report it)", 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has its own error on an accelerator and a plain RuntimeError on the CPU; it must not be imported to ask.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _on_one_line(message: str) -> str:
+    """`message` without line breaks and without characters that would steer the terminal."""
+    words = " ".join(message.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+
+
+def _silence_stdout() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

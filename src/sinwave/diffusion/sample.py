@@ -1,0 +1,209 @@
+"""A sampler walks back from noise to a clean signal: denoise, remove a part of the noise, repeat.
+
+One loop serves every system. Tasks steer it by one hook, a constraint on the denoised estimate: known pixels, a pinned
+region, tiling, consistency with a low-resolution input, a guide image.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.process import Process, Scalar
+from sinwave.errors import InputError
+from sinwave.rng import Noise
+
+__all__ = [
+    "Constraint",
+    "Ddim",
+    "Heun",
+    "Sampler",
+    "Step",
+    "compose",
+    "even_times",
+    "flow_times",
+    "karras_times",
+    "sample",
+]
+
+Constraint: TypeAlias = Callable[[Tensor, float], Tensor]
+"""`constrain(x_0, t) -> x_0`: the nearest estimate that the task allows."""
+
+
+def sample(
+    denoiser: Denoiser,
+    process: Process,
+    sampler: Sampler,
+    x_t: Tensor,
+    times: Sequence[float],
+    noise: Noise,
+    *,
+    anchor: Tensor | None = None,
+    condition: Tensor | None = None,
+    constrain: Constraint | None = None,
+    on_step: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """Walk from x_t at `times[0]` down to `times[-1]`, which is usually 0, and return x at that time.
+
+    Each estimate of x_0 goes through `constrain`, so a walk down to 0 returns a constrained estimate, exactly.
+    `on_step(index, x, x_0)` sees the result of each step and the estimate that it used. Step i draws its noise under
+    the key ("step", i). No gradient is recorded.
+    """
+    if len(times) < 2 or any(t <= s for t, s in pairwise(times)):
+        raise InputError(f"times are {list(times)}: two or more are needed, and they must fall")
+
+    def estimate(x: Tensor, t: float) -> Tensor:
+        clean = denoiser(x, t, anchor=anchor, condition=condition)
+        return clean if constrain is None else constrain(clean, t)
+
+    x = x_t
+    with torch.no_grad():
+        for index, (t, s) in enumerate(pairwise(times)):
+            clean = estimate(x, t)
+            draw = partial(noise.normal, x.shape, "step", index, like=x)
+            x = sampler.step(Step(process, t, s, x, clean, anchor, estimate, draw))
+            if on_step is not None:
+                on_step(index, x, clean)
+    return x
+
+
+def compose(*constraints: Constraint) -> Constraint:
+    """One constraint from several, obeyed in the order given."""
+
+    def constrain(clean: Tensor, t: float) -> Tensor:
+        for constraint in constraints:
+            clean = constraint(clean, t)
+        return clean
+
+    return constrain
+
+
+def even_times(steps: int, start: float = 1.0) -> tuple[float, ...]:
+    """`steps` equal steps from `start` down to 0."""
+    if steps < 1 or not start > 0:
+        raise InputError(f"{steps} steps from {start}: at least 1 step and a positive start are needed")
+    return tuple(start * index / steps for index in range(steps, -1, -1))
+
+
+def karras_times(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> tuple[float, ...]:
+    """Noise levels from `high` to `low`, even in sigma^(1 / rho), and then 0 (Karras et al., 2022, equation 5)."""
+    if steps < 2 or not 0 < low < high:
+        raise InputError(f"{steps} steps from {high} to {low}: at least 2 steps and 0 < low < high are needed")
+    last, first = low ** (1 / rho), high ** (1 / rho)
+    levels = ((first + index / (steps - 1) * (last - first)) ** rho for index in range(steps))
+    return (*levels, 0.0)
+
+
+def flow_times(steps: int, low: float, high: float) -> tuple[float, ...]:
+    """Times of `Flow` whose noise-to-signal ratio t / (1 - t) falls from `high` to `low` by equal factors, and then 0.
+
+    A patch of many numbers is recognized long before its noise is small, so the decisions of a walk lie at ratios of
+    many magnitudes, and equal factors give each magnitude its share.
+    """
+    if steps < 1 or not 0 < low <= high:
+        raise InputError(f"{steps} steps from {high} to {low}: at least 1 step and 0 < low <= high are needed")
+    ratios = (high * (low / high) ** (index / max(steps - 1, 1)) for index in range(steps))
+    return (*(ratio / (1 + ratio) for ratio in ratios), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a sampler may look at on its way from t to s < t."""
+
+    process: Process
+    t: float
+    s: float
+    x_t: Tensor
+    clean: Tensor
+    """The estimate at x_t."""
+    anchor: Tensor | None
+    estimate: Callable[[Tensor, float], Tensor]
+    """Estimates x_0 elsewhere: `estimate(x, t)`, constrained."""
+    draw: Callable[[], Tensor]
+    """The fresh noise of this step, the same at each call."""
+
+
+class Sampler(ABC):
+    """One step of the walk."""
+
+    @abstractmethod
+    def step(self, step: Step) -> Tensor:
+        """x_s, of the shape of x_t."""
+
+
+@final
+@dataclass(frozen=True)
+class Ddim(Sampler):
+    """The family between the deterministic walk and the Markov chain (DDIM: Song et al., 2021), for any process.
+
+        x_s = signal_s x_0 + anchor_s y + noise_s (sqrt(1 - f) eps + sqrt(f) z),        z ~ N(0, I)
+        f   = stochasticity^2 (1 - r^2 noise_s^2 / noise_t^2)
+
+    eps is the noise in x_t given the estimate x_0; f is the share of it that is drawn afresh; r carries x_s to x_t in
+    the Markov chain. Stochasticity 0 is DDIM, and SinSR's step for the residual shift; stochasticity 1 draws from the
+    posterior q(x_s | x_t, x_0), which is DDPM, and ResShift's sampler for the residual shift.
+    """
+
+    stochasticity: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 <= self.stochasticity <= 1:
+            raise InputError(f"stochasticity is {self.stochasticity}: it must be between 0 and 1")
+
+    def step(self, step: Step) -> Tensor:
+        """x_s, with one estimate a step."""
+        eps = step.process.noise_in(step.x_t, step.t, step.clean, step.anchor)
+        if self.stochasticity > 0:
+            fresh = self._fresh_share(step.process, step.t, step.s)
+            eps = _root(1 - fresh) * eps + _root(fresh) * step.draw()
+        return step.process.diffuse(step.clean, step.s, eps, step.anchor)
+
+    def _fresh_share(self, process: Process, t: float, s: float) -> Scalar:
+        carried = process.carry(s, t) * process.at(s).noise / process.at(t).noise
+        return self.stochasticity**2 * (1 - carried**2)
+
+
+@final
+@dataclass(frozen=True)
+class Heun(Sampler):
+    """The second-order walk along the probability-flow ODE (Karras et al., 2022, algorithm 1), for any process.
+
+    With z = (x - anchor y) / signal and sigma = noise / signal, the ODE is dz / dsigma = eps, the noise in x given its
+    estimate. Heun's rule follows the mean of the slopes at both ends of the step:
+
+        z_s = z_t + (sigma_s - sigma_t) (eps_t + eps_s) / 2
+
+    At the end sigma = 0 there is no eps_s, and at a start without signal there is no z_t; there the step is Euler's,
+    which is the deterministic step of `Ddim`.
+    """
+
+    def step(self, step: Step) -> Tensor:
+        """x_s, with two estimates a step."""
+        process, t, s, anchor = step.process, step.t, step.s, step.anchor
+        eps_t = process.noise_in(step.x_t, t, step.clean, anchor)
+        x_s = process.diffuse(step.clean, s, eps_t, anchor)
+        if _vanishes(process.at(s).noise) or _vanishes(process.at(t).signal):
+            return x_s
+        eps_s = process.noise_in(x_s, s, step.estimate(x_s, s), anchor)
+        slope = (eps_t + eps_s) / 2
+        # The straight line in (sigma, z) through x_t with this slope meets sigma = 0 in a clean signal.
+        return process.diffuse(process.clean_in(step.x_t, t, slope, anchor), s, slope, anchor)
+
+
+def _root(share: Scalar) -> Scalar:
+    # Rounding may leave a share of zero a little below it.
+    return share.clamp(min=0).sqrt() if isinstance(share, Tensor) else math.sqrt(max(share, 0.0))
+
+
+def _vanishes(coefficient: Scalar) -> bool:
+    return bool((coefficient == 0).any()) if isinstance(coefficient, Tensor) else coefficient == 0

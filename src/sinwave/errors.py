@@ -1,0 +1,39 @@
+"""Everything that can go wrong for a user, as one tree.
+
+    SinwaveError
+    ├── InputError    (also a ValueError)   a value, a picture or a file that cannot be used
+    ├── OutputError   (also an OSError)     a result that cannot be written
+    └── MissingError                        an optional extra or a weights file that is not there
+
+The message of each is one sentence: what was wrong, the value, what is allowed. The library raises them;
+a front end prints the message on one line, without a traceback, and exits with code `SinwaveError.exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError"]
+
+
+class SinwaveError(Exception):
+    """The root: a front end catches this class and no other."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(SinwaveError, ValueError):
+    """A bad value, or a picture or file that cannot be used."""
+
+
+class OutputError(SinwaveError, OSError):
+    """A result that cannot be written: no room, no permission, no such folder, a file already there."""
+
+
+class MissingError(SinwaveError):
+    """An optional extra or a weights file that is absent; the message says what to install or where it was sought."""
+
+    @classmethod
+    def extra(cls, package: str, extra: str) -> MissingError:
+        """The error for an optional `package` that comes with `pip install 'sinwave[extra]'`."""
+        return cls(f"this needs the package {package}, which is not installed: pip install 'sinwave[{extra}]'")

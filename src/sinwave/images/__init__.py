@@ -1,0 +1,47 @@
+"""Pictures: files <-> uint8 [0, 255] <-> float [-1, 1]; the only place where the range changes.
+
+    header.py     what a file says about itself, with no pixel decoded: probe, read_text
+    pixels.py     uint8 <-> float: from_uint8, to_uint8
+    decoding.py   every kind of picture users have -> colors and opacity
+    picture.py    Picture, read
+    writing.py    write: whole or not at all
+    contact.py    sheet: a source and its samples side by side
+
+Names load when they are used, so that `probe` costs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sinwave.images.contact import sheet
+    from sinwave.images.header import Header, probe, read_text
+    from sinwave.images.picture import Picture, read
+    from sinwave.images.pixels import from_uint8, to_uint8
+    from sinwave.images.writing import write
+
+__all__ = ["Header", "Picture", "from_uint8", "probe", "read", "read_text", "sheet", "to_uint8", "write"]
+
+_HOME = {
+    "sheet": "contact",
+    "Header": "header",
+    "probe": "header",
+    "read_text": "header",
+    "Picture": "picture",
+    "read": "picture",
+    "from_uint8": "pixels",
+    "to_uint8": "pixels",
+    "write": "writing",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,149 @@
+"""How alike the patches of a sample and of its source are: figures that need no weights.
+
+    coherence             does every patch of the sample exist in the source?    0 for a copy
+    completeness          does every patch of the source exist in the sample?    0 for a copy
+    sliced_wasserstein    are there as many of each kind, on every scale?        0 for a copy
+    pixel_diversity       how much do samples differ from each other?            0 for copies, about 1 at best
+
+The first three reward copying, so none of them means anything without the fourth. Pictures are uint8 (c, h, w), what
+users see, and none of these figures changes when all of them are scaled in contrast alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.errors import InputError
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+
+__all__ = ["coherence", "completeness", "nearest_distances", "pixel_diversity", "sliced_wasserstein"]
+
+_ELEMENTS = 1 << 24  # numbers in the largest temporary: 64 MB of float32
+_LEAST_DEVIATION = 0.5  # of a gray level: what rounding alone makes of a band that is empty
+
+
+def nearest_distances(picture: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> Tensor:
+    """For each patch q of `picture` min_k |q - p_k|^2 / (c p^2) over all patches p_k of `source`.
+
+    (c, h, w), (c, h', w') -> (rows, columns), in squared gray levels; patches of `picture` are taken every `stride`
+    pixels, those of `source` at every pixel. Exact: up to p = 10 for three channels all numbers are integers within
+    2^24, which float32 holds exactly in whatever order they are added.
+    """
+    picture, source = _centered(picture, patch), _centered(source, patch)
+    columns = (picture.shape[3] - patch) // stride + 1
+    found = []
+    for queries in _strips(picture, patch, stride, max(1, _ELEMENTS // 4096)):
+        nearest = queries.new_full((len(queries),), math.inf)
+        for keys in _strips(source, patch, 1, max(1, _ELEMENTS // len(queries))):
+            excess = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2)
+            nearest = torch.minimum(nearest, excess.amin(1))
+        found.append(nearest + queries.square().sum(1))
+    return torch.cat(found).reshape(-1, columns) / (picture.shape[1] * patch**2)
+
+
+def coherence(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:
+    """The mean squared difference of a sample's patch to the nearest one of the source, over the source's variance.
+
+    (c, h, w), (c, h', w') uint8; patches are taken every `stride` pixels of the sample, the difference is a mean over
+    pixels and channels, the variance that of all values of the source. (Simakov et al., "Summarizing visual data using
+    bidirectional similarity", CVPR 2008.)
+    """
+    return nearest_distances(sample, source, patch=patch, stride=stride).mean().item() / _variance(source)
+
+
+def completeness(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:
+    """The mean squared difference of a source's patch to the nearest one of the sample, over the source's variance.
+
+    As `coherence`, the other way round: large when something of the source is missing in the sample.
+    """
+    return nearest_distances(source, sample, patch=patch, stride=stride).mean().item() / _variance(source)
+
+
+def sliced_wasserstein(
+    sample: Tensor, source: Tensor, *, patch: int = 7, scales: int = 3, projections: int = 128, seed: int = 0
+) -> float:
+    """The mean over scales and directions of the W1 distance between the projected patches of two pictures.
+
+    On each scale of a Laplacian pyramid, so that fine texture counts as much as color, all p x p patches are projected
+    on random directions u of length 1, and two sorted lists of any lengths compared by their quantile functions,
+
+        W1(u) = int_0^1 |Q_sample(s) - Q_source(s)| ds = int |F_sample(x) - F_source(x)| dx.
+
+    In deviations of the source's band. (Rabin et al., 2011; on pyramids: Karras et al., "Progressive growing of GANs",
+    ICLR 2018.) (c, h, w), (c, h', w') uint8.
+    """
+    total = 0.0
+    noise = NoiseSource(seed).child("sliced Wasserstein")
+    samples, sources = (_laplacian(_centered(each, patch << (scales - 1)), scales) for each in (sample, source))
+    for scale, (a, b) in enumerate(zip(samples, sources, strict=True)):
+        directions = noise.normal((projections, a.shape[1], patch, patch), scale, like=a)
+        directions /= torch.linalg.vector_norm(directions, dim=(1, 2, 3), keepdim=True)
+        chunk = max(1, _ELEMENTS // 8 // (a[0, 0].numel() + b[0, 0].numel()))  # sorting needs several copies
+        for some in torch.split(directions, chunk):
+            distances = _transport(*(functional.conv2d(band, some)[0].flatten(1) for band in (a, b)))
+            total += distances.sum().item() / projections / max(b.std(correction=0).item(), _LEAST_DEVIATION)
+    return total / scales
+
+
+def pixel_diversity(samples: Tensor, source: Tensor) -> float:
+    """The deviation of each pixel's intensity over samples, averaged over pixels, over that of the source's pixels.
+
+    (n, c, h, w), (c, h', w') uint8; intensity is the mean of the channels. (Shaham et al., "SinGAN", ICCV 2019.)
+    """
+    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
+        raise InputError(f"diversity needs uint8 (n >= 2, c, h, w), not {samples.dtype} {tuple(samples.shape)}")
+    return samples.float().mean(1).std(0).mean().item() / math.sqrt(_variance(source.float().mean(0)))
+
+
+def _centered(picture: Tensor, least: int) -> Tensor:
+    """Gray levels from -128 to 127 as float32 (1, c, h, w)."""
+    if picture.dtype != torch.uint8 or picture.ndim != 3:
+        raise InputError(f"a picture to measure is uint8 (c, h, w), not {picture.dtype} {tuple(picture.shape)}")
+    height, width = picture.shape[1:]
+    if min(height, width) < least:
+        raise InputError(f"a picture of {width} x {height} is too small for its patches: {least} a side are needed")
+    return picture[None].float() - 128
+
+
+def _strips(picture: Tensor, patch: int, stride: int, most: int) -> Iterator[Tensor]:
+    """The patches (n, c p p) of a picture (1, c, h, w), some rows of them at a time: about `most`, or one row."""
+    height, width = picture.shape[2:]
+    rows, columns = ((side - patch) // stride + 1 for side in (height, width))
+    step = max(1, most // columns)
+    for first in range(0, rows, step):
+        last = min(first + step, rows) - 1
+        strip = picture[:, :, first * stride : last * stride + patch]
+        yield functional.unfold(strip, patch, stride=stride)[0].T
+
+
+def _variance(values: Tensor) -> float:
+    variance = values.cpu().double().var(correction=0).item()
+    if variance == 0:
+        raise InputError("the source has one color only: there is nothing to measure a difference by")
+    return variance
+
+
+def _laplacian(picture: Tensor, scales: int) -> list[Tensor]:
+    """What each scale adds to the next coarser one, finest first, and the coarsest itself."""
+    bands = []
+    for _ in range(scales - 1):
+        size = (picture.shape[2], picture.shape[3])
+        coarse = resize(picture, ((size[0] + 1) // 2, (size[1] + 1) // 2))
+        bands.append(picture - resize(coarse, size))
+        picture = coarse
+    return [*bands, picture]
+
+
+def _transport(a: Tensor, b: Tensor) -> Tensor:
+    """W1 between the rows of (k, n) and (k, m): the area between their distribution functions."""
+    n, m = a.shape[1], b.shape[1]
+    values, order = torch.cat([a, b], 1).sort(1)
+    # Counted in integers: n m (F_a - F_b) rises by m at each value of a and falls by n at each of b.
+    difference = torch.where(order < n, m, -n).cumsum(1)[:, :-1].abs() / (n * m)
+    return (difference * values.diff(dim=1)).sum(1)

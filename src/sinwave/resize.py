@@ -1,0 +1,109 @@
+"""Resampling and blurring: linear, separable, differentiable, and the same on every device.
+
+Along one axis a resize from n to m samples is a banded m x n matrix. With the ratio r = n / m, output i sits at
+c_i = (i + 1/2) r of the input, and input j, whose middle is j + 1/2, reaches it with the weight
+
+    W_ij = k((j + 1/2 - c_i) / f) / sum_l k((l + 1/2 - c_i) / f)        f = max(r, 1) against aliasing, otherwise 1
+
+where k is the triangle (bilinear), Keys' cubic with a = -1/2 (bicubic, IEEE ASSP 1981) or the three-lobed windowed
+sinc (lanczos). Kernels are cut at the border and divided by what is left, as Pillow does. `area` weighs by the exact
+overlap of the two pixels, whether antialiased or not: means are kept, and a whole factor is a mean of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.errors import InputError
+
+__all__ = ["Kind", "blur", "resize"]
+
+Kind = Literal["bicubic", "bilinear", "area", "lanczos"]
+
+_BLOCK = 128  # outputs computed by one product: bounds the zeros outside the band that are multiplied in vain
+
+
+def resize(image: Tensor, size: tuple[int, int], kind: Kind = "bicubic", antialias: bool = True) -> Tensor:
+    """`image` (b, c, h, w) resampled to `size` = (height, width); the same size gives the image back."""
+    if image.ndim != 4 or not image.is_floating_point():
+        raise InputError(f"an image to resize is a float (b, c, h, w), not {image.dtype} {tuple(image.shape)}")
+    if kind not in get_args(Kind):
+        raise InputError(f"resize knows {', '.join(get_args(Kind))}, not {kind!r}")
+    if min(size) < 1:
+        raise InputError(f"a size is at least 1 x 1, not {size[0]} x {size[1]}")
+    # A matrix product is what autocast would turn to half precision; a picture is not to lose its last bits here.
+    with torch.autocast(image.device.type, enabled=False):
+        image = _resize_columns(image.mT, size[1], kind, antialias).mT
+        return _resize_columns(image, size[0], kind, antialias).contiguous()
+
+
+def _resize_columns(image: Tensor, length: int, kind: Kind, antialias: bool) -> Tensor:
+    """W x along the second last axis, a block of rows of W at a time and only over the inputs that it reaches."""
+    before = image.shape[-2]
+    if before == length:
+        return image
+    ratio = before / length
+    reach, kernel = _kernel(kind, ratio, antialias)
+    rows = []
+    for start in range(0, length, _BLOCK):
+        centers = (torch.arange(start, min(start + _BLOCK, length), dtype=torch.float64) + 0.5) * ratio
+        low = max(math.floor(centers[0].item() - reach), 0)
+        high = min(math.ceil(centers[-1].item() + reach), before)
+        weights = kernel(torch.arange(low, high, dtype=torch.float64) + 0.5 - centers[:, None])
+        weights = weights / weights.sum(1, keepdim=True)
+        rows.append(weights.to(image) @ image[..., low:high, :])
+    return torch.cat(rows, dim=-2)
+
+
+def _kernel(kind: Kind, ratio: float, antialias: bool) -> tuple[float, Callable[[Tensor], Tensor]]:
+    """How far a kernel reaches, and its weight as a function of the distance, both in input pixels."""
+    if kind == "area":
+        reach = (ratio + 1) / 2
+        return reach, lambda d: (reach - d.abs()).clamp(min=0, max=1)
+    f = max(ratio, 1.0) if antialias else 1.0
+    if kind == "bilinear":
+        return f, lambda d: (1 - (d / f).abs()).clamp(min=0)
+    if kind == "bicubic":
+        return 2 * f, lambda d: _cubic((d / f).abs())
+    return 3 * f, lambda d: torch.where(d.abs() < 3 * f, torch.sinc(d / f) * torch.sinc(d / (3 * f)), 0.0)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution with a = -1/2, for x >= 0."""
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def blur(image: Tensor, sigma: float) -> Tensor:
+    """`image` (b, c, h, w) convolved with a Gaussian of standard deviation `sigma` pixels, cut at four of them.
+
+    The border is a mirror that repeats the edge pixel (scipy's "reflect"), folded as often as needed: the kernel may be
+    wider than the image, and the mean is kept.
+    """
+    if not 0 <= sigma < math.inf:
+        raise InputError(f"the sigma of a blur is a number >= 0, not {sigma}")
+    if sigma == 0:
+        return image
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=0).to(image)
+    b, c, h, w = image.shape
+    rows, columns = (_mirrored(length, radius).to(image.device) for length in (h, w))
+    planes = image.reshape(b * c, 1, h, w)
+    with torch.autocast(image.device.type, enabled=False):
+        planes = functional.conv2d(planes.index_select(3, columns), kernel.view(1, 1, 1, -1))
+        planes = functional.conv2d(planes.index_select(2, rows), kernel.view(1, 1, -1, 1))
+    return planes.reshape(b, c, h, w)
+
+
+def _mirrored(length: int, radius: int) -> Tensor:
+    """Which sample stands at each of -radius .. length + radius - 1 between two mirrors."""
+    index = torch.arange(-radius, length + radius) % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)

@@ -1,0 +1,93 @@
+"""Random numbers that depend on names, never on the order in which somebody asked for them.
+
+A seed and a path of names, ("picture", 17, "coarsest", "step", 3), are hashed to the seed of one draw:
+
+    draw = N(0, I) from a generator seeded with fold(seed, *path)
+
+So picture 17 is the same picture alone or in any batch, on any device, and after any resume.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from sinwave.errors import InputError
+
+__all__ = ["Key", "Noise", "NoiseBatch", "NoiseSource", "fold"]
+
+Key: TypeAlias = int | str
+
+
+def fold(seed: int, *path: Key) -> int:
+    """Hash a seed and a path to 63 bits, the same on every platform and in every version of Python."""
+    parts = [part if isinstance(part, str) else int(operator.index(part)) for part in (seed, *path)]
+    # JSON keeps 1 apart from "1", and ("a", "b") apart from ("ab",).
+    digest = blake2b(json.dumps(parts).encode("ascii"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class Noise(ABC):
+    """Standard normal noise by name: the same key gives the same numbers, another key gives independent ones."""
+
+    @abstractmethod
+    def child(self, *path: Key) -> Noise:
+        """An independent source for a part of the work, such as one scale of a pyramid."""
+
+    @abstractmethod
+    def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
+        """Draw `key` of this source, with the device and dtype of `like` (default: CPU, float32)."""
+
+
+@final
+@dataclass(frozen=True)
+class NoiseSource(Noise):
+    """One stream of noise: a draw is a pure function of (seed, path, key, shape)."""
+
+    seed: int
+    path: tuple[Key, ...] = ()
+
+    def child(self, *path: Key) -> NoiseSource:
+        """The stream one or more names further down: `noise.child(17)` is the stream of picture 17."""
+        return NoiseSource(self.seed, (*self.path, *path))
+
+    def batch(self, pictures: Iterable[Key]) -> NoiseBatch:
+        """The streams of several pictures drawn together: `noise.batch(range(16, 20))`."""
+        return NoiseBatch(tuple(self.child(picture) for picture in pictures))
+
+    def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
+        """Draw `key` of this stream, with the device and dtype of `like` (default: CPU, float32)."""
+        generator = torch.Generator("cpu").manual_seed(fold(self.seed, *self.path, *key))
+        # Always drawn on the CPU in float32, since every device and dtype has numbers of its own.
+        noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
+        return noise if like is None else noise.to(like.device, like.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class NoiseBatch(Noise):
+    """One stream a picture: row i of a batch is drawn from `sources[i]`, whoever else is in the batch."""
+
+    sources: tuple[NoiseSource, ...]
+
+    def child(self, *path: Key) -> NoiseBatch:
+        """The child of every picture's stream."""
+        return NoiseBatch(tuple(source.child(*path) for source in self.sources))
+
+    def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
+        """Draw `key` of every stream; `shape[0]` is the number of pictures."""
+        count, *rest = shape
+        if count != len(self.sources):
+            raise InputError(
+                f"a batch of {count} was asked of {len(self.sources)} noise sources: one a picture is needed"
+            )
+        noise = torch.stack([source.normal(rest, *key) for source in self.sources])
+        return noise if like is None else noise.to(like.device, like.dtype)

@@ -1,0 +1,132 @@
+"""The closed form of a whole picture: exact at the coarsest scale, propagated to the finer ones, nothing to train."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TypeAlias, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.errors import InputError
+from sinwave.systems.wavelet.bands import Levels, Progression, Scale
+from sinwave.systems.wavelet.depth import levels_for
+from sinwave.systems.wavelet.exact import ExactDenoiser, Focus, Layout
+from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Schedule, Stage, WaveletModel
+from sinwave.systems.wavelet.patches import PatchBank
+from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children
+from sinwave.wavelets import Size
+
+__all__ = ["ClosedForm", "ClosedFormOptions", "closed_form_model"]
+
+
+@dataclass(frozen=True)
+class ClosedFormOptions:
+    """The constants of the closed form. Patches are counted in positions of the packed bands, windows in patches."""
+
+    layout_patch: int = 11
+    layout_window: float = 0.5
+    detail_patch: int = 7
+    detail_window: float = 0.5
+    detail_ratio: float = 0.13
+    fine_patches: tuple[int, int] = (7, 5)
+    fine_window: float = 0.5
+    dimensions: int = 160
+    fine_dimensions: int = 96
+    layout: Layout = field(default_factory=Layout)
+    balance: float = 1.0
+    coarsest: Schedule = field(default_factory=lambda: Schedule(steps=30, high=20.0, low=0.01, stochasticity=1.0))
+    finer: Schedule = field(default_factory=lambda: Schedule(steps=8, high=1.0, low=0.01))
+
+
+def closed_form_model(
+    image: Tensor,
+    *,
+    opaque: Tensor | None = None,
+    progression: Progression | None = None,
+    options: ClosedFormOptions = ClosedFormOptions(),
+) -> WaveletModel:
+    """The model of a picture (1, 3, h, w) in [-1, 1]; what is not `opaque` (h, w) is not learned from."""
+    progression = progression or Levels(levels_for((image.shape[2], image.shape[3])))
+    return WaveletModel(image, progression, ClosedForm(progression.split(image), progression, opaque, options))
+
+
+@final
+class ClosedForm(Prior):
+    """The patches of every scale of a picture."""
+
+    def __init__(
+        self, scales: tuple[Scale, ...], progression: Progression, opaque: Tensor | None, options: ClosedFormOptions
+    ) -> None:
+        """Take the patches of the scales, those that touch no transparency."""
+        self.options, self.progression = options, progression
+        opaques = _opaque_at(opaque, scales)
+        # A single scale has none after it to restore what is off the axes.
+        every = scales[0].bands.shape[1] * options.detail_patch**2
+        dimensions = options.dimensions if len(scales) > 1 else every
+        layout, detail = (
+            PatchBank.of(scales[0], patch, count, opaque=opaques[0], shifted=True)
+            for patch, count in ((options.layout_patch, options.dimensions), (options.detail_patch, dimensions))
+        )
+        self.foci = (
+            Focus(math.inf, layout.only_usable(), options.layout_window),
+            Focus(options.detail_ratio, detail.only_usable(), options.detail_window),
+        )
+        self.sources = [(scale.bands.shape[2], scale.bands.shape[3]) for scale in scales]
+        self.banks = [
+            PatchBank.of(scale, options.fine_patches[min(index, 1)], options.fine_dimensions, opaque=visible)
+            for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
+        ]
+        if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
+            raise InputError("the opaque part of the picture is too small to learn from")
+
+    def descend(self) -> Descent:
+        """Begin a picture."""
+        return _ClosedFormDescent(self)
+
+    def effort(self, index: int, size: Size) -> float:
+        """Positions times patches that each is compared with, times steps."""
+        if index == 0:
+            return size[0] * size[1] * len(self.foci[0].bank.keys) / 20 * self.options.coarsest.steps
+        return size[0] * size[1] * 9 * self.options.finer.steps
+
+
+_Matching: TypeAlias = ExactDenoiser | PropagatedDenoiser
+
+
+@final
+class _ClosedFormDescent(Descent):
+    """Hands the matches of each scale to the next."""
+
+    def __init__(self, prior: ClosedForm) -> None:
+        self._prior = prior
+        self._coarser: _Matching
+
+    def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
+        """The exact closed form at the coarsest scale, the propagated one at the others."""
+        prior, options = self._prior, self._prior.options
+        if known is None:
+            exact = ExactDenoiser(PROCESS, prior.foci, size, layout=options.layout, balance=options.balance)
+            self._coarser = exact
+            return Stage(exact, prior.foci[0].bank.mean.expand(-1, -1, *size), options.coarsest)
+        candidates = children(self._coarser.matches, size, prior.progression.factor)
+        bank, source = prior.banks[index - 1], prior.sources[index]
+        denoiser = PropagatedDenoiser(PROCESS, bank, source, candidates, options.fine_window)
+        self._coarser = denoiser
+        guess = torch.cat([known, denoiser.copy()[:, known.shape[1] :]], 1)
+        return Stage(denoiser, guess, options.finer)
+
+
+def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor | None]:
+    """What is opaque at each scale: a pixel is if all the pixels that it stands for are."""
+    if opaque is None:
+        return [None] * len(scales)
+    visible: list[Tensor | None] = []
+    for scale in reversed(scales):
+        while opaque.shape != scale.picture.shape[2:]:
+            hidden = functional.pad((~opaque).float()[None, None], (0, opaque.shape[1] % 2, 0, opaque.shape[0] % 2))
+            opaque = functional.max_pool2d(hidden, 2)[0, 0] == 0
+        visible.append(opaque)
+    return visible[::-1]

@@ -1,0 +1,165 @@
+"""The closed form, exact: the best denoiser that is local and shift-equivariant, for a data set of one picture.
+
+For every patch q of x_t = a x_0 + s eps, over all patches p_k of the picture,
+
+    E[x_0 | q] = sum_k w_k p_k,    w = softmax_k( -|q - a m_q p_k|^2 / (2 s^2) - border(q, k) - price_k )
+
+and overlapping estimates are averaged. It is attention with queries q and keys p_k (Qiu, Kutulakos, Lindell, CVPR 2026,
+in pixels). Four things are ours:
+
+*mask*     m_q is 1 where the patch q is inside the new picture: a patch that hangs over the border is compared where
+           there is something to compare.
+*border*   what touches the border of the picture does so in the new one: a cost for every row and every column of
+           the patch that is inside in one of them and outside in the other, the same whatever the noise. To cut a
+           picture off at its left or right costs little, so what is left may come to stand on the right; to cut it
+           off above or below costs more, so the sky stays up; and so does to show what lies beyond its border.
+*price*    one step of Sinkhorn's balancing a step of the walk: patches in demand become dearer and forgotten ones
+           cheaper, so that no texture takes over and no object is lost.
+*focus*    large patches and wide windows decide the layout while there is much noise, small and narrow ones the detail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.process import Process, Scalar
+from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips, unfold
+from sinwave.wavelets import Size
+
+__all__ = ["ExactDenoiser", "Focus", "Layout"]
+
+_ROWS = 2048  # queries at a time: a bound on memory
+_FORGOTTEN = 1e-2  # the least demand that is told from none
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What it costs to break with the layout of the picture.
+
+    A row or a column of a patch costs that is *cut* off by the new border, or lies *beyond* the old one; and `height`
+    is the cost of moving from the top of the picture to its bottom, falling with the square of the distance.
+    """
+
+    row_cut: float = 0.5
+    row_beyond: float = 0.5
+    column_cut: float = 0.02
+    column_beyond: float = 2.0
+    height: float = 14.0
+
+
+@dataclass(frozen=True)
+class Focus:
+    """Which patches decide, and how widely they are averaged, down from a noise-to-signal ratio of `ratio`."""
+
+    ratio: float
+    bank: PatchBank
+    window: float
+
+
+@final
+class ExactDenoiser(Denoiser):
+    """Attention over every patch of the picture."""
+
+    def __init__(
+        self,
+        process: Process,
+        foci: Sequence[Focus],
+        size: Size,
+        *,
+        layout: Layout = Layout(),
+        balance: float = 1.0,
+    ) -> None:
+        """`foci` by falling ratio, for a grid of `size`; `balance` is how strongly prices react to demand."""
+        self._process, self._size, self._balance = process, size, balance
+        self._attention = [_Attention(focus, size, layout) for focus in foci]
+        self._matches = torch.zeros(*size, 2, dtype=torch.long)
+
+    @property
+    def matches(self) -> Tensor:
+        """The best patch of each position in the last estimate: (h, w, 2), pixels of the scale's picture."""
+        return self._matches
+
+    def __call__(
+        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """E[x_0 | x_t] of bands (1, c, h, w)."""
+        signal, _, noise = (float(each) for each in self._process.at(t))
+        ratio = noise / signal if signal else math.inf
+        attention = next((each for each in reversed(self._attention) if ratio <= each.focus.ratio), self._attention[0])
+        mean = attention.focus.bank.mean
+        estimate, self._matches = attention(x_t - signal * mean, signal, noise, self._balance)
+        return estimate + mean
+
+
+class _Attention:
+    """The weights and means of one focus, for the queries of a grid of `size`."""
+
+    def __init__(self, focus: Focus, size: Size, layout: Layout) -> None:
+        bank = focus.bank
+        self.focus, self._size = focus, size
+        masks = unfold(bank.mean.new_ones(1, 1, *size), bank.patch)
+        self._masks = masks
+        # cut (1 - m_q) m_k + beyond m_q (1 - m_k) = cut m_k - (cut + beyond) m_q m_k + what is the same for all k
+        cut = _rows_and_columns(layout.row_cut, layout.column_cut, bank)
+        beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
+        key_sides = _sides(bank.masks, bank.patch)
+        # height (y_q - y_k)^2 = -2 height y_q y_k + height y_k^2 + what is the same for all k
+        key_height = _heights(bank.position[:, 0] / 2, bank.rows)
+        query_height = _heights(torch.arange(size[0]).repeat_interleave(size[1]), size[0]).to(masks)
+        query_sides = (cut + beyond) * _sides(masks, bank.patch)
+        self._query_place = torch.cat([query_sides, 2 * layout.height * query_height], 1)
+        energies = _energies(bank)
+        self._keys = torch.cat([bank.keys, key_sides, key_height.to(masks), energies], 1)
+        self._values = torch.cat([bank.keys, bank.masks], 1)
+        # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
+        self._rest = bank.keys.square().sum(1) - energies.sum(1)
+        self._aversion = key_sides @ cut + layout.height * key_height.square().sum(1)
+        self._price = torch.zeros_like(self._aversion)
+
+    def __call__(self, x_t: Tensor, signal: float, noise: float, balance: float) -> tuple[Tensor, Tensor]:
+        """The estimate (1, c, h, w) and the matches (h, w, 2)."""
+        bank, (height, width) = self.focus.bank, self._size
+        precision = 1 / max(noise, LEAST_NOISE) ** 2
+        sharpness = signal**2 * precision / 2
+        queries = torch.cat([bank.queries(x_t) * (signal * precision), self._query_place, self._masks * -sharpness], 1)
+        bias = -sharpness * self._rest - self._aversion - self._price
+        overlap = Overlap(self._size, x_t.shape[1], bank.patch, self.focus.window, x_t)
+        demand, best = torch.zeros_like(bias), []
+        for first, last in strips(self._size, _ROWS):
+            weights = torch.addmm(bias, queries[first * width : last * width], self._keys.T).softmax(1)
+            demand += weights.sum(0)
+            best.append(weights.argmax(1))
+            means = weights @ self._values
+            values, masks = means[:, : -(bank.patch**2)], means[:, -(bank.patch**2) :]
+            overlap.add(first, torch.cat([values @ bank.axes.T, masks], 1))
+        fair = height * width / len(bias)
+        self._price = self._price + balance * torch.log(demand / fair + _FORGOTTEN)
+        return overlap.average(), bank.position[torch.cat(best)].reshape(height, width, 2)
+
+
+def _sides(masks: Tensor, patch: int) -> Tensor:
+    """Which rows and which columns of a patch are inside: (n, 2 p)."""
+    square = masks.reshape(-1, patch, patch)
+    return torch.cat([square.amax(2), square.amax(1)], 1)
+
+
+def _heights(rows: Tensor, count: int) -> Tensor:
+    """From 0 at the top to 1 at the bottom: (n, 1)."""
+    return rows[:, None] / max(count - 1, 1)
+
+
+def _energies(bank: PatchBank) -> Tensor:
+    """|p_k|^2 at each position of a patch, summed over the channels: (n, p p)."""
+    values = bank.patches[:, : -(bank.patch**2)]
+    return values.reshape(len(values), -1, bank.patch**2).square().sum(1)
+
+
+def _rows_and_columns(row: float, column: float, bank: PatchBank) -> Tensor:
+    return bank.keys.new_tensor([row] * bank.patch + [column] * bank.patch)

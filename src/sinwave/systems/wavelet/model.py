@@ -1,0 +1,203 @@
+"""From noise to a picture, scale by scale: one model and one loop for the closed form and for a trained network.
+
+    coarsest scale     from noise, or from a picture's own bands with noise
+    a finer scale      from its first guess with noise; at every step the known part of the estimate is drawn to what
+                       the coarser scale gave:  known <- gamma(t) coarse + (1 - gamma(t)) known
+
+gamma falls to 0 towards the end, so that a finer scale keeps the layout of the coarser one and repairs its faults.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.process import Flow
+from sinwave.diffusion.sample import Constraint, Ddim, compose, flow_times, sample
+from sinwave.errors import InputError
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+from sinwave.systems.protocols import OnStep, ScaleConstraint
+from sinwave.systems.wavelet.bands import Progression, grid
+from sinwave.wavelets import Size
+
+__all__ = ["PROCESS", "Descent", "Prior", "Schedule", "Stage", "WaveletModel"]
+
+PROCESS = Flow()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The walk of a scale: `steps` steps whose noise-to-signal ratio falls from `high` to `low` by equal factors."""
+
+    steps: int
+    high: float
+    low: float
+    stochasticity: float = 0.0
+    least: float = 0.2
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The times of the process."""
+        return flow_times(self.steps, self.low, self.high)
+
+    def starting_at(self, strength: float) -> Schedule:
+        """The last part of this walk, its steps as long as before: nothing changes at strength 0, all is new at 1.
+
+        High-dimensional patches are recognized in much noise, so the ratios that make a difference, from `least` to
+        `high`, are spread evenly over the strengths by their logarithms.
+        """
+        high = self.least * (self.high / self.least) ** strength
+        share = math.log(high / self.low) / math.log(self.high / self.low)
+        return replace(self, steps=max(1, round(share * self.steps)), high=high)
+
+    def descent(self, t: float) -> float:
+        """1 at the start of the walk, 0 at its last estimate, linear in the logarithm of the ratio."""
+        share = math.log(t / (1 - t) / self.low) / math.log(self.high / self.low)
+        return min(max(share, 0.0), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """All that a scale needs to begin: its denoiser, a first guess of its bands (1, c, h, w), and its walk."""
+
+    denoiser: Denoiser
+    guess: Tensor
+    schedule: Schedule
+
+
+class Descent(ABC):
+    """The way of one picture down the scales; it may remember what it found on the coarser ones."""
+
+    @abstractmethod
+    def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
+        """Begin scale `index` on a grid of `size`; `known` (1, k, h, w) is what the coarser scale gave."""
+
+
+class Prior(ABC):
+    """What is known of a picture: the closed form, or a trained network."""
+
+    @abstractmethod
+    def descend(self) -> Descent:
+        """Begin a picture."""
+
+    @abstractmethod
+    def effort(self, index: int, size: Size) -> float:
+        """How long scale `index` takes on a grid of `size`, in any unit: what progress and time left are told by."""
+
+
+@final
+class WaveletModel:
+    """A generator that knows one picture (1, c, h, w): a `SingleImageModel`."""
+
+    def __init__(self, image: Tensor, progression: Progression, prior: Prior) -> None:
+        """The picture that `prior` knows, and how it becomes scales."""
+        self._image, self._progression, self._prior = image, progression, prior
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture that the model knows."""
+        return self._image.shape[2], self._image.shape[3]
+
+    def effort(self, size: Size) -> tuple[float, ...]:
+        """How long each scale of a picture of `size` takes, in one unit."""
+        grids = map(grid, self._progression.sizes(size))
+        return tuple(self._prior.effort(index, positions) for index, positions in enumerate(grids))
+
+    def generate(
+        self,
+        size: Size,
+        noise: NoiseSource,
+        *,
+        variation: float = 1.0,
+        constrain: ScaleConstraint | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
+        if variation < 1:
+            image = self._image if size == self.size else resize(self._image, size)
+            return self.refine(image, variation, noise, constrain=constrain, on_step=on_step)
+        return self._draw(size, None, variation, noise, constrain, on_step)
+
+    def refine(
+        self,
+        image: Tensor,
+        strength: float,
+        noise: NoiseSource,
+        *,
+        constrain: ScaleConstraint | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """`image` as the model would have drawn it: its coarse part is kept the better the lower `strength` is."""
+        start = self._progression.split(image)[0].bands
+        return self._draw((image.shape[2], image.shape[3]), start, strength, noise, constrain, on_step)
+
+    def _draw(
+        self,
+        size: Size,
+        start: Tensor | None,
+        strength: float,
+        noise: NoiseSource,
+        constrain: ScaleConstraint | None,
+        on_step: OnStep | None,
+    ) -> Tensor:
+        if not 0 <= strength <= 1:
+            raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
+        descent, sizes = self._prior.descend(), self._progression.sizes(size)
+        bands, known = torch.empty(0), None
+        for index, picture_size in enumerate(sizes):
+            stage = descent.stage(index, grid(picture_size), known)
+            if index == 0 and start is not None:
+                schedule = stage.schedule.starting_at(strength)
+                stage = replace(stage, guess=start, schedule=schedule)
+            bands = _walk(
+                stage,
+                known,
+                noise.child("scale", index),
+                constrain(index) if constrain else None,
+                partial(on_step, index) if on_step else None,
+            )
+            known = self._progression.known(bands, picture_size)
+        return self._progression.picture(bands, size)
+
+
+def _walk(
+    stage: Stage,
+    known: Tensor | None,
+    noise: NoiseSource,
+    constrain: Constraint | None,
+    on_step: Callable[[int, int], None] | None,
+) -> Tensor:
+    """The bands of one scale."""
+    schedule, times = stage.schedule, stage.schedule.times
+    x = PROCESS.diffuse(stage.guess, times[0], noise.normal(stage.guess.shape, "start", like=stage.guess))
+    constraints = [] if known is None else [drawn_to(known, schedule)]
+    if constrain is not None:
+        constraints.append(constrain)
+
+    def report(step: int, x: Tensor, clean: Tensor) -> None:
+        if on_step is not None:
+            on_step(step + 1, len(times) - 1)
+
+    sampler = Ddim(schedule.stochasticity)
+    return sample(stage.denoiser, PROCESS, sampler, x, times, noise, constrain=compose(*constraints), on_step=report)
+
+
+def drawn_to(known: Tensor, schedule: Schedule) -> Constraint:
+    """The constraint that mixes the leading channels of an estimate with what the coarser scale gave."""
+    channels = known.shape[1]
+
+    def constrain(clean: Tensor, t: float) -> Tensor:
+        gamma = schedule.descent(t)
+        mixed = gamma * known + (1 - gamma) * clean[:, :channels]
+        return torch.cat([mixed, clean[:, channels:]], 1)
+
+    return constrain

@@ -1,0 +1,168 @@
+"""The patches of a scale: what the closed form knows of a picture.
+
+A patch is p x p positions of the packed bands around a center, p odd: `(c p p)` numbers in the order of `unfold`. Bands
+are centered on their mean and padded with zeros, so a patch may hang over the border of the picture; its mask of p x p
+ones and zeros says which of its positions are inside. Borders are where layout comes from: the sky is what touches
+the upper one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.systems.wavelet.bands import Scale
+from sinwave.wavelets import Size
+
+__all__ = ["LEAST_NOISE", "Overlap", "PatchBank", "principal_axes", "strips", "unfold", "window"]
+
+LEAST_NOISE = 1e-3
+"""Below it a softmax over patches is a maximum in any case, and its exponents leave the range of a float."""
+
+
+def unfold(bands: Tensor, patch: int) -> Tensor:
+    """All patches of centered bands (1, c, h, w), around every position: (h w, c p p)."""
+    return functional.unfold(bands, patch, padding=patch // 2)[0].T
+
+
+def window(patch: int, width: float, like: Tensor) -> Tensor:
+    """The weight of each position of a patch, exp(-(g / width)^2 / 2) with g from -1 to 1: (p p,)."""
+    half = patch // 2
+    line: Tensor = torch.arange(-half, half + 1, dtype=like.dtype, device=like.device) / max(half, 1)
+    weights = torch.exp(-(line / width).square() / 2)
+    return torch.outer(weights, weights).flatten()
+
+
+def principal_axes(patches: Tensor, count: int) -> Tensor:
+    """The `count` orthonormal directions (d, count) that hold the most energy of patches (n, d).
+
+    A sample of the patches is enough: more of them than numbers in one, if the patch is small, else a thousand.
+    """
+    total, dimension = patches.shape
+    most = 8192 if dimension <= 800 else 1024
+    sample = patches[:: max(1, -(-total // most))].cpu().double()
+    if len(sample) >= dimension:
+        axes: Tensor = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)
+    else:
+        combinations = torch.linalg.eigh(sample @ sample.T).eigenvectors.flip(1)
+        # They are orthogonal but for rounding; where no energy is left, as in a flat picture, any direction will do.
+        axes = torch.linalg.qr(sample.T @ combinations[:, :count]).Q
+    return axes[:, :count].to(patches)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBank:
+    """The patches of one scale, on its own grid or also shifted by one pixel of its picture.
+
+    patch      p
+    mean       (1, c, 1, 1), what is subtracted from the bands
+    axes       (c p p, d), principal axes
+    patches    (n, (c + 1) p p), each with its mask as one more channel
+    keys       (n, d), the patches along the axes
+    position   (n, 2), row and column of the center's upper left pixel in the scale's picture
+    usable     (n,), False where the patch touches what is transparent; None if all are usable
+    rows       h of the bands
+    """
+
+    patch: int
+    mean: Tensor
+    axes: Tensor
+    patches: Tensor
+    keys: Tensor
+    position: Tensor
+    usable: Tensor | None
+    rows: int
+
+    @classmethod
+    def of(
+        cls, scale: Scale, patch: int, dimensions: int, *, opaque: Tensor | None = None, shifted: bool = False
+    ) -> PatchBank:
+        """The patches of a scale; `opaque` (h, w) of its picture leaves out those that touch transparency.
+
+        The transform is not shift-invariant: `shifted` adds the patches of the picture moved by one pixel to each
+        side, so that what was cut at even places may be continued at odd ones.
+        """
+        mean = scale.bands.mean((2, 3), keepdim=True)
+        # A strip of one or two pixels has nothing left to be cut into pairs once it is moved.
+        shifts = product(*((0, 1) if shifted and side > 2 else (0,) for side in scale.picture.shape[2:]))
+        parts = [_shifted_part(scale, mean, patch, opaque, down, right) for down, right in shifts]
+        patches, position, usable = (torch.cat(part) for part in zip(*parts, strict=True))
+        values = patches[:, : -patch * patch]
+        axes = principal_axes(values[usable] if usable.any() else values, dimensions)
+        rows = scale.bands.shape[2]
+        return cls(patch, mean, axes, patches, values @ axes, position, None if usable.all() else usable, rows)
+
+    @property
+    def masks(self) -> Tensor:
+        """The masks of the patches, (n, p p)."""
+        return self.patches[:, -self.patch * self.patch :]
+
+    def only_usable(self) -> PatchBank:
+        """The bank without the patches that touch transparency."""
+        if self.usable is None:
+            return self
+        patches, keys, position = (each[self.usable] for each in (self.patches, self.keys, self.position))
+        return replace(self, patches=patches, keys=keys, position=position, usable=None)
+
+    def queries(self, bands: Tensor) -> Tensor:
+        """The patches of centered bands (1, c, h, w) along the axes: (h w, d), by one convolution."""
+        channels = bands.shape[1]
+        kernel = self.axes.T.reshape(-1, channels, self.patch, self.patch)
+        return functional.conv2d(bands, kernel, padding=self.patch // 2)[0].flatten(1).T
+
+
+def _shifted_part(
+    scale: Scale, mean: Tensor, patch: int, opaque: Tensor | None, down: int, right: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches, positions and usability of the picture without its first rows and columns."""
+    bands = scale.shifted(down, right) if down or right else scale.bands
+    height, width = bands.shape[2:]
+    rows, columns = (torch.arange(side, device=bands.device) for side in (height, width))
+    position = torch.cartesian_prod(2 * rows + down, 2 * columns + right)
+    usable = torch.ones(height * width, dtype=torch.bool, device=bands.device)
+    if opaque is not None:
+        see_through = functional.pad((~opaque).to(bands)[None, None, down:, right:], (0, 1, 0, 1))
+        blocked = functional.max_pool2d(see_through, 2, 2)[..., :height, :width]
+        usable = functional.max_pool2d(blocked, patch, 1, patch // 2).flatten() == 0
+    masked = torch.cat([bands - mean, torch.ones_like(bands[:, :1])], 1)
+    return unfold(masked, patch).contiguous(), position, usable
+
+
+class Overlap:
+    """The weighted average of overlapping patches on a grid of `size`.
+
+    At each position the patches that cover it vote with their window's weight there, and only with what is inside the
+    picture that they come from. Patches are added by strips of rows, so that they need not all be kept.
+    """
+
+    def __init__(self, size: Size, channels: int, patch: int, width: float, like: Tensor) -> None:
+        """An empty average; `width` is that of the Gaussian window."""
+        height, across = size
+        self._size, self._patch = size, patch
+        self._window = window(patch, width, like)
+        margin = 2 * (patch // 2)
+        self._sum = like.new_zeros(1, channels + 1, height + margin, across + margin)
+
+    def add(self, first: int, patches: Tensor) -> None:
+        """Add the patches (n, (c + 1) p p) of the rows from `first` on, zero where their mask is."""
+        votes = (patches.reshape(len(patches), -1, self._patch**2) * self._window).flatten(1).T[None]
+        height = len(patches) // self._size[1] + 2 * (self._patch // 2)
+        self._sum[:, :, first : first + height] += functional.fold(votes, (height, self._sum.shape[3]), self._patch)
+
+    def average(self) -> Tensor:
+        """The bands (1, c, h, w)."""
+        edge = self._patch // 2
+        total = self._sum[:, :, edge : edge + self._size[0], edge : edge + self._size[1]]
+        return total[:, :-1] / total[:, -1:].clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def strips(size: Size, most: int) -> Sequence[tuple[int, int]]:
+    """The rows of a grid in strips of at most `most` positions, but at least one row: (first, past the last)."""
+    height, width = size
+    step = max(1, most // width)
+    return [(first, min(first + step, height)) for first in range(0, height, step)]

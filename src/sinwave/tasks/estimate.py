@@ -1,0 +1,39 @@
+"""How long a picture takes and how much memory, told before it is begun.
+
+Fitted to measurements of `benchmarks/closed_form.py` on two cores (see docs/benchmarks.md); another machine is faster
+or slower as a whole. Both grow linearly with the pixels: at the fine scales a patch has nine candidates, however large
+the picture, and the coarsest scale has about the same size for every picture.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sinwave.errors import InputError
+from sinwave.tasks.hardware import physical_memory
+
+__all__ = ["Estimate", "check_memory", "estimate"]
+
+
+class Estimate(NamedTuple):
+    """Seconds before the first picture, seconds for each, and bytes of memory at the most."""
+
+    start: float
+    each: float
+    memory: float
+
+
+def estimate(source: tuple[int, int], size: tuple[int, int]) -> Estimate:
+    """The estimate for pictures of `size` from a picture of size `source`, both (height, width)."""
+    learned, drawn = (height * width / 1e6 for height, width in (source, size))
+    return Estimate(2 + 4 * learned, 1 + 10 * drawn, 0.5e9 + 1e9 * learned + 0.5e9 * drawn)
+
+
+def check_memory(source: tuple[int, int], size: tuple[int, int]) -> None:
+    """Refuse what this machine cannot hold, before it is brought to its knees."""
+    needed, there = estimate(source, size).memory, physical_memory()
+    if there is not None and needed > there:
+        raise InputError(
+            f"a picture of {size[1]} x {size[0]} from one of {source[1]} x {source[0]} pixels needs about "
+            f"{needed / 1e9:.0f} GB of memory, and this machine has {there / 1e9:.0f}"
+        )

@@ -1,0 +1,67 @@
+"""Where and how precisely to compute: the options that every task shares, and what a machine has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sinwave.errors import InputError
+from sinwave.options import option
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Hardware", "peak_memory", "physical_memory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Device, precision and threads."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, ...; auto takes the fastest that is there")
+    dtype: Literal["float32", "float64"] = option("float32", "the precision to compute in")
+    threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
+
+    def prepare(self) -> tuple[torch.device, torch.dtype]:
+        """Set the number of threads; the device and the type to compute with, checked by a small computation."""
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        name = _fastest() if self.device == "auto" else self.device
+        dtype = torch.float64 if self.dtype == "float64" else torch.float32
+        try:
+            device = torch.device(name)
+            torch.ones(1, device=device, dtype=dtype).sum().item()
+        except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise InputError(f"device {name} cannot compute in {self.dtype} here: {reason}") from error
+        return device, dtype
+
+
+def _fastest() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def peak_memory() -> int | None:
+    """The most memory in bytes that this process has had, or None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def physical_memory() -> int | None:
+    """The memory of the machine in bytes, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
