@@ -22,10 +22,10 @@ class Demo(Hardware):
     """Draw new pictures from a photograph that is in the public domain, and say where to look."""
 
     photograph: Literal["hubble_deep_field", "rocket", "coffee", "chelsea", "astronaut", "grass", "gravel"] = option(
-        "hubble_deep_field", "which photograph, of those inside scikit-image"
+        "rocket", "which photograph, of those inside scikit-image"
     )
     count: int = option(8, "how many pictures to draw", low=1, high=10_000, short="-n", metavar="N")
-    variation: float = option(0.9, "0 = the photograph itself, 1 = a new composition", low=0, high=1)
+    variation: float = option(0.7, "0 = the photograph itself, 1 = a new composition", low=0, high=1)
     seed: int = option(0, "another seed draws other pictures", low=0, high=2**63 - 1)
     output: Path = option(Path("sinwave-demo"), "the folder to write to", short="-o", metavar="DIR")
 

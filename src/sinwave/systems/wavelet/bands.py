@@ -46,7 +46,7 @@ class Scale:
     filter: str
 
     def shifted(self, down: int, right: int) -> Tensor:
-        """The bands of the picture without its first rows and columns, and of even size, so that nothing is repeated."""
+        """The bands of the picture without its first rows and columns, of even size so that nothing is repeated."""
         # A single row or column cannot be even; there is nothing else to be had of it.
         rest = self.whole[..., down:, right:]
         height, width = (max(side - side % 2, 1) for side in rest.shape[2:])

@@ -33,7 +33,8 @@ class ClosedFormOptions:
     detail_ratio: float = 0.13
     fine_patches: tuple[int, int] = (7, 5)
     fine_window: float = 0.5
-    dimensions: int = 160
+    dimensions: int = 640
+    energy: float = 0.95
     fine_dimensions: int = 96
     layout: Layout = field(default_factory=Layout)
     balance: float = 1.0
@@ -64,11 +65,10 @@ class ClosedForm(Prior):
         self.options, self.progression = options, progression
         opaques = _opaque_at(opaque, scales)
         # A single scale has none after it to restore what is off the axes.
-        every = scales[0].bands.shape[1] * options.detail_patch**2
-        dimensions = options.dimensions if len(scales) > 1 else every
+        share = options.energy if len(scales) > 1 else 1.0
         layout, detail = (
-            PatchBank.of(scales[0], patch, count, opaque=opaques[0], shifted=True)
-            for patch, count in ((options.layout_patch, options.dimensions), (options.detail_patch, dimensions))
+            PatchBank.of(scales[0], patch, options.dimensions, share=each, opaque=opaques[0], shifted=True)
+            for patch, each in ((options.layout_patch, options.energy), (options.detail_patch, share))
         )
         self.foci = (
             Focus(math.inf, layout.only_usable(), options.layout_window),

@@ -111,12 +111,12 @@ class _Attention:
         beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
         key_sides = _sides(bank.masks, bank.patch)
         # height (y_q - y_k)^2 = -2 height y_q y_k + height y_k^2 + what is the same for all k
-        key_height = _heights(bank.position[:, 0] / 2, bank.rows)
-        query_height = _heights(torch.arange(size[0]).repeat_interleave(size[1]), size[0]).to(masks)
+        key_height = _heights(bank.position[:, 0].to(masks) / 2, bank.rows)
+        query_height = _heights(torch.arange(size[0]).repeat_interleave(size[1]).to(masks), size[0])
         query_sides = (cut + beyond) * _sides(masks, bank.patch)
         self._query_place = torch.cat([query_sides, 2 * layout.height * query_height], 1)
         energies = _energies(bank)
-        self._keys = torch.cat([bank.keys, key_sides, key_height.to(masks), energies], 1)
+        self._keys = torch.cat([bank.keys, key_sides, key_height, energies], 1)
         self._values = torch.cat([bank.keys, bank.masks], 1)
         # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
         self._rest = bank.keys.square().sum(1) - energies.sum(1)

@@ -38,21 +38,24 @@ def window(patch: int, width: float, like: Tensor) -> Tensor:
     return torch.outer(weights, weights).flatten()
 
 
-def principal_axes(patches: Tensor, count: int) -> Tensor:
-    """The `count` orthonormal directions (d, count) that hold the most energy of patches (n, d).
+def principal_axes(patches: Tensor, count: int, share: float = 1.0) -> Tensor:
+    """The orthonormal directions (d, count) that hold the most energy of patches (n, d).
 
-    A sample of the patches is enough: more of them than numbers in one, if the patch is small, else a thousand.
+    At most `count` of them, and fewer where those hold `share` of the energy. A sample of the patches is enough: more
+    of them than numbers in one, if the patch is small, else a thousand.
     """
     total, dimension = patches.shape
     most = 8192 if dimension <= 800 else 1024
     sample = patches[:: max(1, -(-total // most))].cpu().double()
     if len(sample) >= dimension:
-        axes: Tensor = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)
+        axes: Tensor = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)[:, :count]
     else:
         combinations = torch.linalg.eigh(sample @ sample.T).eigenvectors.flip(1)
         # They are orthogonal but for rounding; where no energy is left, as in a flat picture, any direction will do.
         axes = torch.linalg.qr(sample.T @ combinations[:, :count]).Q
-    return axes[:, :count].to(patches)
+    missing = sample.square().sum() - (sample @ axes).square().sum(0).cumsum(0)
+    enough = int((missing > (1 - share) * sample.square().sum()).sum()) + 1
+    return axes[:, :enough].to(patches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,20 +83,27 @@ class PatchBank:
 
     @classmethod
     def of(
-        cls, scale: Scale, patch: int, dimensions: int, *, opaque: Tensor | None = None, shifted: bool = False
+        cls,
+        scale: Scale,
+        patch: int,
+        dimensions: int,
+        *,
+        share: float = 1.0,
+        opaque: Tensor | None = None,
+        shifted: bool = False,
     ) -> PatchBank:
         """The patches of a scale; `opaque` (h, w) of its picture leaves out those that touch transparency.
 
         The transform is not shift-invariant: `shifted` adds the patches of the picture moved by one pixel to each
         side, so that what was cut at even places may be continued at odd ones.
         """
-        mean = scale.bands.mean((2, 3), keepdim=True)
+        mean = _mean(scale.bands, opaque)
         # A strip of one or two pixels has nothing left to be cut into pairs once it is moved.
         shifts = product(*((0, 1) if shifted and side > 2 else (0,) for side in scale.picture.shape[2:]))
         parts = [_shifted_part(scale, mean, patch, opaque, down, right) for down, right in shifts]
         patches, position, usable = (torch.cat(part) for part in zip(*parts, strict=True))
         values = patches[:, : -patch * patch]
-        axes = principal_axes(values[usable] if usable.any() else values, dimensions)
+        axes = principal_axes(values[usable] if usable.any() else values, dimensions, share)
         rows = scale.bands.shape[2]
         return cls(patch, mean, axes, patches, values @ axes, position, None if usable.all() else usable, rows)
 
@@ -126,11 +136,24 @@ def _shifted_part(
     position = torch.cartesian_prod(2 * rows + down, 2 * columns + right)
     usable = torch.ones(height * width, dtype=torch.bool, device=bands.device)
     if opaque is not None:
-        see_through = functional.pad((~opaque).to(bands)[None, None, down:, right:], (0, 1, 0, 1))
-        blocked = functional.max_pool2d(see_through, 2, 2)[..., :height, :width]
-        usable = functional.max_pool2d(blocked, patch, 1, patch // 2).flatten() == 0
+        hidden = _hidden(opaque[down:, right:], bands)
+        usable = functional.max_pool2d(hidden, patch, 1, patch // 2).flatten() == 0
     masked = torch.cat([bands - mean, torch.ones_like(bands[:, :1])], 1)
     return unfold(masked, patch).contiguous(), position, usable
+
+
+def _hidden(opaque: Tensor, bands: Tensor) -> Tensor:
+    """1 where a position of the bands shows something transparent, 0 elsewhere: (1, 1, h, w)."""
+    see_through = functional.pad((~opaque).to(bands)[None, None], (0, 1, 0, 1))
+    return functional.max_pool2d(see_through, 2, 2)[..., : bands.shape[2], : bands.shape[3]]
+
+
+def _mean(bands: Tensor, opaque: Tensor | None) -> Tensor:
+    """The mean of bands over all that is opaque, if anything is: (1, c, 1, 1)."""
+    weights = torch.ones_like(bands[:, :1]) if opaque is None else 1 - _hidden(opaque, bands)
+    if not weights.any():
+        weights = torch.ones_like(weights)
+    return (bands * weights).sum((2, 3), keepdim=True) / weights.sum()
 
 
 class Overlap:
@@ -155,10 +178,10 @@ class Overlap:
         self._sum[:, :, first : first + height] += functional.fold(votes, (height, self._sum.shape[3]), self._patch)
 
     def average(self) -> Tensor:
-        """The bands (1, c, h, w)."""
+        """The bands (1, c, h, w); a position has the vote of its own patch at least, whose center is inside."""
         edge = self._patch // 2
         total = self._sum[:, :, edge : edge + self._size[0], edge : edge + self._size[1]]
-        return total[:, :-1] / total[:, -1:].clamp_min(torch.finfo(total.dtype).tiny)
+        return total[:, :-1] / total[:, -1:]
 
 
 def strips(size: Size, most: int) -> Sequence[tuple[int, int]]:

@@ -1,0 +1,232 @@
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from skimage import data
+from torch.testing import assert_close
+
+from sinwave.errors import InputError
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+from sinwave.systems.wavelet.bands import Bands, Levels
+from sinwave.systems.wavelet.closed_form import ClosedFormOptions, closed_form_model
+from sinwave.systems.wavelet.model import Schedule, drawn_to
+
+NOISE = NoiseSource(7)
+
+
+def photograph(height, width, dtype=torch.float32):
+    pixels = torch.from_numpy(data.astronaut()).movedim(-1, 0)[None] / 127.5 - 1
+    return resize(pixels[..., :250, 100:400], (height, width)).clamp(-1, 1).to(dtype)
+
+
+def decibels(image, other):
+    return -10 * math.log10((image - other).square().mean().item() / 4 + 1e-20)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return closed_form_model(photograph(48, 56), progression=Levels(2))
+
+
+@pytest.mark.parametrize(
+    ("size", "progression"),
+    [
+        ((17, 16), None),
+        ((24, 31), None),
+        ((33, 45), Levels(1)),
+        ((49, 63), Levels(2)),
+        ((64, 51), Levels(3)),
+        ((30, 37), Bands()),
+        ((40, 48), Levels(2, "db2")),
+        ((29, 32), Bands(filter="sym3")),
+    ],
+    ids=str,
+)
+def test_without_variation_the_picture_comes_back(size, progression):
+    image = photograph(*size)
+    model = closed_form_model(image, progression=progression)
+    assert model.size == size
+    assert decibels(model.generate(size, NOISE, variation=0.0), image) > 40
+    assert decibels(model.refine(image, 0.0, NOISE), image) > 40
+
+
+@pytest.mark.parametrize("size", [(48, 56), (49, 57), (31, 20), (70, 83), (40, 201), (5, 3), (1, 1)])
+@pytest.mark.parametrize("variation", [0.5, 1.0])
+def test_every_size_is_returned_as_it_was_asked_for(model, size, variation):
+    image = model.generate(size, NOISE, variation=variation)
+    assert image.shape == (1, 3, *size)
+    assert image.isfinite().all()
+    assert image.abs().max() < 1.2
+
+
+def test_a_picture_is_refined_at_its_own_size(model):
+    image = photograph(61, 43)
+    assert model.refine(image, 0.4, NOISE).shape == image.shape
+
+
+def test_the_same_seed_and_picture_give_the_same_bytes(model):
+    def draw(noise, variation):
+        return model.generate((48, 56), noise, variation=variation)
+
+    source = NoiseSource(3).child("picture", 5)
+    for variation in (0.6, 1.0):
+        assert torch.equal(draw(source, variation), draw(source, variation))
+    for other in (NoiseSource(3).child("picture", 6), NoiseSource(4).child("picture", 5)):
+        assert decibels(draw(source, 1.0), draw(other, 1.0)) < 30
+
+
+def test_samples_differ_more_with_more_variation():
+    model, spreads = closed_form_model(photograph(64, 72), progression=Levels(2)), []
+    for variation in (0.6, 0.8, 1.0):
+        samples = [model.generate((64, 72), NOISE.child(index), variation=variation) for index in range(3)]
+        spreads.append(torch.cat(samples).std(0).mean().item())
+    assert all(less < 0.8 * more for less, more in pairwise([1e-3, *spreads]))
+
+
+@pytest.mark.parametrize("progression", [Levels(2), Bands()], ids=str)
+def test_constraints_are_obeyed_to_the_letter(progression):
+    """A window of another picture is pinned at every scale, in blocks that all levels share."""
+    size, window = (48, 56), (slice(None), slice(None), slice(16, 32), slice(8, 40))
+    model = closed_form_model(photograph(*size), progression=progression)
+    other = photograph(*size).flip(3)
+    scales = progression.split(other)
+    seen = []
+
+    def constrain(index):
+        bands = scales[index].bands
+        cells = [size[axis] // bands.shape[axis + 2] for axis in (0, 1)]
+        parts = (slice(part.start // cell, part.stop // cell) for part, cell in zip(window[2:], cells, strict=True))
+        inside = (..., *parts)
+
+        def pin(clean, t):
+            seen.append((index, t))
+            clean = clean.clone()
+            clean[inside] = bands[inside]
+            return clean
+
+        return pin
+
+    image = model.generate(size, NOISE, constrain=constrain)
+    assert_close(image[window], other[window], atol=1e-5, rtol=0)
+    assert decibels(image, other) < 30
+    assert {index for index, _ in seen} == set(range(len(scales)))
+
+
+def test_a_constraint_sees_what_was_drawn_to_the_coarser_scale(model):
+    seen = []
+    model.generate((48, 56), NOISE, constrain=lambda index: lambda clean, t: seen.append((index, clean)) or clean)
+    coarse = [clean for index, clean in seen if index == 0][-1]
+    fine = next(clean for index, clean in seen if index == 1)
+    assert_close(fine[:, :3], Levels(2).known(coarse, (24, 28)))
+
+
+def test_a_scale_may_be_without_a_constraint(model):
+    free = model.generate((48, 56), NOISE)
+    assert torch.equal(model.generate((48, 56), NOISE, constrain=lambda index: None), free)
+    only_fine = model.generate((48, 56), NOISE, constrain=lambda index: (lambda clean, t: 0 * clean) if index else None)
+    assert only_fine.abs().max() == 0
+
+
+@pytest.mark.parametrize(("variation", "first"), [(1.0, 30), (0.0, 12)])
+def test_all_steps_are_reported_in_order(model, variation, first):
+    seen = []
+    model.generate((48, 56), NOISE, variation=variation, on_step=lambda *step: seen.append(step))
+    assert seen == [(0, step, first) for step in range(1, first + 1)] + [(1, step, 8) for step in range(1, 9)]
+
+
+@pytest.mark.parametrize("variation", [0.0, 0.5, 1.0])
+def test_what_is_transparent_is_never_drawn(variation):
+    """The picture is gray, and what hides in its transparent parts is magenta: no pixel may have a hue."""
+    size = (64, 72)
+    image = photograph(*size).mean(1, keepdim=True).expand(-1, 3, -1, -1).clone()
+    opaque = torch.ones(size, dtype=torch.bool)
+    opaque[:13, :29] = opaque[41:44, 60:63] = opaque[57:, 50:] = False
+    image[:, :, ~opaque] = torch.tensor([1.0, -1.0, 1.0])[:, None]
+    model = closed_form_model(image, opaque=opaque, progression=Levels(2))
+    for index in range(2):
+        sample = model.generate((56, 60), NOISE.child(index), variation=variation)
+        assert (sample - sample.mean(1, keepdim=True)).abs().max() < 1e-4
+
+
+def test_too_small_an_opaque_part_is_refused():
+    opaque = torch.zeros(48, 48, dtype=torch.bool)
+    opaque[20:30, 20:30] = True
+    with pytest.raises(InputError, match="too small"):
+        closed_form_model(photograph(48, 48), opaque=opaque)
+
+
+def test_the_bands_progression_draws_new_pictures():
+    image = photograph(32, 36)
+    model = closed_form_model(image, progression=Bands())
+    samples = [model.generate((30, 41), NOISE.child(index)) for index in range(2)]
+    assert decibels(*samples) < 30
+    assert all(sample.std() > image.std() / 2 for sample in samples)
+
+
+def test_double_precision_is_kept_and_agrees_with_single():
+    single, double = (
+        closed_form_model(photograph(48, 56, dtype), progression=Levels(2)) for dtype in (torch.float32, torch.float64)
+    )
+    image = double.generate((50, 61), NOISE, variation=1.0)
+    assert image.dtype == torch.float64
+    found = single.refine(photograph(48, 56), 0.1, NOISE)
+    assert decibels(found.double(), double.refine(photograph(48, 56, torch.float64), 0.1, NOISE)) > 60
+
+
+def test_a_gray_picture_stays_gray():
+    gray = photograph(48, 56).mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+    sample = closed_form_model(gray, progression=Levels(2)).generate((52, 60), NOISE)
+    assert (sample - sample.mean(1, keepdim=True)).abs().max() < 1e-5
+
+
+def test_a_flat_picture_stays_flat():
+    for color in (0.0, 0.3):
+        sample = closed_form_model(torch.full((1, 3, 40, 40), color), progression=Levels(2)).generate((44, 41), NOISE)
+        assert_close(sample, torch.full_like(sample, color), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("variation", [-0.1, 1.1, math.nan, math.inf])
+def test_variation_has_a_range(model, variation):
+    with pytest.raises(InputError, match="between 0 and 1"):
+        model.generate((48, 56), NOISE, variation=variation)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        model.refine(photograph(48, 56), variation, NOISE)
+
+
+def test_the_coarser_scale_is_followed_at_the_start_and_left_at_the_end():
+    schedule = Schedule(steps=6, high=2.0, low=0.05)
+    known, clean = torch.randn(2, 1, 9, 4, 5, generator=torch.Generator().manual_seed(0))
+    known = known[:, :3]
+    constrain, times = drawn_to(known, schedule), schedule.times[:-1]
+    mixed = [constrain(clean, t) for t in times]
+    assert_close(mixed[0][:, :3], known)
+    assert_close(mixed[-1], clean)
+    for index, each in enumerate(mixed):
+        assert torch.equal(each[:, 3:], clean[:, 3:])
+        assert_close(each[:, :3], clean[:, :3] + (1 - index / 5) * (known - clean[:, :3]))
+
+
+def test_a_walk_at_less_strength_is_the_end_of_the_whole_walk():
+    schedule = Schedule(steps=24, high=12.8, low=0.1, least=0.2)
+    assert schedule.starting_at(1.0) == schedule
+    for strength in (0.0, 0.3, 0.7, 1.0):
+        part = schedule.starting_at(strength)
+        first = part.times[0] / (1 - part.times[0])
+        assert_close(first, 0.2 * 64**strength)
+        assert_close(part.times[-2] / (1 - part.times[-2]), 0.1)
+        assert part.steps == round(24 * (1 + 6 * strength) / 7)
+
+
+def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():
+    seen = []
+    options = replace(ClosedFormOptions(), coarsest=Schedule(5, 9.0, 0.1), finer=Schedule(2, 1.0, 0.1))
+    model = closed_form_model(photograph(48, 56), progression=Levels(2), options=options)
+
+    def constrain(index):
+        return lambda clean, t: seen.append((index, round(t / (1 - t), 6))) or clean
+
+    model.generate((48, 56), NOISE, constrain=constrain)
+    assert seen == [(0, round(9 * 90 ** (-step / 4), 6)) for step in range(5)] + [(1, 1.0), (1, 0.1)]
