@@ -1,0 +1,44 @@
+"""What the documents show works: snippets run, links lead somewhere, options exist."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sinwave.cli.generate import Options
+from sinwave.images import probe
+from sinwave.options import facts
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks/README.md",
+]
+
+
+def test_the_snippet_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    rows = np.linspace(0, 255, 48, dtype=np.uint8)[:, None, None]
+    Image.fromarray(np.broadcast_to(rows, (48, 64, 3)).copy()).save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert probe(tmp_path / "wide.png").size == (192, 512)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_options_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(--?[a-z][a-z-]*)", text)) - {"--index-url"}
+    known = {f"--{each.name.replace('_', '-')}" for each in facts(Options)}
+    known |= {each.facts.short for each in facts(Options) if each.facts.short}
+    assert named
+    assert named <= known
