@@ -33,8 +33,8 @@ class ClosedFormOptions:
     detail_ratio: float = 0.13
     fine_patches: tuple[int, int] = (7, 5)
     fine_window: float = 0.5
-    dimensions: int = 640
-    energy: float = 0.95
+    dimensions: int = 256
+    energy: float = 0.98
     fine_dimensions: int = 96
     layout: Layout = field(default_factory=Layout)
     balance: float = 1.0
