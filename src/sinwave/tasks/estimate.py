@@ -2,7 +2,7 @@
 
 Fitted to measurements of `benchmarks/closed_form.py` on two cores (see docs/benchmarks.md); another machine is faster
 or slower as a whole. Both grow linearly with the pixels: at the fine scales a patch has nine candidates, however large
-the picture, and the coarsest scale has about the same size for every picture.
+the picture, and the coarsest scale has about the same size for every source.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Estimate(NamedTuple):
 def estimate(source: tuple[int, int], size: tuple[int, int]) -> Estimate:
     """The estimate for pictures of `size` from a picture of size `source`, both (height, width)."""
     learned, drawn = (height * width / 1e6 for height, width in (source, size))
-    return Estimate(2 + 4 * learned, 1 + 10 * drawn, 0.5e9 + 1e9 * learned + 0.5e9 * drawn)
+    # At the coarsest scale every position of the new picture is compared with all of the old one.
+    coarsest = 0.5 * drawn / learned
+    return Estimate(2 + 2.2 * learned, 0.4 + 10 * drawn + coarsest, 0.4e9 + 0.65e9 * learned + 0.5e9 * drawn)
 
 
 def check_memory(source: tuple[int, int], size: tuple[int, int]) -> None:
