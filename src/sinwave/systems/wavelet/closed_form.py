@@ -64,11 +64,15 @@ class ClosedForm(Prior):
         """Take the patches of the scales, those that touch no transparency."""
         self.options, self.progression = options, progression
         opaques = _opaque_at(opaque, scales)
-        # A single scale has none after it to restore what is off the axes.
-        share = options.energy if len(scales) > 1 else 1.0
+        some = (options.dimensions, options.energy)
+        # A single scale has none after it to restore what is off the axes, so its detail is seen along all of them.
+        every = (scales[0].bands.shape[1] * options.detail_patch**2, 1.0)
         layout, detail = (
-            PatchBank.of(scales[0], patch, options.dimensions, share=each, opaque=opaques[0], shifted=True)
-            for patch, each in ((options.layout_patch, options.energy), (options.detail_patch, share))
+            PatchBank.of(scales[0], patch, dimensions, share=share, opaque=opaques[0], shifted=True)
+            for patch, (dimensions, share) in (
+                (options.layout_patch, some),
+                (options.detail_patch, some if len(scales) > 1 else every),
+            )
         )
         self.foci = (
             Focus(math.inf, layout.only_usable(), options.layout_window),

@@ -94,6 +94,7 @@ class PatchBank:
     ) -> PatchBank:
         """The patches of a scale; `opaque` (h, w) of its picture leaves out those that touch transparency.
 
+        The keys have at most `dimensions` numbers, and no more than hold `share` of the energy (`principal_axes`).
         The transform is not shift-invariant: `shifted` adds the patches of the picture moved by one pixel to each
         side, so that what was cut at even places may be continued at odd ones.
         """
