@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,16 +11,17 @@ from torch.testing import assert_close
 from sinwave.diffusion.process import Flow, VarianceExploding
 from sinwave.errors import InputError
 from sinwave.resize import resize
+from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet import exact, propagate
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
 from sinwave.systems.wavelet.depth import levels_for
-from sinwave.systems.wavelet.exact import ExactDenoiser, Focus, Layout
+from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
 from sinwave.systems.wavelet.patches import Overlap, PatchBank, unfold, window
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
 
 ALL = 10**6  # axes: as many as there are
-INDIFFERENT = Layout(row_cut=0.0, row_beyond=0.0, column_cut=0.0, column_beyond=0.0, height=0.0)
+ODD = Layout(2.0, 0.3, 1.0, 0.1, height=40.0, reach=0.45)
 
 
 def scale_of(size, top=0):
@@ -48,7 +50,7 @@ def average(patches, masks, size, patch, width):
 class Reference:
     """The formula of the exact denoiser, patch by patch, in numpy."""
 
-    def __init__(self, bank, size, layout, balance, width):
+    def __init__(self, bank, size, layout, horizon, balance, width):
         patch = self.patch = bank.patch
         self.size, self.balance, self.width = size, balance, width
         self.values = bank.patches[:, : -(patch**2)].reshape(len(bank.patches), -1, patch, patch).numpy()
@@ -65,7 +67,8 @@ class Reference:
             ):
                 here, there = self.query_masks[q].any(axis), self.masks.any(axis + 1)
                 self.borders[q] += cut * (~here & there).sum(1) + beyond * (here & ~there).sum(1)
-            self.borders[q] += layout.height * (row / (size[0] - 1) - heights) ** 2
+            distance = abs((row / (size[0] - 1)) ** horizon - heights)
+            self.borders[q] += layout.height * distance**2 + FORBIDDEN * np.maximum(distance - layout.reach, 0)
 
     def __call__(self, x_t, signal, sigma):
         queries = unfold(x_t - signal * torch.from_numpy(self.mean), self.patch)
@@ -82,13 +85,16 @@ class Reference:
 
 
 @pytest.mark.parametrize(
-    "layout", [Layout(), Layout(2.0, 0.3, 1.0, 0.1, 40.0), INDIFFERENT], ids=["usual", "odd", "none"]
+    ("layout", "horizon"),
+    [(Layout(), 1.0), (Layout(), 0.6), (ODD, 1.7), (NO_LAYOUT, 1.0)],
+    ids=["usual", "moved", "odd", "none"],
 )
 @pytest.mark.parametrize("balance", [0.0, 1.0])
-def test_the_exact_denoiser_is_its_formula(layout, balance):
+def test_the_exact_denoiser_is_its_formula(layout, horizon, balance):
     bank, size = PatchBank.of(scale_of((14, 17)), 5, ALL, shifted=True), (6, 9)
-    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=layout, balance=balance)
-    reference = Reference(bank, size, layout, balance, 0.5)
+    focus = Focus(math.inf, bank, 0.5)
+    denoiser = ExactDenoiser(Flow(), [focus], size, layout=layout, horizon=horizon, balance=balance)
+    reference = Reference(bank, size, layout, horizon, balance, 0.5)
     x_0 = scale_of((12, 18), top=100).bands
     for t in (0.97, 0.9, 0.5):  # the second and third with prices
         x_t = (1 - t) * x_0 + t * noise(*x_0.shape, seed=int(100 * t))
@@ -102,7 +108,7 @@ def test_the_exact_denoiser_is_its_formula(layout, balance):
 def test_the_signal_of_the_process_counts():
     bank, size = PatchBank.of(scale_of((14, 17)), 3, ALL), (6, 9)
     x_0 = scale_of((12, 18), top=100).bands
-    expected, _ = Reference(bank, size, Layout(), 0.0, 1.0)(x_0, 1.0, 2.5)
+    expected, _ = Reference(bank, size, Layout(), 1.0, 0.0, 1.0)(x_0, 1.0, 2.5)
     found = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 1.0)], size, balance=0.0)(x_0, 2.5)
     np.testing.assert_allclose(found[0], expected, atol=1e-9)
 
@@ -146,10 +152,30 @@ def test_the_picture_itself_with_little_noise_is_found_again(size):
 
 def test_no_signal_at_all_gives_the_mean_patch():
     bank, size = PatchBank.of(scale_of((14, 18)), 5, ALL, shifted=True), (6, 9)
-    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=INDIFFERENT, balance=0.0)
+    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
     overlap = Overlap(size, 12, 5, 0.5, bank.keys)
     overlap.add(0, bank.patches.mean(0).expand(54, -1))
     assert_close(denoiser(100 * noise(1, 12, *size), 1.0), overlap.average() + bank.mean)
+
+
+@pytest.mark.parametrize("horizon", [0.5, 1.0, 2.0])
+def test_nothing_moves_far_up_or_down_and_no_side_border_comes_inside(horizon):
+    """Whatever is asked for while the layout is decided: here another picture, upside down."""
+    scale, size = scale_of((40, 56)), (24, 30)
+    bank = PatchBank.of(scale, 5, ALL)
+    x_t = scale_of((48, 60), top=60).bands.flip(2)
+    denoiser = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, horizon=horizon, balance=0.0)
+    denoiser(x_t, 1.0)
+    rows, columns = (denoiser.matches // 2).unbind(2)
+    heights = (torch.arange(24)[:, None] / 23) ** horizon
+    distance = (rows / 19 - heights).abs()
+    assert distance.max() <= 0.2 + 1 / 19  # a row
+    assert distance.max() > 0.15  # it did try
+    for inside, edge in ((columns, torch.arange(30)), (27 - columns, 29 - torch.arange(30))):
+        assert (inside[:, 2:-2] >= edge[2:-2].clamp(max=2)).all()
+    free = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
+    free(x_t, 1.0)
+    assert (free.matches[..., 0] / 38 - heights).abs().max() > 0.5
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -248,19 +274,25 @@ def test_candidates_that_touch_transparency_become_the_nearest_usable_ones(seed)
 
 
 def test_only_an_opaque_part_as_large_as_a_patch_can_be_learned_from():
-    progression = Levels(2)
+    progression, options = Levels(2), ClosedFormOptions()
     scales = progression.split(scale_of((48, 48)).picture)
     opaque = torch.zeros(48, 48, dtype=torch.bool)
-    opaque[:28, :28] = True  # 7 x 7 positions of the coarsest scale in its corner
-    layouts = [ClosedFormOptions(layout_patch=patch, detail_patch=3) for patch in (13, 15)]
-    prior = ClosedForm(scales, progression, opaque, layouts[0])
+    opaque[:12, :12] = True  # 3 x 3 positions of the coarsest scale in its corner: what a patch of 5 x 5 needs there
+    prior = ClosedForm(scales, progression, opaque, options)
     assert prior.foci[0].bank.position.tolist()[0] == [0, 0]
     with pytest.raises(InputError, match="too small"):
-        ClosedForm(scales, progression, opaque, layouts[1])
+        ClosedForm(scales, progression, opaque, replace(options, fine_patches=(31, 31)))
+    opaque[8:] = False
     with pytest.raises(InputError, match="too small"):
-        ClosedForm(
-            scales, progression, opaque, ClosedFormOptions(layout_patch=3, detail_patch=3, fine_patches=(31, 31))
-        )
+        ClosedForm(scales, progression, opaque, options)
+
+
+@pytest.mark.parametrize(("side", "layout", "detail"), [(16, 3, 3), (20, 5, 5), (34, 9, 7), (44, 11, 7), (60, 11, 7)])
+def test_a_small_picture_has_at_least_as_many_places_for_a_patch_as_it_is_wide(side, layout, detail):
+    progression = Levels(1)
+    prior = ClosedForm(progression.split(scale_of((side, 64)).picture), progression, None, ClosedFormOptions())
+    assert [focus.bank.patch for focus in prior.foci] == [layout, detail]
+    assert side // 2 - layout + 1 >= layout
 
 
 @pytest.mark.parametrize("size", [(48, 44), (45, 47)])
@@ -277,7 +309,7 @@ def test_a_coarse_patch_is_learned_from_where_all_that_it_stands_for_is_opaque(s
 def test_a_finer_scale_starts_from_the_copy_of_its_matches():
     progression = Levels(2)
     scales = progression.split(scale_of((47, 50)).picture)
-    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).descend()
+    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).descend(NoiseSource(0), 1.0, foreign=False)
     coarsest = descent.stage(0, tuple(scales[0].bands.shape[2:]), None)
     coarsest.denoiser(scales[0].bands, 0.001)  # finds the picture itself
     known = noise(1, 3, *scales[1].bands.shape[2:])
@@ -301,7 +333,7 @@ def test_a_flat_picture_is_learned_from_too():
     flat = torch.zeros(1, 3, 40, 40)
     scales = Levels(2).split(flat)
     prior = ClosedForm(scales, Levels(2), None, ClosedFormOptions())
-    stage = prior.descend().stage(0, (10, 10), None)
+    stage = prior.descend(NoiseSource(0), 1.0, foreign=False).stage(0, (10, 10), None)
     assert_close(
         stage.denoiser(torch.randn(1, 12, 10, 10, generator=torch.Generator().manual_seed(0)), 0.5), scales[0].bands
     )

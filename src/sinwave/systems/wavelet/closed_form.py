@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
+from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
 from sinwave.systems.wavelet.depth import levels_for
-from sinwave.systems.wavelet.exact import ExactDenoiser, Focus, Layout
+from sinwave.systems.wavelet.exact import NO_LAYOUT, ExactDenoiser, Focus, Layout
 from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Schedule, Stage, WaveletModel
 from sinwave.systems.wavelet.patches import PatchBank
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children
@@ -27,14 +28,14 @@ class ClosedFormOptions:
     """The constants of the closed form. Patches are counted in positions of the packed bands, windows in patches."""
 
     layout_patch: int = 11
-    layout_window: float = 0.5
+    layout_window: float = 0.25
     detail_patch: int = 7
     detail_window: float = 0.5
     detail_ratio: float = 0.13
     fine_patches: tuple[int, int] = (7, 5)
     fine_window: float = 0.5
     dimensions: int = 256
-    energy: float = 0.98
+    energy: float = 0.995
     fine_dimensions: int = 96
     layout: Layout = field(default_factory=Layout)
     balance: float = 1.0
@@ -64,14 +65,19 @@ class ClosedForm(Prior):
         """Take the patches of the scales, those that touch no transparency."""
         self.options, self.progression = options, progression
         opaques = _opaque_at(opaque, scales)
+        height, width = scales[0].bands.shape[2:]
+        # There should be at least as many places for a patch as it is wide, or nothing new can be made of them.
+        most = (min(height, width) + 1) // 2
+        largest = max(most - 1 + most % 2, 3)
+        layout_patch, detail_patch = min(options.layout_patch, largest), min(options.detail_patch, largest)
         some = (options.dimensions, options.energy)
         # A single scale has none after it to restore what is off the axes, so its detail is seen along all of them.
-        every = (scales[0].bands.shape[1] * options.detail_patch**2, 1.0)
+        every = (scales[0].bands.shape[1] * detail_patch**2, 1.0)
         layout, detail = (
             PatchBank.of(scales[0], patch, dimensions, share=share, opaque=opaques[0], shifted=True)
             for patch, (dimensions, share) in (
-                (options.layout_patch, some),
-                (options.detail_patch, some if len(scales) > 1 else every),
+                (layout_patch, some),
+                (detail_patch, some if len(scales) > 1 else every),
             )
         )
         self.foci = (
@@ -86,9 +92,13 @@ class ClosedForm(Prior):
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 
-    def descend(self) -> Descent:
-        """Begin a picture."""
-        return _ClosedFormDescent(self)
+    def descend(self, noise: NoiseSource, strength: float, *, foreign: bool) -> Descent:
+        """Begin a picture: with the layout of the known one, its horizon moved, or with none but its own."""
+        if foreign:
+            return _ClosedFormDescent(self, NO_LAYOUT, 1.0)
+        uniform = 2 * torch.special.ndtr(noise.normal((), "horizon")).item() - 1
+        layout = self.options.layout
+        return _ClosedFormDescent(self, layout, math.exp(layout.drift * strength * uniform))
 
     def effort(self, index: int, size: Size) -> float:
         """Positions times patches that each is compared with, times steps."""
@@ -104,15 +114,17 @@ _Matching: TypeAlias = ExactDenoiser | PropagatedDenoiser
 class _ClosedFormDescent(Descent):
     """Hands the matches of each scale to the next."""
 
-    def __init__(self, prior: ClosedForm) -> None:
-        self._prior = prior
+    def __init__(self, prior: ClosedForm, layout: Layout, horizon: float) -> None:
+        self._prior, self._layout, self._horizon = prior, layout, horizon
         self._coarser: _Matching
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """The exact closed form at the coarsest scale, the propagated one at the others."""
         prior, options = self._prior, self._prior.options
         if known is None:
-            exact = ExactDenoiser(PROCESS, prior.foci, size, layout=options.layout, balance=options.balance)
+            exact = ExactDenoiser(
+                PROCESS, prior.foci, size, layout=self._layout, horizon=self._horizon, balance=options.balance
+            )
             self._coarser = exact
             return Stage(exact, prior.foci[0].bank.mean.expand(-1, -1, *size), options.coarsest)
         candidates = children(self._coarser.matches, size, prior.progression.factor)

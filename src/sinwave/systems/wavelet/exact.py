@@ -2,17 +2,17 @@
 
 For every patch q of x_t = a x_0 + s eps, over all patches p_k of the picture,
 
-    E[x_0 | q] = sum_k w_k p_k,    w = softmax_k( -|q - a m_q p_k|^2 / (2 s^2) - border(q, k) - price_k )
+    E[x_0 | q] = sum_k w_k p_k,    w = softmax_k( -|q - a m_q p_k|^2 / (2 s^2) - layout(q, k) - price_k )
 
 and overlapping estimates are averaged. It is attention with queries q and keys p_k (Qiu, Kutulakos, Lindell, CVPR 2026,
 in pixels). Four things are ours:
 
 *mask*     m_q is 1 where the patch q is inside the new picture: a patch that hangs over the border is compared where
            there is something to compare.
-*border*   what touches the border of the picture does so in the new one: a cost for every row and every column of
-           the patch that is inside in one of them and outside in the other, the same whatever the noise. To cut a
-           picture off at its left or right costs little, so what is left may come to stand on the right; to cut it
-           off above or below costs more, so the sky stays up; and so does to show what lies beyond its border.
+*layout*   what it costs that a patch lies elsewhere than in the picture, the same whatever the noise. To cut a patch
+           off at the left or right border costs little, so what is left may come to stand on the right; to cut it off
+           above or below costs more; and what touches the left or right border of the picture may do nothing else in
+           the new one. Nothing may move far up or down, so the sky stays up, but the horizon is moved as a whole.
 *price*    one step of Sinkhorn's balancing a step of the walk: patches in demand become dearer and forgotten ones
            cheaper, so that no texture takes over and no object is lost.
 *focus*    large patches and wide windows decide the layout while there is much noise, small and narrow ones the detail.
@@ -27,13 +27,17 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
 from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips, unfold
 from sinwave.wavelets import Size
 
-__all__ = ["ExactDenoiser", "Focus", "Layout"]
+__all__ = ["NO_LAYOUT", "ExactDenoiser", "Focus", "Layout"]
+
+FORBIDDEN = 1e4
+"""A cost that outweighs any likeness while the layout is decided, and yet leaves the exponents two decimals."""
 
 _ROWS = 2048  # queries at a time: a bound on memory
 _FORGOTTEN = 1e-2  # the least demand that is told from none
@@ -44,14 +48,23 @@ class Layout:
     """What it costs to break with the layout of the picture.
 
     A row or a column of a patch costs that is *cut* off by the new border, or lies *beyond* the old one; and `height`
-    is the cost of moving from the top of the picture to its bottom, falling with the square of the distance.
+    is the cost of moving from the top of the picture to its bottom, falling with the square of the distance, up to a
+    distance of `reach`: farther is forbidden.
+
+    Heights y, from 0 at the top to 1 at the bottom, are compared as y^g in the new picture, with one g for all of it:
+    so its horizon may lie higher or lower, and yet nothing changes its order. log g is between -`drift` and `drift`.
     """
 
     row_cut: float = 0.5
-    row_beyond: float = 0.5
+    row_beyond: float = 2.0
     column_cut: float = 0.02
-    column_beyond: float = 2.0
-    height: float = 14.0
+    column_beyond: float = FORBIDDEN
+    height: float = 64.0
+    reach: float = 0.2
+    drift: float = 1.0
+
+
+NO_LAYOUT = Layout(row_cut=0, row_beyond=0, column_cut=0, column_beyond=0, height=0, reach=math.inf, drift=0)
 
 
 @dataclass(frozen=True)
@@ -74,11 +87,15 @@ class ExactDenoiser(Denoiser):
         size: Size,
         *,
         layout: Layout = Layout(),
+        horizon: float = 1.0,
         balance: float = 1.0,
     ) -> None:
-        """`foci` by falling ratio, for a grid of `size`; `balance` is how strongly prices react to demand."""
+        """`foci` by falling ratio, for a grid of `size`.
+
+        `horizon` is the exponent g of the heights; `balance` is how strongly prices react to demand.
+        """
         self._process, self._size, self._balance = process, size, balance
-        self._attention = [_Attention(focus, size, layout) for focus in foci]
+        self._attention = [_Attention(focus, size, layout, horizon) for focus in foci]
         self._matches = torch.zeros(*size, 2, dtype=torch.long)
 
     @property
@@ -101,7 +118,7 @@ class ExactDenoiser(Denoiser):
 class _Attention:
     """The weights and means of one focus, for the queries of a grid of `size`."""
 
-    def __init__(self, focus: Focus, size: Size, layout: Layout) -> None:
+    def __init__(self, focus: Focus, size: Size, layout: Layout, horizon: float) -> None:
         bank = focus.bank
         self.focus, self._size = focus, size
         masks = unfold(bank.mean.new_ones(1, 1, *size), bank.patch)
@@ -110,17 +127,15 @@ class _Attention:
         cut = _rows_and_columns(layout.row_cut, layout.column_cut, bank)
         beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
         key_sides = _sides(bank.masks, bank.patch)
-        # height (y_q - y_k)^2 = -2 height y_q y_k + height y_k^2 + what is the same for all k
-        key_height = _heights(bank.position[:, 0].to(masks) / 2, bank.rows)
-        query_height = _heights(torch.arange(size[0]).repeat_interleave(size[1]).to(masks), size[0])
         query_sides = (cut + beyond) * _sides(masks, bank.patch)
-        self._query_place = torch.cat([query_sides, 2 * layout.height * query_height], 1)
+        row = torch.arange(size[0], device=masks.device).repeat_interleave(size[1])
+        self._query_place = torch.cat([query_sides, functional.one_hot(row, size[0]).to(masks)], 1)
         energies = _energies(bank)
-        self._keys = torch.cat([bank.keys, key_sides, key_height, energies], 1)
+        self._keys = torch.cat([bank.keys, key_sides, -_climbs(layout, bank, size[0], horizon), energies], 1)
         self._values = torch.cat([bank.keys, bank.masks], 1)
         # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
         self._rest = bank.keys.square().sum(1) - energies.sum(1)
-        self._aversion = key_sides @ cut + layout.height * key_height.square().sum(1)
+        self._aversion = key_sides @ cut
         self._price = torch.zeros_like(self._aversion)
 
     def __call__(self, x_t: Tensor, signal: float, noise: float, balance: float) -> tuple[Tensor, Tensor]:
@@ -150,9 +165,12 @@ def _sides(masks: Tensor, patch: int) -> Tensor:
     return torch.cat([square.amax(2), square.amax(1)], 1)
 
 
-def _heights(rows: Tensor, count: int) -> Tensor:
-    """From 0 at the top to 1 at the bottom: (n, 1)."""
-    return rows[:, None] / max(count - 1, 1)
+def _climbs(layout: Layout, bank: PatchBank, rows: int, horizon: float) -> Tensor:
+    """What it costs to bring each patch to each of the new picture's rows: (n, rows)."""
+    old = bank.position[:, :1].to(bank.keys) / 2 / max(bank.rows - 1, 1)
+    new = (torch.arange(rows).to(bank.keys) / max(rows - 1, 1)) ** horizon
+    distance = (old - new).abs()
+    return layout.height * distance.square() + FORBIDDEN * (distance - layout.reach).clamp(min=0)
 
 
 def _energies(bank: PatchBank) -> Tensor:

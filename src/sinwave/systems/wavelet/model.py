@@ -36,13 +36,16 @@ PROCESS = Flow()
 
 @dataclass(frozen=True)
 class Schedule:
-    """The walk of a scale: `steps` steps whose noise-to-signal ratio falls from `high` to `low` by equal factors."""
+    """The walk of a scale: `steps` steps whose noise-to-signal ratio falls from `high` to `low` by equal factors.
+
+    At the ratio `middle` half of a picture is recognized.
+    """
 
     steps: int
     high: float
     low: float
     stochasticity: float = 0.0
-    least: float = 0.2
+    middle: float = 3.2
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -52,15 +55,19 @@ class Schedule:
     def starting_at(self, strength: float) -> Schedule:
         """The last part of this walk, its steps as long as before: nothing changes at strength 0, all is new at 1.
 
-        High-dimensional patches are recognized in much noise, so the ratios that make a difference, from `least` to
-        `high`, are spread evenly over the strengths by their logarithms.
+        High-dimensional patches are recognized in much noise and then nearly at once, so the strengths are spread
+        around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power of the start if the
+        signal is weighted with `middle`.
         """
-        high = self.least * (self.high / self.least) ** strength
+        ratio = self.middle * math.sqrt(strength / (1 - strength)) if strength < 1 else self.high
+        high = min(max(ratio, self.low), self.high)
         share = math.log(high / self.low) / math.log(self.high / self.low)
         return replace(self, steps=max(1, round(share * self.steps)), high=high)
 
     def descent(self, t: float) -> float:
         """1 at the start of the walk, 0 at its last estimate, linear in the logarithm of the ratio."""
+        if self.high == self.low:
+            return 0.0
         share = math.log(t / (1 - t) / self.low) / math.log(self.high / self.low)
         return min(max(share, 0.0), 1.0)
 
@@ -86,8 +93,11 @@ class Prior(ABC):
     """What is known of a picture: the closed form, or a trained network."""
 
     @abstractmethod
-    def descend(self) -> Descent:
-        """Begin a picture."""
+    def descend(self, noise: NoiseSource, strength: float, *, foreign: bool) -> Descent:
+        """Begin a picture that is new to the degree of `strength`; what is decided once for all of it is from `noise`.
+
+        A `foreign` picture was given by the user, and has a layout of its own.
+        """
 
     @abstractmethod
     def effort(self, index: int, size: Size) -> float:
@@ -124,8 +134,9 @@ class WaveletModel:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
         if variation < 1:
             image = self._image if size == self.size else resize(self._image, size)
-            return self.refine(image, variation, noise, constrain=constrain, on_step=on_step)
-        return self._draw(size, None, variation, noise, constrain, on_step)
+            start = self._progression.split(image)[0].bands
+            return self._draw(size, start, variation, False, noise, constrain, on_step)
+        return self._draw(size, None, variation, False, noise, constrain, on_step)
 
     def refine(
         self,
@@ -138,20 +149,22 @@ class WaveletModel:
     ) -> Tensor:
         """`image` as the model would have drawn it: its coarse part is kept the better the lower `strength` is."""
         start = self._progression.split(image)[0].bands
-        return self._draw((image.shape[2], image.shape[3]), start, strength, noise, constrain, on_step)
+        return self._draw((image.shape[2], image.shape[3]), start, strength, True, noise, constrain, on_step)
 
     def _draw(
         self,
         size: Size,
         start: Tensor | None,
         strength: float,
+        foreign: bool,
         noise: NoiseSource,
         constrain: ScaleConstraint | None,
         on_step: OnStep | None,
     ) -> Tensor:
         if not 0 <= strength <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
-        descent, sizes = self._prior.descend(), self._progression.sizes(size)
+        descent = self._prior.descend(noise.child("descent"), strength, foreign=foreign)
+        sizes = self._progression.sizes(size)
         bands, known = torch.empty(0), None
         for index, picture_size in enumerate(sizes):
             stage = descent.stage(index, grid(picture_size), known)
