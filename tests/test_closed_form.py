@@ -19,6 +19,7 @@ from sinwave.systems.wavelet.depth import levels_for
 from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
 from sinwave.systems.wavelet.patches import Overlap, PatchBank, unfold, window
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
+from sinwave.wavelets import pack, unpack
 
 ALL = 10**6  # axes: as many as there are
 ODD = Layout(2.0, 0.3, 1.0, 0.1, height=40.0, reach=0.45)
@@ -114,12 +115,13 @@ def test_the_signal_of_the_process_counts():
 
 
 def test_blocks_of_queries_change_nothing(monkeypatch):
-    bank, size, x_t = PatchBank.of(scale_of((14, 18)), 5, 20), (6, 9), noise(1, 12, 6, 9)
+    size, x_t = (6, 9), noise(1, 12, 6, 9)
+    bank, pixels = (PatchBank.of(scale_of((14, 18)), 5, 20, pixels=pixels) for pixels in (False, True))
     candidates = torch.randint(0, 7, (*size, 9, 2), generator=torch.Generator().manual_seed(0))
 
     def estimates():
         walked = [ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size)]
-        walked.append(PropagatedDenoiser(Flow(), bank, (7, 9), candidates, 0.5))
+        walked.append(PropagatedDenoiser(Flow(), pixels, (7, 9), candidates, 0.5))
         return [result for each in walked for result in (each(x_t, 0.9), each(x_t, 0.8), each.matches)]
 
     whole = estimates()
@@ -181,7 +183,7 @@ def test_nothing_moves_far_up_or_down_and_no_side_border_comes_inside(horizon):
 @pytest.mark.parametrize("seed", range(2))
 def test_the_propagated_denoiser_is_the_softmax_over_its_candidates(seed):
     scale = scale_of((14, 18))
-    bank, source, size = PatchBank.of(scale, 3, ALL), (7, 9), (5, 8)
+    bank, source, size = PatchBank.of(scale, 3, ALL, pixels=True), (7, 9), (5, 8)
     generator = torch.Generator().manual_seed(seed)
     candidates = torch.randint(-1, 10, (*size, 9, 2), generator=generator)  # some off the grid: pulled to its edge
     candidates[:, :, 3] = candidates[:, :, 7]  # repeated ones count once
@@ -190,29 +192,36 @@ def test_the_propagated_denoiser_is_the_softmax_over_its_candidates(seed):
     denoiser = PropagatedDenoiser(Flow(), bank, source, candidates, 0.5)
     for t in (0.9, 0.7):
         x_t = (1 - t) * truth + t * noise(*truth.shape, seed=seed)
-        expected, best = over_candidates(bank, source, candidates, x_t, t)
+        expected, best = over_candidates(scale, source, candidates, x_t, t)
         np.testing.assert_allclose(denoiser(x_t, t)[0], expected, atol=1e-9)
         assert_close(denoiser.matches, 2 * best)
         candidates = neighbors(best)
 
 
-def over_candidates(bank, source, candidates, x_t, t):
-    """The softmax over the different candidates of each position, and the best of them, by loops."""
-    size, patch = tuple(candidates.shape[:2]), bank.patch
-    queries = unfold(x_t - (1 - t) * bank.mean, patch).numpy()
-    values, masks = bank.patches[:, : -(patch**2)].numpy(), bank.masks.numpy()
-    means, mean_masks, best = [], [], []
-    for query, some in zip(queries, candidates.flatten(0, 1).numpy(), strict=True):
-        different = sorted({min(max(y, 0), source[0] - 1) * source[1] + min(max(x, 0), source[1] - 1) for y, x in some})
-        logits = -np.square(query - (1 - t) * values[different]).sum(1) / (2 * t**2)
+def over_candidates(scale, source, candidates, x_t, t):
+    """The softmax over the different candidates of each position, joined in pixels, and the best of them, by loops."""
+    size, bank = tuple(candidates.shape[:2]), PatchBank.of(scale, 3, ALL)
+    queries, keys = unfold(x_t - (1 - t) * bank.mean, 3).numpy(), bank.patches[:, :-9].numpy()
+    picture, inside = (np.pad(each, [(0, 0), (2, 2), (2, 2)]) for each in (scale.picture[0], np.ones((1, 14, 18))))
+    total, count, best = (
+        np.zeros((3, 2 * size[0] + 4, 2 * size[1] + 4)),
+        np.zeros((1, 2 * size[0] + 4, 2 * size[1] + 4)),
+        [],
+    )
+    line = np.exp(-((np.linspace(-1, 1, 6) / 0.5) ** 2) / 2)
+    for index, (query, some) in enumerate(zip(queries, candidates.flatten(0, 1).numpy(), strict=True)):
+        different = sorted({(min(max(y, 0), source[0] - 1), min(max(x, 0), source[1] - 1)) for y, x in some})
+        near = keys[[y * source[1] + x for y, x in different]]
+        logits = -np.square(query - (1 - t) * near).sum(1) / (2 * t**2)
         weights = np.exp(logits - logits.max())
-        weights /= weights.sum()
-        means.append(weights @ values[different])
-        mean_masks.append(weights @ masks[different])
-        best.append(np.unravel_index(different[weights.argmax()], source))
-    means = np.reshape(means, (len(queries), -1, patch, patch))
-    estimate = average(means, np.reshape(mean_masks, (-1, patch, patch)), size, patch, 0.5) + bank.mean[0].numpy()
-    return estimate, torch.from_numpy(np.reshape(best, (*size, 2)))
+        row, column = (2 * each for each in divmod(index, size[1]))
+        for weight, (y, x) in zip(weights / weights.sum(), different, strict=True):
+            votes = weight * line[:, None] * line
+            for sums, values in ((total, picture), (count, inside)):
+                sums[:, row : row + 6, column : column + 6] += votes * values[:, 2 * y : 2 * y + 6, 2 * x : 2 * x + 6]
+        best.append(different[weights.argmax()])
+    image = torch.from_numpy((total / count.clip(1e-300))[None, :, 2:-2, 2:-2])
+    return pack(image)[0], torch.tensor(best).reshape(*size, 2)
 
 
 def identity(size):
@@ -222,11 +231,30 @@ def identity(size):
 @pytest.mark.parametrize("size", [(14, 18), (15, 17), (2, 9)])
 def test_a_copy_of_the_identity_is_the_picture(size):
     scale = scale_of(size)
-    bank, grid = PatchBank.of(scale, 5, 4), tuple(scale.bands.shape[2:])
+    bank, grid = PatchBank.of(scale, 5, 4, pixels=True), tuple(scale.bands.shape[2:])
     denoiser = PropagatedDenoiser(Flow(), bank, grid, neighbors(identity(grid)), 0.5)
     assert_close(denoiser.copy(), scale.bands)
     assert_close(denoiser.matches, 2 * identity(grid))
     assert_close(denoiser(noise(*scale.bands.shape), 1.0), scale.bands)  # all candidates are one, whatever the noise
+
+
+@pytest.mark.parametrize("filter", ["haar", "db3"])
+def test_a_seam_has_no_steps_of_two_pixels(filter):
+    """Two flat halves are joined: every pixel of the seam is lighter than the one before, fastest in the middle."""
+    picture = torch.zeros(1, 3, 24, 48, dtype=torch.float64)
+    picture[..., 24:] = 1
+    scale, source = Levels(1, filter).split(picture)[0], (12, 24)
+    bank = PatchBank.of(scale, 5, 4, pixels=True)
+    # Seven columns of the dark half, and then nine of the light one, none near the edge between them.
+    columns = torch.tensor([*range(2, 9), *range(15, 24)])
+    matches = torch.stack(torch.meshgrid(torch.arange(12), columns, indexing="ij"), 2)
+    denoiser = PropagatedDenoiser(Flow(), bank, source, matches[:, :, None].expand(-1, -1, 9, -1), 0.5)
+    rise = unpack(denoiser.copy(), (24, 32), filter)[0, 0, 12].diff()
+    assert_close(rise.sum(), torch.ones_like(rise[0]))
+    seam = rise[9:18]
+    assert_close(seam.sum(), torch.ones_like(rise[0]))
+    assert (seam[:5].diff() > 0).all()
+    assert_close(seam.flip(0), seam)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (1, 5), (1, 1)])
@@ -263,7 +291,7 @@ def test_candidates_that_touch_transparency_become_the_nearest_usable_ones(seed)
     opaque = torch.ones(20, 24, dtype=torch.bool)
     opaque[torch.randint(0, 20, (5,), generator=torch.Generator().manual_seed(seed)), 3::7] = False
     scale, source = scale_of((20, 24)), (10, 12)
-    bank = PatchBank.of(scale, 3, 10, opaque=opaque)
+    bank = PatchBank.of(scale, 3, 10, opaque=opaque, pixels=True)
     assert not bank.usable.all()
     denoiser = PropagatedDenoiser(Flow(), bank, source, identity(source)[:, :, None].expand(-1, -1, 9, -1), 0.5)
     usable = bank.usable.reshape(source).numpy()

@@ -86,7 +86,9 @@ class ClosedForm(Prior):
         )
         self.sources = [(scale.bands.shape[2], scale.bands.shape[3]) for scale in scales]
         self.banks = [
-            PatchBank.of(scale, options.fine_patches[min(index, 1)], options.fine_dimensions, opaque=visible)
+            PatchBank.of(
+                scale, options.fine_patches[min(index, 1)], options.fine_dimensions, opaque=visible, pixels=True
+            )
             for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
         ]
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):

@@ -30,10 +30,10 @@ def unfold(bands: Tensor, patch: int) -> Tensor:
     return functional.unfold(bands, patch, padding=patch // 2)[0].T
 
 
-def window(patch: int, width: float, like: Tensor) -> Tensor:
-    """The weight of each position of a patch, exp(-(g / width)^2 / 2) with g from -1 to 1: (p p,)."""
-    half = patch // 2
-    line: Tensor = torch.arange(-half, half + 1, dtype=like.dtype, device=like.device) / max(half, 1)
+def window(side: int, width: float, like: Tensor) -> Tensor:
+    """The weight of each place in a square, exp(-(g / width)^2 / 2) with g from -1 to 1: (side side,)."""
+    half = (side - 1) / 2
+    line: Tensor = (torch.arange(side, dtype=like.dtype, device=like.device) - half) / (half or 1)
     weights = torch.exp(-(line / width).square() / 2)
     return torch.outer(weights, weights).flatten()
 
@@ -65,11 +65,12 @@ class PatchBank:
     patch      p
     mean       (1, c, 1, 1), what is subtracted from the bands
     axes       (c p p, d), principal axes
-    patches    (n, (c + 1) p p), each with its mask as one more channel
+    patches    (n, (c + 1) p p), each with its mask as one more channel, centered; or of pixels, (n, (c' + 1) 2p 2p)
     keys       (n, d), the patches along the axes
     position   (n, 2), row and column of the center's upper left pixel in the scale's picture
     usable     (n,), False where the patch touches what is transparent; None if all are usable
     rows       h of the bands
+    filter     that of the transform
     """
 
     patch: int
@@ -80,6 +81,7 @@ class PatchBank:
     position: Tensor
     usable: Tensor | None
     rows: int
+    filter: str
 
     @classmethod
     def of(
@@ -91,12 +93,14 @@ class PatchBank:
         share: float = 1.0,
         opaque: Tensor | None = None,
         shifted: bool = False,
+        pixels: bool = False,
     ) -> PatchBank:
         """The patches of a scale; `opaque` (h, w) of its picture leaves out those that touch transparency.
 
         The keys have at most `dimensions` numbers, and no more than hold `share` of the energy (`principal_axes`).
         The transform is not shift-invariant: `shifted` adds the patches of the picture moved by one pixel to each
-        side, so that what was cut at even places may be continued at odd ones.
+        side, so that what was cut at even places may be continued at odd ones. With `pixels` the patches are those of
+        the picture, two pixels a position, so that pieces may be joined pixel by pixel.
         """
         mean = _mean(scale.bands, opaque)
         # A strip of one or two pixels has nothing left to be cut into pairs once it is moved.
@@ -105,8 +109,11 @@ class PatchBank:
         patches, position, usable = (torch.cat(part) for part in zip(*parts, strict=True))
         values = patches[:, : -patch * patch]
         axes = principal_axes(values[usable] if usable.any() else values, dimensions, share)
-        rows = scale.bands.shape[2]
-        return cls(patch, mean, axes, patches, values @ axes, position, None if usable.all() else usable, rows)
+        keys, rows = values @ axes, scale.bands.shape[2]
+        if pixels:
+            del parts, values  # large, and not needed any more
+            patches = _pixels(scale.picture, patch)
+        return cls(patch, mean, axes, patches, keys, position, None if usable.all() else usable, rows, scale.filter)
 
     @property
     def masks(self) -> Tensor:
@@ -143,6 +150,13 @@ def _shifted_part(
     return unfold(masked, patch).contiguous(), position, usable
 
 
+def _pixels(picture: Tensor, patch: int) -> Tensor:
+    """The pixels of the patches around every position of the bands, with their masks: (h w, (c + 1) 2p 2p)."""
+    even = functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2), mode="replicate")
+    masked = torch.cat([even, torch.ones_like(even[:, :1])], 1)
+    return functional.unfold(masked, 2 * patch, padding=2 * (patch // 2), stride=2)[0].T.contiguous()
+
+
 def _hidden(opaque: Tensor, bands: Tensor) -> Tensor:
     """1 where a position of the bands shows something transparent, 0 elsewhere: (1, 1, h, w)."""
     see_through = functional.pad((~opaque).to(bands)[None, None], (0, 1, 0, 1))
@@ -158,30 +172,30 @@ def _mean(bands: Tensor, opaque: Tensor | None) -> Tensor:
 
 
 class Overlap:
-    """The weighted average of overlapping patches on a grid of `size`.
+    """The weighted average of overlapping patches on a grid of `size`, each position a cell of `cell` x `cell`.
 
-    At each position the patches that cover it vote with their window's weight there, and only with what is inside the
+    At each place the patches that cover it vote with their window's weight there, and only with what is inside the
     picture that they come from. Patches are added by strips of rows, so that they need not all be kept.
     """
 
-    def __init__(self, size: Size, channels: int, patch: int, width: float, like: Tensor) -> None:
+    def __init__(self, size: Size, channels: int, patch: int, width: float, like: Tensor, *, cell: int = 1) -> None:
         """An empty average; `width` is that of the Gaussian window."""
-        height, across = size
-        self._size, self._patch = size, patch
-        self._window = window(patch, width, like)
-        margin = 2 * (patch // 2)
-        self._sum = like.new_zeros(1, channels + 1, height + margin, across + margin)
+        self._size, self._side, self._cell, self._edge = size, cell * patch, cell, cell * (patch // 2)
+        self._window = window(self._side, width, like)
+        height, across = (cell * side + 2 * self._edge for side in size)
+        self._sum = like.new_zeros(1, channels + 1, height, across)
 
     def add(self, first: int, patches: Tensor) -> None:
-        """Add the patches (n, (c + 1) p p) of the rows from `first` on, zero where their mask is."""
-        votes = (patches.reshape(len(patches), -1, self._patch**2) * self._window).flatten(1).T[None]
-        height = len(patches) // self._size[1] + 2 * (self._patch // 2)
-        self._sum[:, :, first : first + height] += functional.fold(votes, (height, self._sum.shape[3]), self._patch)
+        """Add the patches (n, (channels + 1) side side) of the rows from `first` on, zero where their mask is."""
+        votes = (patches.reshape(len(patches), -1, self._side**2) * self._window).flatten(1).T[None]
+        height, above = self._cell * (len(patches) // self._size[1]) + 2 * self._edge, self._cell * first
+        strip = functional.fold(votes, (height, self._sum.shape[3]), self._side, stride=self._cell)
+        self._sum[:, :, above : above + height] += strip
 
     def average(self) -> Tensor:
-        """The bands (1, c, h, w); a position has the vote of its own patch at least, whose center is inside."""
-        edge = self._patch // 2
-        total = self._sum[:, :, edge : edge + self._size[0], edge : edge + self._size[1]]
+        """What they agree on (1, channels, h, w); a place has the vote of its own patch, whose center is inside."""
+        height, width = (self._cell * side for side in self._size)
+        total = self._sum[:, :, self._edge : self._edge + height, self._edge : self._edge + width]
         return total[:, :-1] / total[:, -1:]
 
 

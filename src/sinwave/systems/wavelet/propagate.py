@@ -8,7 +8,8 @@ all patches:
 
 A picture is mostly made of pieces that continue, so the match of a position is nearly always the neighbor of a
 neighbor's match (the coherence that PatchMatch lives from; Barnes et al., 2009). Inside a piece all nine candidates
-are one, and the estimate is a copy; between pieces the noise decides and the overlap settles it.
+are one, and the estimate is a copy; between pieces the noise decides and the overlap settles it. What overlaps are
+pixels: the weights of a mean of bands change every second pixel only, and its seams are stairs of two pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn import functional
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
 from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips
-from sinwave.wavelets import Size
+from sinwave.wavelets import Size, pack
 
 __all__ = ["PropagatedDenoiser", "children", "neighbors"]
 
@@ -35,7 +36,10 @@ class PropagatedDenoiser(Denoiser):
     """Attention over nine candidates a position, handed from estimate to estimate."""
 
     def __init__(self, process: Process, bank: PatchBank, source: Size, candidates: Tensor, window: float) -> None:
-        """`candidates` (h, w, 9, 2) are positions on the grid of size `source`, on which the bank's patches stand."""
+        """`candidates` (h, w, 9, 2) are positions on the grid of size `source`, where the patches of the bank stand.
+
+        These are of pixels.
+        """
         self._process, self._bank, self._source, self._window = process, bank, source, window
         self._energy = bank.keys.square().sum(1) / 2
         self._redirect = None if bank.usable is None else _nearest_true(bank.usable.reshape(source))
@@ -50,10 +54,10 @@ class PropagatedDenoiser(Denoiser):
 
     def copy(self) -> Tensor:
         """Bands (1, c, h, w) put together from the best patches, as they are."""
-        overlap = Overlap(self._size, self._bank.mean.shape[1], self._bank.patch, self._window, self._bank.keys)
+        overlap = self._overlap()
         for first, last in strips(self._size, _ROWS):
             overlap.add(first, self._bank.patches[self._best[first * self._size[1] : last * self._size[1]]])
-        return overlap.average() + self._bank.mean
+        return self._bands(overlap)
 
     def __call__(
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
@@ -62,8 +66,7 @@ class PropagatedDenoiser(Denoiser):
         signal, _, noise = (float(each) for each in self._process.at(t))
         precision = 1 / max(noise, LEAST_NOISE) ** 2
         queries = self._bank.queries(x_t - signal * self._bank.mean)
-        overlap = Overlap(self._size, x_t.shape[1], self._bank.patch, self._window, x_t)
-        best = []
+        overlap, best = self._overlap(), []
         for first, last in strips(self._size, _ROWS):
             rows = slice(first * self._size[1], last * self._size[1])
             candidates, repeated = _without_repeats(self._candidates[first:last].flatten(0, 1))
@@ -78,7 +81,15 @@ class PropagatedDenoiser(Denoiser):
         width = self._source[1]
         grid = torch.stack([self._best // width, self._best % width], 1).reshape(*self._size, 2)
         self._candidates = self._indices(neighbors(grid))
-        return overlap.average() + self._bank.mean
+        return self._bands(overlap)
+
+    def _overlap(self) -> Overlap:
+        bank = self._bank
+        channels = bank.patches.shape[1] // (2 * bank.patch) ** 2 - 1
+        return Overlap(self._size, channels, bank.patch, self._window, bank.patches, cell=2)
+
+    def _bands(self, overlap: Overlap) -> Tensor:
+        return pack(overlap.average(), self._bank.filter)[:, : self._bank.mean.shape[1]]
 
     def _indices(self, positions: Tensor) -> Tensor:
         """Which patches stand at positions (..., 2) of the source's grid, or as near to them as possible."""
