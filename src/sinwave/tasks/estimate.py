@@ -27,8 +27,8 @@ def estimate(source: tuple[int, int], size: tuple[int, int]) -> Estimate:
     """The estimate for pictures of `size` from a picture of size `source`, both (height, width)."""
     learned, drawn = (height * width / 1e6 for height, width in (source, size))
     # At the coarsest scale every position of the new picture is compared with all of the old one.
-    coarsest = 0.5 * drawn / learned
-    return Estimate(2 + 2.2 * learned, 0.4 + 10 * drawn + coarsest, 0.4e9 + 0.65e9 * learned + 0.5e9 * drawn)
+    coarsest = 0.6 * drawn / learned
+    return Estimate(2 + 3 * learned, 0.4 + 10 * drawn + coarsest, 0.4e9 + 0.85e9 * learned + 0.5e9 * drawn)
 
 
 def check_memory(source: tuple[int, int], size: tuple[int, int]) -> None:
