@@ -59,7 +59,7 @@ class Reference:
         self.mean, self.prices = bank.mean.numpy(), np.zeros(len(self.masks))
         ones = torch.ones(1, 1, *size, dtype=torch.float64)
         self.query_masks = unfold(ones, patch).reshape(-1, patch, patch).numpy()
-        heights = bank.position[:, 0].numpy() / 2 / (bank.rows - 1)
+        heights = bank.position[:, 0].numpy() // 2 / (bank.rows - 1)
         self.borders = np.zeros((len(self.query_masks), len(self.masks)))
         for q, (row, _) in enumerate(np.ndindex(*size)):
             for axis, cut, beyond in (

@@ -128,10 +128,11 @@ class _Attention:
         beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
         key_sides = _sides(bank.masks, bank.patch)
         query_sides = (cut + beyond) * _sides(masks, bank.patch)
-        row = torch.arange(size[0], device=masks.device).repeat_interleave(size[1])
-        self._query_place = torch.cat([query_sides, functional.one_hot(row, size[0]).to(masks)], 1)
+        climbs = _climbs(layout, bank.rows, size[0], horizon).to(masks).repeat_interleave(size[1], 0)
+        key_rows = functional.one_hot(bank.position[:, 0] // 2, bank.rows).to(masks)
+        self._query_place = torch.cat([query_sides, -climbs], 1)
         energies = _energies(bank)
-        self._keys = torch.cat([bank.keys, key_sides, -_climbs(layout, bank, size[0], horizon), energies], 1)
+        self._keys = torch.cat([bank.keys, key_sides, key_rows, energies], 1)
         self._values = torch.cat([bank.keys, bank.masks], 1)
         # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
         self._rest = bank.keys.square().sum(1) - energies.sum(1)
@@ -165,11 +166,10 @@ def _sides(masks: Tensor, patch: int) -> Tensor:
     return torch.cat([square.amax(2), square.amax(1)], 1)
 
 
-def _climbs(layout: Layout, bank: PatchBank, rows: int, horizon: float) -> Tensor:
-    """What it costs to bring each patch to each of the new picture's rows: (n, rows)."""
-    old = bank.position[:, :1].to(bank.keys) / 2 / max(bank.rows - 1, 1)
-    new = (torch.arange(rows).to(bank.keys) / max(rows - 1, 1)) ** horizon
-    distance = (old - new).abs()
+def _climbs(layout: Layout, old: int, new: int, horizon: float) -> Tensor:
+    """What it costs to come to each of the `new` rows from each of the `old` ones: (new, old)."""
+    to, origin = (torch.arange(rows, dtype=torch.float64) / max(rows - 1, 1) for rows in (new, old))
+    distance = (to[:, None] ** horizon - origin).abs()
     return layout.height * distance.square() + FORBIDDEN * (distance - layout.reach).clamp(min=0)
 
 

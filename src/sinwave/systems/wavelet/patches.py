@@ -117,7 +117,7 @@ class PatchBank:
 
     @property
     def masks(self) -> Tensor:
-        """The masks of the patches, (n, p p)."""
+        """The masks of patches of bands, (n, p p)."""
         return self.patches[:, -self.patch * self.patch :]
 
     def only_usable(self) -> PatchBank:
