@@ -1,4 +1,6 @@
 """Figures for pictures: each a pure function, weight-free unless its module says which weights it needs.
 
 patches.py    how alike the patches of two pictures are, and how different samples are from each other
+fidelity.py   how faithful a restored picture is to the true one
+frechet.py    the distance between two sets of features
 """
