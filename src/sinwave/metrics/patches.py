@@ -22,7 +22,14 @@ from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 
-__all__ = ["coherence", "completeness", "nearest_distances", "pixel_diversity", "sliced_wasserstein"]
+__all__ = [
+    "coherence",
+    "completeness",
+    "nearest_distances",
+    "nearest_patches",
+    "pixel_diversity",
+    "sliced_wasserstein",
+]
 
 _ELEMENTS = 1 << 24  # numbers in the largest temporary: 64 MB of float32
 _LEAST_DEVIATION = 0.5  # of a gray level: what rounding alone makes of a band that is empty
@@ -35,16 +42,29 @@ def nearest_distances(picture: Tensor, source: Tensor, *, patch: int = 7, stride
     pixels, those of `source` at every pixel. Exact: up to p = 10 for three channels all numbers are integers within
     2^24, which float32 holds exactly in whatever order they are added.
     """
+    return nearest_patches(picture, source, patch=patch, stride=stride)[0]
+
+
+def nearest_patches(picture: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> tuple[Tensor, Tensor]:
+    """`nearest_distances`, and where those patches are: (rows, columns), and upper left corners (rows, columns, 2).
+
+    Of several nearest ones the first, row by row.
+    """
     picture, source = _centered(picture, patch), _centered(source, patch)
-    columns = (picture.shape[3] - patch) // stride + 1
-    found = []
+    columns, across = (picture.shape[3] - patch) // stride + 1, source.shape[3] - patch + 1
+    distances, places = [], []
     for queries in _strips(picture, patch, stride, max(1, _ELEMENTS // 4096)):
-        nearest = queries.new_full((len(queries),), math.inf)
+        least = queries.new_full((len(queries),), math.inf)
+        place = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
+        seen = 0
         for keys in _strips(source, patch, 1, max(1, _ELEMENTS // len(queries))):
-            excess = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2)
-            nearest = torch.minimum(nearest, excess.amin(1))
-        found.append(nearest + queries.square().sum(1))
-    return torch.cat(found).reshape(-1, columns) / (picture.shape[1] * patch**2)
+            found, index = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2).min(1)
+            place = torch.where(found < least, index + seen, place)
+            least, seen = torch.minimum(least, found), seen + len(keys)
+        distances.append(least + queries.square().sum(1))
+        places.append(torch.stack([place // across, place % across], 1))
+    found = torch.cat(distances).reshape(-1, columns) / (picture.shape[1] * patch**2)
+    return found, torch.cat(places).reshape(-1, columns, 2)
 
 
 def coherence(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:

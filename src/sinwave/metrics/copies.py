@@ -1,0 +1,93 @@
+"""How much of a sample is the source itself, moved but verbatim.
+
+    area       the share of pixels that lie in a square of `side` x `side` which the source has too      1 for a copy
+    entropy    of the offsets to the nearest patches, over its most, log of their number                 0 for a copy
+
+A generator that scores well on likeness alone may do so by copying: the first figure says how much, the mask where,
+and the second in how many pieces, since a piece has one offset. Neither counts what is only similar.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.errors import InputError
+from sinwave.metrics.patches import nearest_patches
+
+__all__ = ["CopyReport", "copy_report"]
+
+_PATCH, _STRIDE = 7, 4
+_VOTES = 3  # patches that must agree on an offset for it to be tried
+
+
+@dataclass(frozen=True, eq=False)
+class CopyReport:
+    """What of a sample is copied: figures, and a mask (h, w) that is True there."""
+
+    area: float
+    entropy: float
+    mask: Tensor
+
+
+def copy_report(sample: Tensor, source: Tensor, *, side: int = 24, tolerance: int = 3) -> CopyReport:
+    """What of `sample` (c, h, w) is in `source` (c, h', w') too, both uint8.
+
+    Two squares are equal if no value differs by more than `tolerance` gray levels. Every offset is tried that three
+    patches of 7 x 7, taken every 4 pixels, have to their nearest ones: a verbatim square of 24 has 16 such patches or
+    more, so it is missed only if most of them occur in the source elsewhere too, as in a clear sky.
+    """
+    if side < _PATCH:
+        raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {_PATCH} are needed")
+    if sample.shape[0] != source.shape[0]:
+        raise InputError(f"pictures of {sample.shape[0]} and of {source.shape[0]} channels cannot be compared")
+    offsets, counts = _offsets(sample, source)
+    mask = torch.zeros(sample.shape[1:], dtype=torch.bool, device=sample.device)
+    for offset in offsets[counts >= _VOTES].tolist():
+        mask |= _squares(_equal(sample, source, offset, tolerance), side)
+    return CopyReport(mask.double().mean().item(), _entropy(counts), mask)
+
+
+def _offsets(sample: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """The different offsets to the nearest patches, (n, 2), and how often each occurs, (n,)."""
+    _, places = nearest_patches(sample, source, patch=_PATCH, stride=_STRIDE)
+    rows, columns = (_STRIDE * torch.arange(count, device=places.device) for count in places.shape[:2])
+    here = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), 2)
+    offsets, counts = torch.unique((places - here).flatten(0, 1), dim=0, return_counts=True)
+    return offsets, counts
+
+
+def _entropy(counts: Tensor) -> float:
+    total = int(counts.sum())
+    shares = counts.double() / total
+    return -(shares * shares.log()).sum().item() / math.log(total) if total > 1 else 0.0
+
+
+def _equal(sample: Tensor, source: Tensor, offset: list[int], tolerance: int) -> Tensor:
+    """Where sample[y, x] and source[y + down, x + right] are equal in all channels: (h, w)."""
+    equal = torch.zeros(sample.shape[1:], dtype=torch.bool, device=sample.device)
+    ours, theirs = [], []
+    for shift, new, old in zip(offset, sample.shape[1:], source.shape[1:], strict=True):
+        first, last = max(0, -shift), min(new, old - shift)
+        if first >= last:
+            return equal
+        ours.append(slice(first, last))
+        theirs.append(slice(first + shift, last + shift))
+    difference = sample[:, ours[0], ours[1]].short() - source[:, theirs[0], theirs[1]].short()
+    equal[ours[0], ours[1]] = (difference.abs() <= tolerance).all(0)
+    return equal
+
+
+def _squares(mask: Tensor, side: int) -> Tensor:
+    """The union of all squares of `side` inside a mask (h, w): its opening."""
+    if min(mask.shape) < side or int(mask.sum()) < side**2:
+        return torch.zeros_like(mask)
+    holes = functional.max_pool2d((~mask)[None].float(), (side, 1), 1)
+    corners = 1 - functional.max_pool2d(holes, (1, side), 1)
+    edge = side - 1
+    filled = functional.max_pool2d(functional.pad(corners, (edge, edge, edge, edge)), (side, 1), 1)
+    return functional.max_pool2d(filled, (1, side), 1)[0] > 0
