@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.metrics import patches
+from sinwave.metrics.levels import laplacian
 from sinwave.metrics.patches import (
     coherence,
     completeness,
@@ -22,7 +23,7 @@ from sinwave.metrics.patches import (
     pixel_diversity,
     sliced_wasserstein,
 )
-from sinwave.resize import blur
+from sinwave.resize import blur, resize
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -81,7 +82,7 @@ def test_chunks_change_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -
     a, b = photograph(), photograph(40, 33, seed=1)
     nearest = nearest_distances(a, b, stride=2)
     transport = sliced_wasserstein(a, b, projections=20)
-    monkeypatch.setattr(patches, "_ELEMENTS", elements)
+    monkeypatch.setattr(patches, "ELEMENTS", elements)
     assert torch.equal(nearest_distances(a, b, stride=2), nearest)
     assert sliced_wasserstein(a, b, projections=20) == pytest.approx(transport, rel=1e-5)
 
@@ -176,7 +177,7 @@ def test_one_scale_of_single_pixels_is_the_transport_between_gray_levels() -> No
 def test_a_brightness_offset_is_seen_on_the_coarsest_scale_only() -> None:
     """Of n scales one sees it, and projects an offset c of d values on a direction u: E|c sum(u)| = c sqrt(2 / pi)."""
     source = photograph() // 2 + 30
-    coarse = patches._laplacian(source[None].float(), 3)[-1]
+    coarse = laplacian(source[None].float(), 3)[-1]
     expected = 20 * math.sqrt(2 / math.pi) / coarse.std(correction=0).item() / 3
     assert sliced_wasserstein(source + 20, source, projections=2000) == pytest.approx(expected, rel=0.1)
 
@@ -196,10 +197,10 @@ def test_the_same_seed_gives_the_same_directions() -> None:
 
 def test_the_laplacian_pyramid_adds_up() -> None:
     picture = photograph(37, 43)[None].float()
-    fine, middle, coarse = patches._laplacian(picture, 3)
+    fine, middle, coarse = laplacian(picture, 3)
     assert coarse.shape[2:] == (10, 11)
-    resized = patches.resize(coarse, (middle.shape[2], middle.shape[3])) + middle
-    torch.testing.assert_close(patches.resize(resized, (37, 43)) + fine, picture, atol=1e-3, rtol=0)
+    resized = resize(coarse, (middle.shape[2], middle.shape[3])) + middle
+    torch.testing.assert_close(resize(resized, (37, 43)) + fine, picture, atol=1e-3, rtol=0)
 
 
 def test_diversity_of_copies_is_zero_and_of_unrelated_pixels_one() -> None:

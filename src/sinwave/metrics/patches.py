@@ -12,14 +12,13 @@ users see, and none of these figures changes when all of them are scaled in cont
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.resize import resize
+from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian, strips
 from sinwave.rng import NoiseSource
 
 __all__ = [
@@ -30,9 +29,6 @@ __all__ = [
     "pixel_diversity",
     "sliced_wasserstein",
 ]
-
-_ELEMENTS = 1 << 24  # numbers in the largest temporary: 64 MB of float32
-_LEAST_DEVIATION = 0.5  # of a gray level: what rounding alone makes of a band that is empty
 
 
 def nearest_distances(picture: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> Tensor:
@@ -50,14 +46,14 @@ def nearest_patches(picture: Tensor, source: Tensor, *, patch: int = 7, stride: 
 
     Of several nearest ones the first, row by row.
     """
-    picture, source = _centered(picture, patch), _centered(source, patch)
+    picture, source = centered(picture, patch), centered(source, patch)
     columns, across = (picture.shape[3] - patch) // stride + 1, source.shape[3] - patch + 1
     distances, places = [], []
-    for queries in _strips(picture, patch, stride, max(1, _ELEMENTS // 4096)):
+    for queries in strips(picture, patch, stride, max(1, ELEMENTS // 4096)):
         least = queries.new_full((len(queries),), math.inf)
         place = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
         seen = 0
-        for keys in _strips(source, patch, 1, max(1, _ELEMENTS // len(queries))):
+        for keys in strips(source, patch, 1, max(1, ELEMENTS // len(queries))):
             found, index = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2).min(1)
             place = torch.where(found < least, index + seen, place)
             least, seen = torch.minimum(least, found), seen + len(keys)
@@ -100,14 +96,14 @@ def sliced_wasserstein(
     """
     total = 0.0
     noise = NoiseSource(seed).child("sliced Wasserstein")
-    samples, sources = (_laplacian(_centered(each, patch << (scales - 1)), scales) for each in (sample, source))
+    samples, sources = (laplacian(centered(each, patch << (scales - 1)), scales) for each in (sample, source))
     for scale, (a, b) in enumerate(zip(samples, sources, strict=True)):
         directions = noise.normal((projections, a.shape[1], patch, patch), scale, like=a)
         directions /= torch.linalg.vector_norm(directions, dim=(1, 2, 3), keepdim=True)
-        chunk = max(1, _ELEMENTS // 8 // (a[0, 0].numel() + b[0, 0].numel()))  # sorting needs several copies
+        chunk = max(1, ELEMENTS // 8 // (a[0, 0].numel() + b[0, 0].numel()))  # sorting needs several copies
         for some in torch.split(directions, chunk):
             distances = _transport(*(functional.conv2d(band, some)[0].flatten(1) for band in (a, b)))
-            total += distances.sum().item() / projections / max(b.std(correction=0).item(), _LEAST_DEVIATION)
+            total += distances.sum().item() / projections / max(b.std(correction=0).item(), LEAST_DEVIATION)
     return total / scales
 
 
@@ -121,43 +117,11 @@ def pixel_diversity(samples: Tensor, source: Tensor) -> float:
     return samples.float().mean(1).std(0).mean().item() / math.sqrt(_variance(source.float().mean(0)))
 
 
-def _centered(picture: Tensor, least: int) -> Tensor:
-    """Gray levels from -128 to 127 as float32 (1, c, h, w)."""
-    if picture.dtype != torch.uint8 or picture.ndim != 3:
-        raise InputError(f"a picture to measure is uint8 (c, h, w), not {picture.dtype} {tuple(picture.shape)}")
-    height, width = picture.shape[1:]
-    if min(height, width) < least:
-        raise InputError(f"a picture of {width} x {height} is too small for its patches: {least} a side are needed")
-    return picture[None].float() - 128
-
-
-def _strips(picture: Tensor, patch: int, stride: int, most: int) -> Iterator[Tensor]:
-    """The patches (n, c p p) of a picture (1, c, h, w), some rows of them at a time: about `most`, or one row."""
-    height, width = picture.shape[2:]
-    rows, columns = ((side - patch) // stride + 1 for side in (height, width))
-    step = max(1, most // columns)
-    for first in range(0, rows, step):
-        last = min(first + step, rows) - 1
-        strip = picture[:, :, first * stride : last * stride + patch]
-        yield functional.unfold(strip, patch, stride=stride)[0].T
-
-
 def _variance(values: Tensor) -> float:
     variance = values.cpu().double().var(correction=0).item()
     if variance == 0:
         raise InputError("the source has one color only: there is nothing to measure a difference by")
     return variance
-
-
-def _laplacian(picture: Tensor, scales: int) -> list[Tensor]:
-    """What each scale adds to the next coarser one, finest first, and the coarsest itself."""
-    bands = []
-    for _ in range(scales - 1):
-        size = (picture.shape[2], picture.shape[3])
-        coarse = resize(picture, ((size[0] + 1) // 2, (size[1] + 1) // 2))
-        bands.append(picture - resize(coarse, size))
-        picture = coarse
-    return [*bands, picture]
 
 
 def _transport(a: Tensor, b: Tensor) -> Tensor:
