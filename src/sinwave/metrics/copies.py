@@ -23,6 +23,7 @@ __all__ = ["CopyReport", "copy_report"]
 
 _PATCH, _STRIDE = 7, 4
 _VOTES = 3  # patches that must agree on an offset for it to be tried
+_LEAST_SIDE = _PATCH + 2 * _STRIDE  # however a square lies, two patches a side, four in all, are inside it
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,8 @@ def copy_report(sample: Tensor, source: Tensor, *, side: int = 24, tolerance: in
     patches of 7 x 7, taken every 4 pixels, have to their nearest ones: a verbatim square of 24 has 16 such patches or
     more, so it is missed only if most of them occur in the source elsewhere too, as in a clear sky.
     """
-    if side < _PATCH:
-        raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {_PATCH} are needed")
+    if side < _LEAST_SIDE:
+        raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {_LEAST_SIDE} are needed")
     if sample.shape[0] != source.shape[0]:
         raise InputError(f"pictures of {sample.shape[0]} and of {source.shape[0]} channels cannot be compared")
     offsets, counts = _offsets(sample, source)

@@ -1,4 +1,4 @@
-"""How alike the patches of two pictures are as Gaussians: one figure for each scale, without any weights."""
+"""How alike the patches of two pictures are as Gaussians, over several scales, without any weights."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ in pixels). Four things are ours:
            the new one. Nothing may move far up or down, so the sky stays up, but the horizon is moved as a whole.
 *price*    one step of Sinkhorn's balancing a step of the walk: patches in demand become dearer and forgotten ones
            cheaper, so that no texture takes over and no object is lost.
-*focus*    large patches and wide windows decide the layout while there is much noise, small and narrow ones the detail.
+*focus*    large patches decide the layout while there is much noise, small ones the detail.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sinwave.diffusion.process import Process, Scalar
 from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips, unfold
 from sinwave.wavelets import Size
 
-__all__ = ["NO_LAYOUT", "ExactDenoiser", "Focus", "Layout"]
+__all__ = ["FORBIDDEN", "NO_LAYOUT", "ExactDenoiser", "Focus", "Layout"]
 
 FORBIDDEN = 1e4
 """A cost that outweighs any likeness while the layout is decided, and yet leaves the exponents two decimals."""

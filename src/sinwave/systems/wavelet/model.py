@@ -132,11 +132,11 @@ class WaveletModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
+        start = None
         if variation < 1:
             image = self._image if size == self.size else resize(self._image, size)
             start = self._progression.split(image)[0].bands
-            return self._draw(size, start, variation, False, noise, constrain, on_step)
-        return self._draw(size, None, variation, False, noise, constrain, on_step)
+        return self._draw(size, start, variation, noise, constrain, on_step, foreign=False)
 
     def refine(
         self,
@@ -149,17 +149,19 @@ class WaveletModel:
     ) -> Tensor:
         """`image` as the model would have drawn it: its coarse part is kept the better the lower `strength` is."""
         start = self._progression.split(image)[0].bands
-        return self._draw((image.shape[2], image.shape[3]), start, strength, True, noise, constrain, on_step)
+        size = image.shape[2], image.shape[3]
+        return self._draw(size, start, strength, noise, constrain, on_step, foreign=True)
 
     def _draw(
         self,
         size: Size,
         start: Tensor | None,
         strength: float,
-        foreign: bool,
         noise: NoiseSource,
         constrain: ScaleConstraint | None,
         on_step: OnStep | None,
+        *,
+        foreign: bool,
     ) -> Tensor:
         if not 0 <= strength <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
