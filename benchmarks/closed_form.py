@@ -17,22 +17,18 @@ import dataclasses
 import inspect
 import json
 import math
-import platform
-import shlex
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from drawing import PIXELS, Job, Method, costs, digest, write_json
+from drawing import OURS, PIXELS, Job, costs, digest, write_json
+from reporting import provenance, table
 from sources import LONG_SIDE, PHOTOGRAPHS, Size, cropped, fitted, keep, photograph, pictures, scaled
 from torch import Tensor
 
-import sinwave
 from sinwave.images import read, sheet, to_uint8, write
 from sinwave.metrics import patches as metrics
 
@@ -94,7 +90,7 @@ def row(job: Job, count: int, together: int, stride: int) -> Row:
     return Row(
         picture=job.folder.parent.name.rpartition("-")[0],
         size=job.size,
-        method=job.method.name,
+        method=job.name,
         n=count,
         setup=statistics.median(each.setup for each in spent),
         seconds=statistics.median(each.seconds for each in spent),
@@ -113,15 +109,15 @@ def compare(options: argparse.Namespace, factor: float, count: int, reference_co
     for name, picture in pictures(options.pictures, options.photographs, options.only).items():
         source = keep(options.work, name, picture, scaled(picture, factor))
         size = read(source).size
-        for method in [Method(), *map(Method, options.variation)]:
-            n = reference_count if method.variation is None else count
+        for engine, variation in [(PIXELS, None), *((OURS, each) for each in options.variation)]:
+            n = reference_count if engine == PIXELS else count
             if n == 0:
                 continue
-            job = Job(str(source), size, method.variation, options.threads, options.seed)
+            job = Job(str(source), size, engine, variation, options.threads, options.seed)
             rows.append(row(job, n, together, options.stride))
             if options.sheets:
                 samples = [read(job.sample(index)).pixels for index in range(n)]
-                file = options.sheets / f"{name}-{size[1]}x{size[0]}-{method.name.replace(' ', '-')}.png"
+                file = options.sheets / f"{name}-{size[1]}x{size[0]}-{job.name.replace(' ', '-')}.png"
                 write(file, sheet(read(source).pixels, samples), overwrite=True)
     return table(HEAD + FIGURES, [_cells(each) for each in rows]) + "\n" + ratios(rows)
 
@@ -183,7 +179,7 @@ def scaling(options: argparse.Namespace) -> str:
     tasks.append((keep(options.work, name, whole, fitted(whole, LONG_SIDE)), options.panorama))
     lines = []
     for source, size in tasks:
-        job = Job(str(source), size, options.variation[0], options.threads, options.seed)
+        job = Job(str(source), size, OURS, options.variation[0], options.threads, options.seed)
         spent = costs(job, options.scaling_samples)
         setup, seconds = (statistics.median(getattr(each, of) for each in spent) for of in ("setup", "seconds"))
         peaks = [each.peak_mb for each in spent if each.peak_mb is not None]
@@ -200,38 +196,6 @@ def scaling(options: argparse.Namespace) -> str:
             )
         )
     return table(("source", "output", "n", "set-up s", "sample s", "µs a pixel with set-up", "peak MB"), lines)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def provenance(options: argparse.Namespace) -> str:
-    """With what the numbers were made."""
-    command = shlex.join(["python", "benchmarks/closed_form.py", *sys.argv[1:]])
-    software = f"sinwave {sinwave.__version__}, commit {_commit()}, torch {torch.__version__}"
-    hardware = f"{options.threads} threads of {_processor()}, {platform.system()}"
-    return f"`{command}`, seed {options.seed}; {hardware}; {software}; {time.strftime('%Y-%m-%d')}\n"
-
-
-def _commit() -> str:
-    def git(*command: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _size(text: str) -> Size:
@@ -285,7 +249,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
-    parts = [provenance(options)]
+    parts = [provenance("closed_form.py", threads=options.threads, seed=options.seed)]
     if "quality" in options.tables:
         text = compare(options, options.scale, options.samples, options.reference_samples)
         parts.append(f"### Quality, pictures at {options.scale:g} of their size\n\n{text}")

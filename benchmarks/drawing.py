@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pixel_space
+import recipe
 import torch
 from sources import Size
 from torch import Tensor
@@ -32,35 +33,12 @@ from sinwave.images import read, write
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.closed_form import closed_form_model
 
-__all__ = ["PIXELS", "Cost", "Job", "Method", "costs", "digest", "write_json"]
+__all__ = ["OURS", "PIXELS", "RECIPE", "Cost", "Job", "costs", "digest", "write_json"]
 
 Draw = Callable[[Size, NoiseSource], Tensor]
 
-PIXELS = "pixels"
-
-
-@dataclass(frozen=True)
-class Method:
-    """The reference (no variation), or ours."""
-
-    variation: float | None = None
-
-    @property
-    def name(self) -> str:
-        return PIXELS if self.variation is None else f"ours {self.variation:g}"
-
-    def prepare(self, image: Tensor) -> Draw:
-        """What is done once a picture."""
-        if self.variation is None:
-            pyramid = pixel_space.pixel_pyramid(image)
-            return lambda size, noise: pixel_space.pixel_sample(pyramid, noise)
-        model, variation = closed_form_model(image), self.variation
-        return lambda size, noise: model.generate(size, noise, variation=variation)
-
-    @property
-    def code(self) -> str:
-        """Changes when the method does."""
-        return inspect.getsource(pixel_space) if self.variation is None else _our_code()
+OURS, PIXELS, RECIPE = "ours", "pixels", "recipe"
+REFERENCES = {PIXELS: pixel_space, RECIPE: recipe}
 
 
 @functools.cache
@@ -73,26 +51,45 @@ def _our_code() -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """Samples of one picture by one method."""
+    """Samples of one picture by one method: an engine, ours at a `variation`."""
 
     source: str
     size: Size
+    engine: str
     variation: float | None
     threads: int
     seed: int
 
     @property
-    def method(self) -> Method:
-        """How they are drawn."""
-        return Method(self.variation)
+    def name(self) -> str:
+        return self.engine if self.variation is None else f"{self.engine} {self.variation:g}"
 
     @property
     def folder(self) -> Path:
         """Where its samples lie: a name for people and a hash of all that they depend on."""
         source = Path(self.source)
         settings = dataclasses.asdict(self) | {"source": hashlib.sha256(source.read_bytes()).hexdigest()}
-        key = digest(json.dumps(settings), self.method.code)
-        return source.parent / f"{self.method.name.replace(' ', '-')}-{self.size[1]}x{self.size[0]}-{key}"
+        del settings["engine"]  # its code stands for it
+        key = digest(json.dumps(settings), self._code)
+        return source.parent / f"{self.name.replace(' ', '-')}-{self.size[1]}x{self.size[0]}-{key}"
+
+    @property
+    def _code(self) -> str:
+        """Changes when the method does."""
+        return _our_code() if self.engine == OURS else inspect.getsource(REFERENCES[self.engine])
+
+    def prepare(self, image: Tensor) -> Draw:
+        """What is done once a picture."""
+        if self.engine == PIXELS:
+            pyramid = pixel_space.pixel_pyramid(image)
+            return lambda size, noise: pixel_space.pixel_sample(pyramid, noise)
+        if self.engine == RECIPE:
+            model = recipe.Recipe(image)
+            return lambda size, noise: model.generate(noise)
+        ours, variation = closed_form_model(image), self.variation
+        if variation is None:
+            raise ValueError("a variation is missing")
+        return lambda size, noise: ours.generate(size, noise, variation=variation)
 
     def sample(self, index: int) -> Path:
         return self.folder / f"{index:04d}.png"
@@ -113,7 +110,7 @@ def work(job: Job, files: Sequence[str]) -> None:
     image = read(job.source).pixels[None]
     with torch.inference_mode():
         start = time.perf_counter()
-        draw = job.method.prepare(image)
+        draw = job.prepare(image)
         setup = time.perf_counter() - start
         for file in map(Path, files):
             start = time.perf_counter()

@@ -1,0 +1,49 @@
+"""What every benchmark prints: tables, and with what they were made."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+import sinwave
+
+__all__ = ["provenance", "table"]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def provenance(script: str, *, threads: int, seed: int) -> str:
+    """With what the numbers were made."""
+    command = shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]])
+    software = f"sinwave {sinwave.__version__}, commit {_commit()}, torch {torch.__version__}"
+    hardware = f"{threads} threads of {_processor()}, {platform.system()}"
+    return f"`{command}`, seed {seed}; {hardware}; {software}; {time.strftime('%Y-%m-%d')}\n"
+
+
+def _commit() -> str:
+    def git(*command: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,96 @@
+"""The benchmarks run, and their own figures see what they are there to see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.images import from_uint8, write
+from sinwave.rng import NoiseSource
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def defects(monkeypatch):
+    """The module, which lives beside the package."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return pytest.importorskip("defects")
+
+
+def texture(height: int = 96, width: int = 128) -> Tensor:
+    """Noise with less and less energy up to the highest frequencies, (3, h, w) uint8."""
+    noise = NoiseSource(0).normal((1, 3, height, width), "texture")
+    smooth = functional.avg_pool2d(noise, 3, 1, 1) + 0.2 * noise
+    return (128 + 60 * smooth[0]).clamp(0, 255).byte()
+
+
+def test_a_lattice_is_seen_in_its_own_direction(defects):
+    picture = texture()
+    row, column = defects.lattice(picture)
+    stripes = torch.tensor([0, 6], dtype=torch.uint8)
+    down, across = picture + stripes.repeat(48)[:, None], picture + stripes.repeat(64)
+    assert defects.lattice(down)[0] > 2 * row
+    assert defects.lattice(down)[1] == pytest.approx(column, rel=0.05)
+    assert defects.lattice(across)[1] > 2 * column
+    assert defects.lattice(across)[0] == pytest.approx(row, rel=0.05)
+
+
+def test_a_lattice_is_measured_the_same_wherever_things_stand(defects):
+    part, ground = texture(96, 48), torch.full((3, 96, 128), 128, dtype=torch.uint8)
+    seen = []
+    for left in (32, 40, 48):
+        picture = ground.clone()
+        picture[..., left : left + 48] = part
+        seen.append(defects.lattice(picture))
+    assert seen[1] == pytest.approx(seen[0])
+    assert seen[2] == pytest.approx(seen[0])
+
+
+def test_a_blurred_place_is_a_smudge_and_a_new_order_is_none(defects):
+    source = texture()
+    blurred = source.clone()
+    size = (32, 40)
+    spot = functional.avg_pool2d(functional.pad(source[None].float(), (7, 7, 7, 7), mode="replicate"), 15, 1)
+    blurred[:, 30 : 30 + size[0], 50 : 50 + size[1]] = spot[0, :, 30 : 30 + size[0], 50 : 50 + size[1]].byte()
+    assert defects.smudge_area(source, source) == 0
+    assert defects.smudge_area(source.roll((13, 29), (1, 2)), source) < defects.SMUDGE
+    assert defects.SMUDGE <= defects.smudge_area(blurred, source) <= size[0] * size[1]
+
+
+def run(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "rows"),
+    [
+        (
+            "closed_form.py",
+            ["--tables", "quality", "--scale", "1", "--samples", "2", "--reference-samples", "1", "--seed", "3"],
+            ["| small | 40 x 32 | pixels | 1 |", "| small | 40 x 32 | ours 1 | 2 |", "| ours 1 / pixels | coherence |"],
+        ),
+        pytest.param(
+            "soundness.py",
+            ["--samples", "1", "--variation-samples", "2"],
+            ["| small | recipe | 1 |", "| small | ours 1 | 1 |", "| small | 0.000 |"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_benchmark_runs(script, arguments, rows, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    write(tmp_path / "pictures/small.png", from_uint8(texture(32, 40)))
+    sheets = tmp_path / "sheets"
+    places = ["--pictures", str(tmp_path / "pictures"), "--work", str(tmp_path / "work"), "--sheets", str(sheets)]
+    text = run(script, *places, "--photographs", "--threads", "1", *arguments)
+    for row in rows:
+        assert row in text
+    assert sorted(sheets.iterdir())
