@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -125,9 +126,19 @@ def _variance(values: Tensor) -> float:
 
 
 def _transport(a: Tensor, b: Tensor) -> Tensor:
-    """W1 between the rows of (k, n) and (k, m): the area between their distribution functions."""
+    """W1 between the rows of (k, n) and (k, m): the area between their quantile functions.
+
+    Those are stairs with steps at i / n and at j / m, so between two neighboring steps both are constant.
+    """
     n, m = a.shape[1], b.shape[1]
-    values, order = torch.cat([a, b], 1).sort(1)
-    # Counted in integers: n m (F_a - F_b) rises by m at each value of a and falls by n at each of b.
-    difference = torch.where(order < n, m, -n).cumsum(1)[:, :-1].abs() / (n * m)
-    return (difference * values.diff(dim=1)).sum(1)
+    # In units of 1 / (n m), so that equal steps are found to be equal.
+    steps = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
+    widths = torch.diff(steps, prepend=steps.new_zeros(1)) / (n * m)
+    at_a, at_b = ((steps - 1) // each for each in (m, n))
+    heights = (_sorted(a)[:, at_a.to(a.device)] - _sorted(b)[:, at_b.to(a.device)]).abs()
+    return heights @ widths.to(heights)
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    # NumPy sorts many times faster, but only what lies in the machine's own memory.
+    return torch.from_numpy(np.sort(rows.numpy(), 1)) if rows.device.type == "cpu" else rows.sort(1).values
