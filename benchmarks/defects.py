@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.metrics.patches import nearest_patches
+from sinwave.metrics.nearest import NearestField
 
 __all__ = ["SMUDGE", "lattice", "smudge_area"]
 
@@ -26,7 +26,8 @@ def smudge_area(sample: Tensor, source: Tensor) -> int:
     source's variance, and it has less than half of that one's detail (mean squared difference of neighboring pixels).
     An area of 150 pixels or more is called a smudge.
     """
-    distance, place = nearest_patches(sample, source, patch=PATCH, stride=STRIDE)
+    field = NearestField.of(sample, source, patch=PATCH, stride=STRIDE)
+    distance, place = field.distance, field.place
     mine = _detail(sample)[::STRIDE, ::STRIDE][: distance.shape[0], : distance.shape[1]]
     known = _detail(source)[place[..., 0], place[..., 1]]
     blurred = (distance > FAR * source.double().var().item()) & (mine < FLAT * known)

@@ -14,12 +14,13 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from sinwave.errors import InputError
+from sinwave.metrics import nearest as nearest_patches
 from sinwave.metrics import patches
 from sinwave.metrics.levels import laplacian
+from sinwave.metrics.nearest import NearestField
 from sinwave.metrics.patches import (
     coherence,
     completeness,
-    nearest_distances,
     pixel_diversity,
     sliced_wasserstein,
 )
@@ -73,17 +74,20 @@ def test_nearest_distances_are_those_of_a_tree(
     queries = windows(picture, patch, stride)
     tree = cKDTree(windows(source, patch).reshape(-1, channels * patch**2))
     expected = tree.query(queries)[0] ** 2 / (channels * patch**2)
-    found = nearest_distances(picture, source, patch=patch, stride=stride)
+    found = NearestField.of(picture, source, patch=patch, stride=stride).distance
     torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("elements", [1, 5000, 200_000])
 def test_chunks_change_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = photograph(), photograph(40, 33, seed=1)
-    nearest = nearest_distances(a, b, stride=2)
+    nearest = NearestField.of(a, b, stride=2)
     transport = sliced_wasserstein(a, b, projections=20)
-    monkeypatch.setattr(patches, "ELEMENTS", elements)
-    assert torch.equal(nearest_distances(a, b, stride=2), nearest)
+    for module in (nearest_patches, patches):
+        monkeypatch.setattr(module, "ELEMENTS", elements)
+    again = NearestField.of(a, b, stride=2)
+    assert torch.equal(again.distance, nearest.distance)
+    assert torch.equal(again.place, nearest.place)
     assert sliced_wasserstein(a, b, projections=20) == pytest.approx(transport, rel=1e-5)
 
 

@@ -5,5 +5,6 @@ patch_frechet.py    how alike they are as Gaussians
 copies.py           how much of a sample is the source itself
 fidelity.py         how faithful a restored picture is to the true one
 frechet.py          the distance between two sets of features
+nearest.py          where in another picture the nearest patches are
 levels.py           how all of them take pictures apart
 """

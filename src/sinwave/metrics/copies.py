@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.metrics.patches import nearest_patches
+from sinwave.metrics.nearest import NearestField
 
-__all__ = ["CopyReport", "copy_report"]
+__all__ = ["CopyReport", "copy_report", "nearest_for_copies"]
 
 _PATCH, _STRIDE = 7, 4
 _VOTES = 3  # patches that must agree on an offset for it to be tried
@@ -35,8 +35,15 @@ class CopyReport:
     mask: Tensor
 
 
-def copy_report(sample: Tensor, source: Tensor, *, side: int = 24, tolerance: int = 3) -> CopyReport:
-    """What of `sample` (c, h, w) is in `source` (c, h', w') too, both uint8.
+def nearest_for_copies(sample: Tensor, source: Tensor) -> NearestField:
+    """The field that `copy_report` asks for, which other figures may use too."""
+    return NearestField.of(sample, source, patch=_PATCH, stride=_STRIDE)
+
+
+def copy_report(
+    sample: Tensor, source: Tensor, *, side: int = 24, tolerance: int = 3, field: NearestField | None = None
+) -> CopyReport:
+    """What of `sample` (c, h, w) is in `source` (c, h', w') too, both uint8; `field` is `nearest_for_copies` of them.
 
     Two squares are equal if no value differs by more than `tolerance` gray levels. Every offset is tried that three
     patches of 7 x 7, taken every 4 pixels, have to their nearest ones: a verbatim square of 24 has 16 such patches or
@@ -46,20 +53,12 @@ def copy_report(sample: Tensor, source: Tensor, *, side: int = 24, tolerance: in
         raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {_LEAST_SIDE} are needed")
     if sample.shape[0] != source.shape[0]:
         raise InputError(f"pictures of {sample.shape[0]} and of {source.shape[0]} channels cannot be compared")
-    offsets, counts = _offsets(sample, source)
+    field = field or nearest_for_copies(sample, source)
+    offsets, counts = torch.unique(field.offset.flatten(0, 1), dim=0, return_counts=True)
     mask = torch.zeros(sample.shape[1:], dtype=torch.bool, device=sample.device)
     for offset in offsets[counts >= _VOTES].tolist():
         mask |= _squares(_equal(sample, source, offset, tolerance), side)
     return CopyReport(mask.double().mean().item(), _entropy(counts), mask)
-
-
-def _offsets(sample: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    """The different offsets to the nearest patches, (n, 2), and how often each occurs, (n,)."""
-    _, places = nearest_patches(sample, source, patch=_PATCH, stride=_STRIDE)
-    rows, columns = (_STRIDE * torch.arange(count, device=places.device) for count in places.shape[:2])
-    here = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), 2)
-    offsets, counts = torch.unique((places - here).flatten(0, 1), dim=0, return_counts=True)
-    return offsets, counts
 
 
 def _entropy(counts: Tensor) -> float:

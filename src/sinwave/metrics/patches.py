@@ -19,49 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian, strips
+from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian
+from sinwave.metrics.nearest import NearestField
 from sinwave.rng import NoiseSource
 
-__all__ = [
-    "coherence",
-    "completeness",
-    "nearest_distances",
-    "nearest_patches",
-    "pixel_diversity",
-    "sliced_wasserstein",
-]
-
-
-def nearest_distances(picture: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> Tensor:
-    """For each patch q of `picture` min_k |q - p_k|^2 / (c p^2) over all patches p_k of `source`.
-
-    (c, h, w), (c, h', w') -> (rows, columns), in squared gray levels; patches of `picture` are taken every `stride`
-    pixels, those of `source` at every pixel. Exact: up to p = 10 for three channels all numbers are integers within
-    2^24, which float32 holds exactly in whatever order they are added.
-    """
-    return nearest_patches(picture, source, patch=patch, stride=stride)[0]
-
-
-def nearest_patches(picture: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> tuple[Tensor, Tensor]:
-    """`nearest_distances`, and where those patches are: (rows, columns), and upper left corners (rows, columns, 2).
-
-    Of several nearest ones the first, row by row.
-    """
-    picture, source = centered(picture, patch), centered(source, patch)
-    columns, across = (picture.shape[3] - patch) // stride + 1, source.shape[3] - patch + 1
-    distances, places = [], []
-    for queries in strips(picture, patch, stride, max(1, ELEMENTS // 4096)):
-        least = queries.new_full((len(queries),), math.inf)
-        place = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
-        seen = 0
-        for keys in strips(source, patch, 1, max(1, ELEMENTS // len(queries))):
-            found, index = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2).min(1)
-            place = torch.where(found < least, index + seen, place)
-            least, seen = torch.minimum(least, found), seen + len(keys)
-        distances.append(least + queries.square().sum(1))
-        places.append(torch.stack([place // across, place % across], 1))
-    found = torch.cat(distances).reshape(-1, columns) / (picture.shape[1] * patch**2)
-    return found, torch.cat(places).reshape(-1, columns, 2)
+__all__ = ["coherence", "completeness", "pixel_diversity", "relative_distance", "sliced_wasserstein"]
 
 
 def coherence(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:
@@ -71,7 +33,7 @@ def coherence(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1
     pixels and channels, the variance that of all values of the source. (Simakov et al., "Summarizing visual data using
     bidirectional similarity", CVPR 2008.)
     """
-    return nearest_distances(sample, source, patch=patch, stride=stride).mean().item() / _variance(source)
+    return relative_distance(NearestField.of(sample, source, patch=patch, stride=stride), source)
 
 
 def completeness(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:
@@ -79,7 +41,12 @@ def completeness(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int 
 
     As `coherence`, the other way round: large when something of the source is missing in the sample.
     """
-    return nearest_distances(source, sample, patch=patch, stride=stride).mean().item() / _variance(source)
+    return relative_distance(NearestField.of(source, sample, patch=patch, stride=stride), source)
+
+
+def relative_distance(field: NearestField, source: Tensor) -> float:
+    """The mean distance of a field over the variance of the source: of a field that is there already."""
+    return field.distance.mean().item() / _variance(source)
 
 
 def sliced_wasserstein(
