@@ -74,6 +74,7 @@ class Draw(Showing):
     max_pixels: int = option(100, "at most so many")
     medium: Literal["oil", "ink"] = option("oil", "what with")
     patches: tuple[int, ...] = option((9, 7, 5), "how large", low=3)
+    inks: tuple[Path, ...] = option((), "from which bottles")
     frame: bool = option(True, "put a frame around it")
 
 
@@ -115,6 +116,8 @@ def test_what_is_typed_is_what_is_meant() -> None:
         verbose=2,
     )
     assert drawn("a", "--max_pixels", "7").max_pixels == 7
+    assert drawn("a", "--patches", "5", "3,4", "--json").patches == (5, 3, 4)
+    assert drawn("a", "--inks", "b,c", "d").inks == (Path("b,c"), Path("d"))
     assert drawn("a").frame and not drawn("a", "--no-frame").frame
 
 
@@ -138,6 +141,7 @@ BAD = [
     (["a", "-n", "0"], "number must be at least 1, not 0"),
     (["a", "-n"], "missing value for argument '-n/--number'"),
     (["a", "--size", "--json"], "missing value for argument '--size'"),
+    (["a", "--patches"], "missing value for argument '--patches'"),
     (["a", "--medium", "chalk"], "medium must be one of oil, ink, not 'chalk'"),
     (["a", "--patches", "9,x"], "patches must be a whole number, not 'x'"),
     (["a", "--patches", "9,1"], "patches must be at least 3, not 1"),
@@ -169,14 +173,15 @@ def test_help_shows_every_option_with_its_help_and_default(
     shown = capsys.readouterr().out
     assert shown.startswith("usage: sinwave draw [-h] [OPTIONS] SOURCE\n\nDraw something.\n")
     for line in [
-        "SOURCE                 a picture (required)",
-        "-n INT, --number INT   how many (default: 8)",
-        "--variation FLOAT      how far (default: 0.7)",
-        "--size WIDTHxHEIGHT    how large  ",
-        "--medium {oil,ink}     what with (default: oil)",
-        "--patches INT,INT,...  how large (default: 9,7,5)",
-        "--no-frame             put a frame around it  ",
-        "-q, --quiet            show no progress and no remarks  ",
+        "SOURCE                a picture (required)",
+        "-n INT, --number INT  how many (default: 8)",
+        "--variation FLOAT     how far (default: 0.7)",
+        "--size WIDTHxHEIGHT   how large  ",
+        "--medium {oil,ink}    what with (default: oil)",
+        "--patches INT...      how large (default: 9 7 5)",
+        "--inks PATH...        from which bottles  ",
+        "--no-frame            put a frame around it  ",
+        "-q, --quiet           show no progress and no remarks  ",
     ]:
         assert line in shown
 

@@ -42,6 +42,8 @@ class Module(Protocol):
 
 COMMANDS = {
     "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture"),
+    "evaluate": Command("sinwave.cli.evaluate", "measure how good, how different and how copied pictures are"),
+    "report": Command("sinwave.cli.report", "put samples, where they come from and every figure on one page"),
     "demo": Command("sinwave.cli.demo", "see it work: generate from a photograph that is in the public domain"),
     "info": Command("sinwave.cli.info", "say what a picture is, and how it was made if sinwave made it"),
 }

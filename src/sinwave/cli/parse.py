@@ -70,6 +70,8 @@ def _split(cls: type[Any], arguments: Sequence[str], program: str) -> dict[str, 
     for option in facts(cls):
         if option.required and getattr(given, option.name) is _UNSET:
             raise InputError(f"{_display(option)} is missing")
+        if getattr(given, option.name) == []:
+            raise InputError(f"missing value for argument '{_display(option)}'")
     return {
         option.name: _read(option, getattr(given, option.name))
         for option in facts(cls)
@@ -102,9 +104,9 @@ def _annotation(option: Option) -> Any:
     if option.kind is bool:
         return Annotated[tyro.conf.FlagCreatePairsOff[bool], described]
     raw = PrimitiveConstructorSpec(
-        nargs=1,
+        nargs="*" if option.several else 1,
         metavar=_display(option) if known.positional else _metavar(option),
-        instance_from_str=lambda words: words[0],
+        instance_from_str=lambda words: list(words) if option.several else words[0],
         is_instance=lambda value: True,
         str_from_instance=lambda value: [""],
     )
@@ -114,8 +116,8 @@ def _annotation(option: Option) -> Any:
 def _hint(option: Option) -> str:
     if option.required or option.default is None or option.kind is bool or option.facts.counted:
         return ""  # tyro itself says what is required
-    shown = ",".join(map(str, option.default)) if option.several else option.default
-    return f"(default: {shown})"
+    shown = " ".join(map(str, option.default)) if option.several else option.default
+    return f"(default: {shown})" if shown != "" else ""
 
 
 def _display(option: Option) -> str:
@@ -127,16 +129,19 @@ def _display(option: Option) -> str:
 
 def _metavar(option: Option) -> str:
     one = "{" + ",".join(option.choices) + "}" if option.choices else _METAVARS[option.kind]
-    return option.facts.metavar or (f"{one},{one},..." if option.several else one)
+    one = option.facts.metavar or one
+    return f"{one}..." if option.several else one
 
 
 def _read(option: Option, value: Any) -> Any:
-    """The value that a string stands for; a string that stands for none is left for `check` to complain about."""
-    if not isinstance(value, str):
-        return value
-    if option.several:
-        return tuple(_read(dataclasses.replace(option, several=False), word) for word in value.split(","))
-    if not value or option.kind is str:
+    """The value that a word stands for; a word that stands for none is left for `check` to complain about.
+
+    Several values are several words, or, as a path may hold a comma but nothing else does, one word with commas.
+    """
+    if isinstance(value, list):
+        words = value if option.kind is Path else [part for word in value for part in word.split(",")]
+        return tuple(_read(option, word) for word in words)
+    if not isinstance(value, str) or not value or option.kind is str:
         return value
     try:
         return option.kind(value)

@@ -1,7 +1,8 @@
 """How faithful a restored picture is to the true one, on luma, as papers on super-resolution measure it.
 
-    psnr_y    10 log10( 255^2 / mean (Y_a - Y_b)^2 )                                                     inf for a copy
-    ssim_y    mean of (2 m_a m_b + c1) (2 s_ab + c2) / ((m_a^2 + m_b^2 + c1) (s_a^2 + s_b^2 + c2))       1 for a copy
+    psnr_y            10 log10( 255^2 / mean (Y_a - Y_b)^2 )                                             inf for a copy
+    ssim_y            mean of (2 m_a m_b + c1) (2 s_ab + c2) / ((m_a^2 + m_b^2 + c1) (s_a^2 + s_b^2 + c2))
+    lr_consistency    psnr_y of the picture, reduced, and the low-resolution one that it was made from
 
 Y is the luma of BT.601 in its limited range, 16 to 235. No border is cropped. The conventions that published figures
 rest on: PSNR takes Y as it is, SSIM takes it rounded to whole levels.
@@ -18,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
+from sinwave.resize import resize
 
-__all__ = ["luma", "psnr_y", "ssim_y"]
+__all__ = ["lr_consistency", "luma", "psnr_y", "ssim_y"]
 
 _WEIGHTS = (65.481, 128.553, 24.966)
 _WINDOW, _SIGMA = 11, 1.5
@@ -57,6 +59,19 @@ def ssim_y(picture: Tensor, truth: Tensor) -> float:
     alike = (2 * mean_a * mean_b + _C1) * (2 * together + _C2)
     similarity: Tensor = alike / ((mean_a**2 + mean_b**2 + _C1) * (spread + _C2))
     return similarity.mean().item()
+
+
+def lr_consistency(picture: Tensor, low: Tensor) -> float:
+    """How well a restored picture, reduced by bicubic resampling, agrees with the low-resolution one, in dB.
+
+    A restored picture may add to what was seen, but should not change it. Where `low` was made by another reduction,
+    as by a camera, the true picture itself scores no better than that allows.
+    """
+    size = (low.shape[-2], low.shape[-1])
+    if picture.shape[-2] < size[0] or picture.shape[-1] < size[1]:
+        raise InputError(f"a restored picture of {_size(picture)} is smaller than the low-resolution one, {_size(low)}")
+    reduced = resize(picture[None].cpu().double(), size)[0].round().clamp(0, 255).byte()
+    return psnr_y(reduced, low)
 
 
 def _windows(planes: Tensor) -> Tensor:

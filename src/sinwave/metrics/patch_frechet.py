@@ -1,7 +1,9 @@
-"""How alike the patches of two pictures are as Gaussians, over several scales, without any weights."""
+"""How alike the patches of pictures are as Gaussians, over several scales, without any weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
@@ -10,27 +12,54 @@ from torch import Tensor
 from sinwave.metrics.frechet import Gaussian, frechet_distance
 from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian, strips
 
-__all__ = ["patch_frechet"]
+__all__ = ["PatchGaussians", "patch_frechet"]
+
+
+@dataclass(frozen=True, eq=False)
+class PatchGaussians:
+    """The patches of a picture, or of many, on each band of a Laplacian pyramid, finest first."""
+
+    bands: tuple[Gaussian, ...]
+
+    @classmethod
+    def of(cls, *pictures: Tensor, patch: int = 7, scales: int = 3) -> PatchGaussians:
+        """Of pictures (c, h, w) uint8, of any sizes."""
+        return reduce(add, (_of(each, patch, scales) for each in pictures))
+
+    def __add__(self, other: PatchGaussians) -> PatchGaussians:
+        """Of the pictures of both."""
+        return PatchGaussians(tuple(map(add, self.bands, other.bands)))
+
+    def distances(self, known: PatchGaussians) -> list[float]:
+        """d^2(N(m_a, C_a), N(m_b, C_b)) / tr C_b of each band, where b is `known`; 0 for a copy."""
+        return list(map(_distance, self.bands, known.bands))
+
+    def distance(self, known: PatchGaussians) -> float:
+        """The mean over bands."""
+        return sum(self.distances(known)) / len(self.bands)
 
 
 def patch_frechet(sample: Tensor, source: Tensor, *, patch: int = 7, scales: int = 3) -> float:
     """The mean over scales of the Frechet distance between the patches, over the source's variance; 0 for a copy.
 
-        d^2(N(m_a, C_a), N(m_b, C_b)) / tr C_b        on each band of a Laplacian pyramid
-
     It sees the mean color, the contrast and the correlations of neighboring pixels, and not what lies where: as
     SIFID, with patches as the features. (c, h, w), (c, h', w') uint8.
     """
-    pyramids = (laplacian(centered(each, patch << (scales - 1)), scales) for each in (sample, source))
-    return sum(_distance(a, b, patch) for a, b in zip(*pyramids, strict=True)) / scales
+    ours, theirs = (PatchGaussians.of(each, patch=patch, scales=scales) for each in (sample, source))
+    return ours.distance(theirs)
 
 
-def _distance(sample: Tensor, source: Tensor, patch: int) -> float:
-    ours, theirs = (_gaussian(band, patch) for band in (sample, source))
-    least = len(theirs.mean) * LEAST_DEVIATION**2
-    return frechet_distance(ours, theirs) / max(theirs.covariance.trace().item(), least)
+def _of(picture: Tensor, patch: int, scales: int) -> PatchGaussians:
+    bands = laplacian(centered(picture, patch << (scales - 1)), scales)
+    return PatchGaussians(tuple(_gaussian(band, patch) for band in bands))
 
 
 def _gaussian(band: Tensor, patch: int) -> Gaussian:
     most = max(1, ELEMENTS // (4 * band.shape[1] * patch**2))
-    return reduce(add, map(Gaussian.of, strips(band, patch, 1, most)))
+    parts: Iterable[Gaussian] = map(Gaussian.of, strips(band, patch, 1, most))
+    return reduce(add, parts)
+
+
+def _distance(ours: Gaussian, theirs: Gaussian) -> float:
+    least = len(theirs.mean) * LEAST_DEVIATION**2
+    return frechet_distance(ours, theirs) / max(theirs.covariance.trace().item(), least)

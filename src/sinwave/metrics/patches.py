@@ -23,7 +23,14 @@ from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacia
 from sinwave.metrics.nearest import NearestField
 from sinwave.rng import NoiseSource
 
-__all__ = ["coherence", "completeness", "pixel_diversity", "relative_distance", "sliced_wasserstein"]
+__all__ = [
+    "coherence",
+    "completeness",
+    "pixel_diversity",
+    "relative_distance",
+    "sliced_wasserstein",
+    "wasserstein_by_scale",
+]
 
 
 def coherence(sample: Tensor, source: Tensor, *, patch: int = 7, stride: int = 1) -> float:
@@ -62,17 +69,27 @@ def sliced_wasserstein(
     In deviations of the source's band. (Rabin et al., 2011; on pyramids: Karras et al., "Progressive growing of GANs",
     ICLR 2018.) (c, h, w), (c, h', w') uint8.
     """
-    total = 0.0
+    each = wasserstein_by_scale(sample, source, patch=patch, scales=scales, projections=projections, seed=seed)
+    return sum(each) / scales
+
+
+def wasserstein_by_scale(
+    sample: Tensor, source: Tensor, *, patch: int = 7, scales: int = 3, projections: int = 128, seed: int = 0
+) -> list[float]:
+    """`sliced_wasserstein` of each scale, finest first."""
     noise = NoiseSource(seed).child("sliced Wasserstein")
     samples, sources = (laplacian(centered(each, patch << (scales - 1)), scales) for each in (sample, source))
+    found = []
     for scale, (a, b) in enumerate(zip(samples, sources, strict=True)):
         directions = noise.normal((projections, a.shape[1], patch, patch), scale, like=a)
         directions /= torch.linalg.vector_norm(directions, dim=(1, 2, 3), keepdim=True)
         chunk = max(1, ELEMENTS // 8 // (a[0, 0].numel() + b[0, 0].numel()))  # sorting needs several copies
+        total = 0.0
         for some in torch.split(directions, chunk):
             distances = _transport(*(functional.conv2d(band, some)[0].flatten(1) for band in (a, b)))
-            total += distances.sum().item() / projections / max(b.std(correction=0).item(), LEAST_DEVIATION)
-    return total / scales
+            total += distances.sum().item()
+        found.append(total / projections / max(b.std(correction=0).item(), LEAST_DEVIATION))
+    return found
 
 
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
@@ -99,7 +116,8 @@ def _transport(a: Tensor, b: Tensor) -> Tensor:
     """
     n, m = a.shape[1], b.shape[1]
     # In units of 1 / (n m), so that equal steps are found to be equal.
-    steps = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
+    stairs = (np.arange(1, n + 1, dtype=np.int64) * m, np.arange(1, m + 1, dtype=np.int64) * n)
+    steps = torch.from_numpy(np.union1d(*stairs))
     widths = torch.diff(steps, prepend=steps.new_zeros(1)) / (n * m)
     at_a, at_b = ((steps - 1) // each for each in (m, n))
     heights = (_sorted(a)[:, at_a.to(a.device)] - _sorted(b)[:, at_b.to(a.device)]).abs()

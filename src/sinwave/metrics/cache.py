@@ -1,0 +1,91 @@
+"""What was computed once is kept: arrays under the hash of all that they depend on.
+
+The key of an array holds the contents of its pictures, the parameters, and the code of the metrics: so a picture that
+was copied or renamed is found again, and nothing is found that changed code would compute otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import sinwave
+
+__all__ = ["Cache", "cache_folder", "content_hash"]
+
+
+def cache_folder(platform: str = sys.platform, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where programs of this user keep what can be made or fetched again."""
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def content_hash(picture: Tensor) -> str:
+    """Of the pixels of a uint8 picture, whatever its file is called."""
+    content = hashlib.sha256(str(tuple(picture.shape)).encode())
+    content.update(picture.contiguous().cpu().numpy().data)
+    return content.hexdigest()
+
+
+@final
+class Cache:
+    """Arrays in a folder; with no folder nothing is kept."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` is made when something is to be kept."""
+        self._folder = folder
+
+    def array(self, key: tuple[str, ...], compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from the folder if it was computed before.
+
+        A folder that cannot be written to, or a file in it that cannot be read, costs time and nothing else.
+        """
+        if self._folder is None:
+            return compute()
+        name = hashlib.sha256("\0".join((_code(), *key)).encode()).hexdigest()
+        file = self._folder / name[:2] / f"{name[2:]}.npy"
+        try:
+            return torch.from_numpy(np.load(file, allow_pickle=False))
+        except (OSError, ValueError, EOFError):
+            found = compute()
+        try:
+            _keep(file, found)
+        except OSError:
+            self._folder = None
+        return found
+
+
+def _keep(file: Path, array: Tensor) -> None:
+    """Whole or not at all, though several processes may do it at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
+        np.save(part, array.cpu().numpy(), allow_pickle=False)
+    try:
+        Path(part.name).replace(file)
+    except OSError:
+        Path(part.name).unlink(missing_ok=True)
+        raise
+
+
+@functools.cache
+def _code() -> str:
+    """Of everything that a figure is computed with."""
+    root = Path(sinwave.__file__).parent
+    files = [root / "resize.py", root / "rng.py", *sorted(root.glob("metrics/*.py")), *sorted(root.glob("nn/*.py"))]
+    content = hashlib.sha256(torch.__version__.encode())
+    for file in files:
+        content.update(file.read_bytes())
+    return content.hexdigest()

@@ -1,0 +1,115 @@
+"""Distances between pictures as Inception-v3 sees them: one pair of pictures, or two sets.
+
+    sifid    d^2 of the Gaussians of the 64 channels at all places of a sample, and of its source        0 for a copy
+    fid      d^2 of the Gaussians of 2048 features of each picture                                      0 for equal sets
+    kid      the mean over subsets of   E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = (x.y / d + 1)^3
+
+d^2 is the Frechet distance. The tap of SIFID is the map before the first pool (Shaham et al., "SinGAN", ICCV 2019; some
+figures elsewhere use 192 channels), and pictures keep their size. FID and KID look after the last pool at pictures
+resized to 299 x 299, bilinear without antialiasing: aliasing included, that is how published figures were made (Heusel
+et al., "GANs trained by a two time-scale update rule", 2017; Binkowski et al., "Demystifying MMD GANs", ICLR 2018).
+
+Needs weights, see weights.py: INCEPTION for FID and KID. SinGAN's own figures rest on INCEPTION_TORCHVISION.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sinwave.errors import InputError
+from sinwave.metrics.frechet import Gaussian, frechet_distance
+from sinwave.metrics.rgb import rgb
+from sinwave.metrics.weights import INCEPTION, Weights, load_module
+from sinwave.nn.inception import Inception
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+
+__all__ = ["fid", "inception_features", "kid", "load_inception", "sifid"]
+
+_SIZE = (299, 299)
+_LEAST = 9  # leaves 2 x 2 places, and one has no covariance
+
+
+def load_inception(folder: Path | None = None, weights: Weights = INCEPTION) -> Inception:
+    """The network with published weights."""
+    return load_module(Inception, weights, folder)
+
+
+def sifid(sample: Tensor, source: Tensor, network: Inception) -> float:
+    """Of two pictures (3 or 1, h, w) and (3 or 1, h', w'); never printed without diversity, since it rewards copies."""
+    return frechet_distance(*(Gaussian.of(_places(each, network)) for each in (sample, source)))
+
+
+def inception_features(pictures: Iterable[Tensor], network: Inception) -> Tensor:
+    """Pictures (3 or 1, h, w) of any sizes, n of them -> (n, 2048), what `fid` and `kid` compare."""
+    features = [_features(each, network) for each in pictures]
+    if not features:
+        raise InputError("there are no pictures to take features of: at least one is needed")
+    return torch.cat(features)
+
+
+def fid(samples: Tensor, truth: Tensor) -> float:
+    """Of features (n, d) and (m, d); biased by how many there are, so compare only figures of one n and m."""
+    return frechet_distance(Gaussian.of(samples), Gaussian.of(truth))
+
+
+def kid(samples: Tensor, truth: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Of features (n, d) and (m, d): the mean over random subsets of `size` from each, and its deviation over them.
+
+    Each value is the unbiased estimate of the squared maximum mean discrepancy, so it may fall below 0.
+    """
+    if not (samples.ndim == truth.ndim == 2 and samples.shape[1] == truth.shape[1]):
+        shapes = f"{tuple(samples.shape)} and {tuple(truth.shape)}"
+        raise InputError(f"features to compare are (n, d) and (m, d), not {shapes}")
+    least = min(len(samples), len(truth))
+    if subsets < 1 or not 2 <= size <= least:
+        raise InputError(f"KID draws 1 subset or more of 2 to {least} of these features, not {subsets} of {size}")
+    noise = NoiseSource(seed).child("KID")
+    values = []
+    for index in range(subsets):
+        sets = (_subset(each, size, noise.child(name, index)) for name, each in (("a", samples), ("b", truth)))
+        values.append(_discrepancy(*sets))
+    result = torch.tensor(values, dtype=torch.float64)
+    return result.mean().item(), result.std(correction=0).item()
+
+
+@torch.no_grad()
+def _places(picture: Tensor, network: Inception) -> Tensor:
+    """What the stem says about each place: (h' w', 64)."""
+    return network.places(_image(picture, network, _LEAST))[0].flatten(1).T
+
+
+@torch.no_grad()
+def _features(picture: Tensor, network: Inception) -> Tensor:
+    result: Tensor = network(resize(_image(picture, network, 1), _SIZE, "bilinear", antialias=False))
+    return result
+
+
+def _image(picture: Tensor, network: Inception, least: int) -> Tensor:
+    return rgb(picture, least).to(next(network.parameters()).device)
+
+
+def _subset(features: Tensor, size: int, noise: NoiseSource) -> Tensor:
+    order = noise.normal((len(features),)).argsort(stable=True)
+    return features.cpu()[order[:size]].double()
+
+
+def _discrepancy(a: Tensor, b: Tensor) -> float:
+    """The unbiased squared discrepancy of (n, d) and (n, d): a feature is not compared with itself."""
+    within = sum(_mean_without_diagonal(_kernel(each, each)) for each in (a, b))
+    return within - 2 * _kernel(a, b).mean().item()
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    result: Tensor = (a @ b.T / a.shape[1] + 1) ** 3
+    return result
+
+
+def _mean_without_diagonal(kernel: Tensor) -> float:
+    count = len(kernel)
+    total: float = (kernel.sum() - kernel.trace()).item()
+    return total / (count * (count - 1))

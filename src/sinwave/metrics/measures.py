@@ -1,0 +1,172 @@
+"""How each metric of `cards` is computed from the pictures of its protocol, one picture at a time.
+
+A measure gives one figure or several that share their work. It sees the first `sees` pictures of its protocol:
+
+    single    sample, source
+    pairs     restored, truth, low
+    sets      made
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sinwave.errors import InputError, MissingError
+from sinwave.metrics.cache import Cache, content_hash
+from sinwave.metrics.cards import CARDS, Protocol
+from sinwave.metrics.copies import copy_report, nearest_for_copies
+from sinwave.metrics.fidelity import lr_consistency, psnr_y, ssim_y
+from sinwave.metrics.inception import load_inception, sifid
+from sinwave.metrics.learned import LICENSE, Learned
+from sinwave.metrics.niqe import NaturalModel, niqe
+from sinwave.metrics.patch_frechet import patch_frechet
+from sinwave.metrics.patches import completeness, relative_distance, sliced_wasserstein
+from sinwave.metrics.perceptual import Lpips
+from sinwave.metrics.seams import seam_error
+from sinwave.metrics.weights import ALEXNET, INCEPTION_TORCHVISION, LPIPS_ALEX, NIQE, find, fingerprint
+
+__all__ = ["NIQE_BLOCK", "Equipment", "Measure", "Ready", "figures", "measures_for"]
+
+Figures: TypeAlias = tuple[float, ...]
+
+COMPLETENESS_STRIDE = 4
+
+NIQE_BLOCK = 48
+"""Of a model that is fitted here: a picture of 250 pixels has four blocks of the published 96."""
+
+
+@dataclass(frozen=True, eq=False)
+class Equipment:
+    """What metrics may need besides pictures.
+
+    weights    a folder of published weights, searched first
+    niqe       the parameter file of NIQE
+    natural    good pictures to fit NIQE's model to, where there is no file
+    cache      where figures and features are kept
+    """
+
+    weights: Path | None = None
+    niqe: Path | None = None
+    natural: tuple[Tensor, ...] = ()
+    cache: Cache = field(default_factory=lambda: Cache(None))
+
+
+class Ready(NamedTuple):
+    """A measure that has what it needs, the hash of that, and what must be said when it is used."""
+
+    figures: Callable[..., Figures]
+    key: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`prepare` raises a `MissingError` if something is not there."""
+
+    names: tuple[str, ...]
+    sees: int
+    prepare: Callable[[Equipment], Ready]
+
+
+def measures_for(protocol: Protocol, names: Collection[str]) -> list[Measure]:
+    """The measures that give the metrics `names`, or some of them."""
+    return [measure for measure in _MEASURES[protocol] if not set(names).isdisjoint(measure.names)]
+
+
+def figures(measure: Measure, ready: Ready, pictures: Sequence[Tensor], cache: Cache) -> dict[str, float]:
+    """The figures of one picture, `pictures[0]`, by metric."""
+    seen = pictures[: measure.sees]
+    key = ("figures", *measure.names, ready.key, *map(content_hash, seen))
+    found = cache.array(key, lambda: torch.tensor(ready.figures(*seen), dtype=torch.float64))
+    return dict(zip(measure.names, found.tolist(), strict=True))
+
+
+def _plain(names: str, sees: int, compute: Callable[..., float | Figures]) -> Measure:
+    """A measure that needs nothing but pictures."""
+
+    def each(*pictures: Tensor) -> Figures:
+        found = compute(*pictures)
+        return found if isinstance(found, tuple) else (found,)
+
+    return Measure(tuple(names.split()), sees, lambda equipment: Ready(each))
+
+
+def _from_nearest(sample: Tensor, source: Tensor) -> Figures:
+    """Coherence and copies: the search for the nearest patches is most of the work of both."""
+    field = nearest_for_copies(sample, source)
+    report = copy_report(sample, source, field=field)
+    return relative_distance(field, source), report.area, report.entropy
+
+
+def _completeness(sample: Tensor, source: Tensor) -> float:
+    return completeness(sample, source, stride=COMPLETENESS_STRIDE)
+
+
+def _sifid(equipment: Equipment) -> Ready:
+    network = load_inception(equipment.weights, INCEPTION_TORCHVISION)
+    key = fingerprint(INCEPTION_TORCHVISION, folder=equipment.weights)
+    return Ready(lambda sample, source: (sifid(sample, source, network),), key)
+
+
+def _lpips(equipment: Equipment) -> Ready:
+    lpips = Lpips.load("alex", equipment.weights)
+    key = fingerprint(ALEXNET, LPIPS_ALEX, folder=equipment.weights)
+    return Ready(lambda restored, truth: (lpips.distance(restored, truth),), key)
+
+
+def _niqe(equipment: Equipment) -> Ready:
+    """With the model of the file that was given, else of the pictures that were, else of the published file."""
+    if equipment.niqe is None and equipment.natural:
+        try:
+            model = NaturalModel.fit(equipment.natural, NIQE_BLOCK)
+        except InputError as error:
+            raise MissingError(f"no model of natural pictures can be fitted: {error}") from error
+    else:
+        model = NaturalModel.load(equipment.niqe or find(NIQE, equipment.weights))
+    content = hashlib.sha256(torch.cat([model.mean, model.covariance.flatten()]).numpy().data)
+    return Ready(lambda picture: (niqe(picture, model),), f"{model.block} {content.hexdigest()}")
+
+
+def _learned(name: str, sees: int) -> Measure:
+    """A metric of pyiqa."""
+
+    def prepare(equipment: Equipment) -> Ready:
+        metric = Learned(name)
+        remark = f"{CARDS[name].title} {LICENSE}"
+        return Ready(lambda *pictures: (metric(*pictures),), metric.version, remark)
+
+    return Measure((name,), sees, prepare)
+
+
+_OF_ANY_PICTURE = (
+    Measure(("niqe",), 1, _niqe),
+    *(_learned(name, 1) for name in ("nima", "musiq", "clipiqa", "maniqa")),
+)
+
+_MEASURES: dict[Protocol, tuple[Measure, ...]] = {
+    "single": (
+        _plain("coherence copied offsets", 2, _from_nearest),
+        _plain("completeness", 2, _completeness),
+        _plain("swd", 2, sliced_wasserstein),
+        _plain("patch_frechet", 2, patch_frechet),
+        Measure(("sifid",), 2, _sifid),
+        _plain("seam", 1, seam_error),
+        *_OF_ANY_PICTURE,
+    ),
+    "pairs": (
+        _plain("psnr_y", 2, psnr_y),
+        _plain("ssim_y", 2, ssim_y),
+        _plain("lr_consistency", 3, lambda restored, truth, low: lr_consistency(restored, low)),
+        Measure(("lpips",), 2, _lpips),
+        _learned("dists", 2),
+        *_OF_ANY_PICTURE,
+    ),
+    "sets": _OF_ANY_PICTURE,
+}

@@ -1,0 +1,108 @@
+"""What is measured: pictures from folders, each beside those that it is judged by.
+
+What cannot be used is named in a sentence, a remark, and left out; nothing is resized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from sinwave.errors import InputError
+from sinwave.images import read, to_uint8
+from sinwave.metrics.evaluate import Judged
+from sinwave.resize import resize
+from sinwave.tasks.collect import Collection, collect
+
+__all__ = ["BICUBIC", "Material", "restored", "samples_of", "sets"]
+
+BICUBIC = "bicubic"
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The methods and their pictures, what whole sets are compared with, and remarks."""
+
+    judged: tuple[Judged, ...]
+    others: tuple[Tensor, ...]
+    remarks: tuple[str, ...]
+
+
+def samples_of(source: Path, places: Sequence[Path], max_pixels: int, *, method: str = "samples") -> Material:
+    """Samples beside the picture that they were made from."""
+    known = to_uint8(read(source, max_pixels=max_pixels).pixels)
+    found = _some(collect(places, max_pixels, besides=source), places)
+    pictures = {name: (sample, known) for name, sample in found.pictures.items()}
+    return Material((Judged(method, pictures),), (known,), tuple(found.remarks))
+
+
+def sets(fake: Path, real: Path, max_pixels: int) -> Material:
+    """A set of made pictures beside a set of real ones."""
+    made, known = (_some(collect([place], max_pixels), [place]) for place in (fake, real))
+    judged = Judged(fake.name or "made", {name: (picture,) for name, picture in made.pictures.items()})
+    return Material((judged,), tuple(known.pictures.values()), (*made.remarks, *known.remarks))
+
+
+def restored(places: Sequence[Path], max_pixels: int) -> Material:
+    """Restored pictures beside the true and the low-resolution ones; bicubic resampling is always one method."""
+    low, true, *methods = (_some(collect([place], max_pixels), [place]) for place in places)
+    remarks = [*low.remarks, *true.remarks]
+    names = sorted(set(low.pictures) & set(true.pictures))
+    remarks += _unpaired(low.pictures, true.pictures, places[0], places[1])
+    if not names:
+        raise InputError(f"no file in {places[0]} has the name of one in {places[1]}: there is nothing to compare")
+    bicubic = {name: (_enlarged(low.pictures[name], true.pictures[name]),) for name in names}
+    judged = [Judged(BICUBIC, {n: (*made, true.pictures[n], low.pictures[n]) for n, made in bicubic.items()})]
+    for place, method in zip(places[2:], methods, strict=True):
+        remarks += method.remarks
+        pictures, left_out = _beside(method.pictures, true.pictures, low.pictures, place)
+        remarks += left_out
+        if pictures:
+            judged.append(Judged(_name(place, [each.method for each in judged]), pictures))
+    if len(judged) == 1:
+        raise InputError("no restored picture has the name and the size of a true one: there is nothing to measure")
+    return Material(tuple(judged), tuple(true.pictures[name] for name in names), tuple(remarks))
+
+
+def _some(found: Collection, places: Sequence[Path]) -> Collection:
+    """What was found, if it is anything; otherwise the first reason is an error."""
+    if not found.pictures:
+        where = ", ".join(map(str, places))
+        raise InputError(found.remarks[0] if len(found.remarks) == 1 else f"{where}: no picture here can be read")
+    return found
+
+
+def _unpaired(a: Mapping[str, Tensor], b: Mapping[str, Tensor], place_a: Path, place_b: Path) -> list[str]:
+    missing = [f"{place_a / name}: {place_b} has no picture of that name" for name in sorted(set(a) - set(b))]
+    return missing + [f"{place_b / name}: {place_a} has no picture of that name" for name in sorted(set(b) - set(a))]
+
+
+def _beside(
+    made: Mapping[str, Tensor], true: Mapping[str, Tensor], low: Mapping[str, Tensor], place: Path
+) -> tuple[Mapping[str, tuple[Tensor, ...]], list[str]]:
+    """The restored pictures with their true and low ones, and why others have none."""
+    paired = set(true) & set(low)
+    remarks = [f"{place / name}: there is no pair of pictures of that name" for name in sorted(set(made) - paired)]
+    remarks += [f"{place / name}: this restored picture is missing" for name in sorted(paired - set(made))]
+    pictures = {}
+    for name in sorted(set(made) & paired):
+        ours, theirs = (f"{each.shape[2]} x {each.shape[1]}" for each in (made[name], true[name]))
+        if ours == theirs:
+            pictures[name] = made[name], true[name], low[name]
+        else:
+            remarks.append(f"{place / name}: its size is {ours}, that of the true picture {theirs}")
+    return pictures, remarks
+
+
+def _enlarged(low: Tensor, true: Tensor) -> Tensor:
+    size = (true.shape[1], true.shape[2])
+    return resize(low[None].double(), size)[0].round().clamp(0, 255).byte()
+
+
+def _name(place: Path, taken: Sequence[str]) -> str:
+    """The folder's name, with its parent's if another method has it already."""
+    name = place.resolve().name
+    return f"{place.resolve().parent.name}/{name}" if name in taken else name

@@ -1,0 +1,121 @@
+"""Put everything that can be seen and measured of samples on one page."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinwave import __version__
+from sinwave.errors import InputError, OutputError
+from sinwave.metrics.cards import cards_for
+from sinwave.options import check, option
+from sinwave.tasks.generate import OnProgress
+from sinwave.tasks.measuring import Measuring
+
+if TYPE_CHECKING:
+    from sinwave.metrics.evaluate import Measured
+    from sinwave.tasks.material import Material
+
+__all__ = ["Report", "Reported"]
+
+
+class Reported(NamedTuple):
+    """The file that was written, of how many samples, and what is to be said of them."""
+
+    file: Path
+    samples: int
+    measured: Measured
+    remarks: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What to show; apart from `Report` so that these options stand before those of measuring."""
+
+    source: Path = option(help="the picture that the samples were made from", positional=True)
+    samples: tuple[Path, ...] = option(help="samples: folders or picture files", metavar="PATH")
+    peers: tuple[str, ...] = option(
+        (), "samples of other methods, measured beside them: NAME=FOLDER", metavar="NAME=PATH"
+    )
+    output: Path = option(Path("report.html"), "the file to write", short="-o", metavar="FILE")
+    overwrite: bool = option(False, "replace the file if it is there already")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Measuring, _Asked):
+    """Write one HTML file on samples of a picture: the samples, where they come from, what is copied, every figure.
+
+    The file needs no network: send it to anybody. Samples of other methods may be measured beside them.
+    """
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the pictures."""
+        check(self)
+        names = ["samples", *(name for name, _ in map(_peer, self.peers))]
+        if len(set(names)) < len(names):
+            raise InputError(f"two methods have one name: {', '.join(names)}")
+
+    def run(self, on_progress: OnProgress = lambda label, done, total: None) -> Reported:
+        """Read, measure, draw, write."""
+        import torch
+
+        from sinwave.images.atomic import write_bytes
+        from sinwave.metrics.evaluate import evaluate
+        from sinwave.tasks.reporting.page import page
+        from sinwave.tasks.reporting.sections import sections
+
+        start = time.perf_counter()
+        if self.output.exists() and not self.overwrite:
+            raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
+        on_progress("reading", 0, 1)
+        material = self._material()
+        names = [card.name for card in cards_for("single") if card.default]
+        equipment, remarks = self.equipment()
+        with torch.inference_mode():
+            measured = evaluate("single", names, material.judged, material.others, equipment, on_progress)
+            on_progress("drawing", 1, 1)
+            parts = sections(self.source.name, material, measured)
+        samples = len(material.judged[0].pictures)
+        title = f"{samples} samples of {self.source.name}"
+        text = page(title, _subtitle(material), parts, self._footer())
+        write_bytes(self.output, text.encode(), overwrite=self.overwrite)
+        remarks = (*material.remarks, *remarks, *measured.remarks)
+        return Reported(self.output, samples, measured, remarks, time.perf_counter() - start)
+
+    def _material(self) -> Material:
+        """The samples, and then those of every peer."""
+        from sinwave.tasks.material import Material, samples_of
+
+        ours = samples_of(self.source, self.samples, self.max_pixels)
+        others = [
+            samples_of(self.source, [place], self.max_pixels, method=name) for name, place in map(_peer, self.peers)
+        ]
+        judged = (*ours.judged, *(method for other in others for method in other.judged))
+        remarks = (*ours.remarks, *(remark for other in others for remark in other.remarks))
+        return Material(judged, ours.others, remarks)
+
+    def _footer(self) -> str:
+        words = ["sinwave", "report", self.source.name, "--samples", *(each.name or "." for each in self.samples)]
+        words += ["--peers", *(name for name, _ in map(_peer, self.peers))] if self.peers else []
+        return (
+            f"sinwave {__version__}: {shlex.join(words)}. No picture was resized, and all methods were measured alike."
+        )
+
+
+def _peer(text: str) -> tuple[str, Path]:
+    """NAME=PATH, or a path that has a name of its own."""
+    name, equals, place = text.partition("=")
+    if equals and not (name and place):
+        raise InputError(f"a peer is NAME=PATH, not {text!r}")
+    return (name, Path(place)) if equals else (Path(text).name, Path(text))
+
+
+def _subtitle(material: Material) -> str:
+    height, width = material.others[0].shape[1:]
+    peers = [method.method for method in material.judged[1:]]
+    beside = f", beside samples of {', '.join(peers)}" if peers else ""
+    return f"The source has {width} x {height} pixels{beside}."

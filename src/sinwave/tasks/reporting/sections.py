@@ -1,0 +1,194 @@
+"""What a report shows of samples, and how to read it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import torch
+from torch import Tensor
+
+from sinwave.metrics.cards import CARDS, cards_for
+from sinwave.metrics.copies import copy_report, nearest_for_copies
+from sinwave.metrics.evaluate import Judged, Measured
+from sinwave.metrics.patch_frechet import PatchGaussians
+from sinwave.metrics.patches import wasserstein_by_scale
+from sinwave.metrics.scores import Score
+from sinwave.metrics.sets import of_one_size
+from sinwave.tasks.material import Material
+from sinwave.tasks.reporting.charts import Line, chart
+from sinwave.tasks.reporting.maps import copied_areas, data_uri, differences, origin, places
+from sinwave.tasks.reporting.page import Section, pictures, table
+
+__all__ = ["sections"]
+
+ON_SHEET = 23  # with the source, full rows of four, six or eight
+IN_CURVES = 5  # samples of a method: their curves hardly differ from those of all
+BINS = 64
+PATCH = 7
+
+
+def sections(name: str, material: Material, measured: Measured) -> Iterator[Section]:
+    """From what everybody looks at first to what few look up."""
+    source = material.others[0]
+    ours = material.judged[0]
+    yield _sheet(name, source, ours)
+    for peer in material.judged[1:]:
+        yield _peer_sheet(peer)
+    yield _figures(material, measured)
+    yield _origins(source, ours, measured)
+    yield _diversity(ours)
+    yield _curves(source, material.judged)
+    yield _histograms(source, material.judged)
+    yield _every_sample(ours, measured)
+
+
+def _sheet(name: str, source: Tensor, ours: Judged) -> Section:
+    shown = [(data_uri(source), f"{name}, the source")]
+    shown += [(data_uri(sample), label) for label, (sample, *_) in list(ours.pictures.items())[:ON_SHEET]]
+    left = len(ours.pictures) - ON_SHEET
+    more = f" {left} more were measured and are not shown." if left > 0 else ""
+    return Section("Samples", f"The source has a frame.{more}", pictures(shown, framed=True))
+
+
+def _peer_sheet(peer: Judged) -> Section:
+    shown = [(data_uri(sample), label) for label, (sample, *_) in list(peer.pictures.items())[: ON_SHEET + 1]]
+    return Section(f"Samples of {peer.method}", "Measured beside the others.", pictures(shown))
+
+
+def _figures(material: Material, measured: Measured) -> Section:
+    methods = [method.method for method in material.judged]
+    rows = []
+    for card in cards_for("single"):
+        scores = [measured.of(card.name, method) for method in methods]
+        if card.name in measured.unavailable:
+            reason = f"<small>unavailable: {escape(measured.unavailable[card.name])}</small>"
+            rows.append((_title(card.name), card.better, reason, *[""] * (len(methods) - 1)))
+        elif any(scores):
+            rows.append((_title(card.name), card.better, *_cells(card.better, scores)))
+    explanation = (
+        "Each figure with its 95 % interval and the number of samples. Likeness alone rewards copies, so it means "
+        "something only beside novelty: a perfect copy of the source is best in every likeness and worst in novelty."
+    )
+    return Section("Figures", explanation, table(("metric", "better", *methods), rows))
+
+
+def _title(metric: str) -> str:
+    card = CARDS[metric]
+    return f"{escape(card.title)} <small>{card.kind}: {escape(card.meaning)}</small>"
+
+
+def _cells(better: str, scores: Sequence[Score | None]) -> Iterator[str]:
+    values = [score.value for score in scores if score is not None]
+    best = min(values) if better == "lower" else max(values)
+    for score in scores:
+        if score is None:
+            yield "-"
+            continue
+        mark = " class=best" if len(values) > 1 and score.value == best else ""
+        interval = f"{score.interval[0]:.3g} to {score.interval[1]:.3g}, " if score.interval else ""
+        yield f"<span{mark}>{score.value:.4g}</span><small>{interval}n = {score.n}</small>"
+
+
+def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
+    """The maps of the samples of which least, half way and most is copied."""
+    copied = measured.of("copied", ours.method)
+    order = sorted(copied.each, key=copied.each.__getitem__) if copied else list(ours.pictures)
+    chosen = list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
+    size = (source.shape[1], source.shape[2])
+    shown = [(data_uri(source), "the source"), (data_uri(places(*size)), "the color of each of its places")]
+    body = pictures(shown, wide=True)
+    for name in chosen:
+        sample = ours.pictures[name][0]
+        field = nearest_for_copies(sample, source)
+        report = copy_report(sample, source, field=field)
+        map_ = origin(field, (sample.shape[1], sample.shape[2]), size)
+        body += pictures(
+            [
+                (data_uri(sample), name),
+                (data_uri(map_), "where its patches come from"),
+                (data_uri(copied_areas(sample, report.mask)), f"copied: {report.area:.0%}, in color"),
+            ],
+            wide=True,
+        )
+    explanation = (
+        "Every place of a sample in the color of the place in the source where its nearest patch lies: one even run of "
+        "colors is one piece that was moved as a whole. Copied is what lies in squares of 24 pixels that the source "
+        "has too. Shown are the samples of which least, half way and most is copied."
+    )
+    return Section("Where samples come from", explanation, body)
+
+
+def _diversity(ours: Judged) -> Section:
+    kept, note = of_one_size([sample for sample, *_ in ours.pictures.values()])
+    if len(kept) < 2:
+        return Section("Where samples differ", "One sample differs from none.", "")
+    stack = torch.stack(kept)
+    shown = [
+        (data_uri(differences(stack)), f"deviation of each pixel over {len(kept)} samples: dark is the same in all"),
+        (data_uri(stack.float().mean(0).round().byte()), "their mean"),
+    ]
+    return Section("Where samples differ", f"What is dark never changes. {note}", pictures(shown, wide=True))
+
+
+def _curves(source: Tensor, judged: Sequence[Judged]) -> Section:
+    """Distances of patches on as many scales as fit."""
+    pictures_of = {method.method: [s for s, *_ in list(method.pictures.values())[:IN_CURVES]] for method in judged}
+    least = min(min(each.shape[1:]) for each in [source, *(s for some in pictures_of.values() for s in some)])
+    scales = max(1, min(6, 1 + int(math.log2(max(least / PATCH, 1)))))
+    known = PatchGaussians.of(source, scales=scales)
+    transport, gaussian = [], []
+    for color, (method, samples) in enumerate(pictures_of.items()):
+        swd = [wasserstein_by_scale(sample, source, scales=scales) for sample in samples]
+        frechet = [PatchGaussians.of(sample, scales=scales).distances(known) for sample in samples]
+        transport.append(Line(method, _means(swd), color % 6))
+        gaussian.append(Line(method, _means(frechet), color % 6))
+    ticks = ["1 px", *(f"{2**scale} px" for scale in range(1, scales))]
+    body = chart("Sliced Wasserstein distance", transport, ticks, "size of detail", dots=True)
+    body += chart("Patch Frechet distance", gaussian, ticks, "size of detail", dots=True)
+    explanation = (
+        f"Distances between the patches of samples and of the source on each scale, means of at most {IN_CURVES} "
+        "samples. High on the left: fine texture is off, as with blur or noise. High on the right: there is more or "
+        "less of something than in the source."
+    )
+    return Section("Patches, scale by scale", explanation, f"<div class='grid two'>{body}</div>")
+
+
+def _means(curves: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(values) / len(values) for values in zip(*curves, strict=True)]
+
+
+def _histograms(source: Tensor, judged: Sequence[Judged]) -> Section:
+    groups = {"source": [source], **{method.method: [s for s, *_ in method.pictures.values()] for method in judged}}
+    light, steps = [], []
+    for index, (label, some) in enumerate(groups.items()):
+        color, dashed = (5, True) if index == 0 else ((index - 1) % 6, False)
+        light.append(Line(label, _shares([each.float().mean(0) for each in some], 255), color, dashed))
+        steps.append(Line(label, _shares([_steps(each) for each in some], 64), color, dashed))
+    ticks = ["0", *[""] * (BINS - 2), "255"]
+    body = chart("Intensity", light, ticks, "gray level")
+    body += chart("Steps between neighbors", steps, ["0", *[""] * (BINS - 2), "64"], "gray levels")
+    explanation = "Share of pixels. Samples of a good generator have the light and the edges of the source."
+    return Section("Histograms", explanation, f"<div class='grid two'>{body}</div>")
+
+
+def _steps(picture: Tensor) -> Tensor:
+    return picture.float().mean(0).diff(dim=1).abs()
+
+
+def _shares(planes: Sequence[Tensor], most: float) -> list[float]:
+    counts = sum(torch.histc(plane, BINS, 0, most) for plane in planes)
+    assert isinstance(counts, Tensor)
+    shares: list[float] = (counts / counts.sum()).tolist()
+    return shares
+
+
+def _every_sample(ours: Judged, measured: Measured) -> Section:
+    scores = [score for score in measured.scores if score.method == ours.method and score.each]
+    rows = [
+        (escape(name), *(f"{score.each[name]:.4g}" if name in score.each else "-" for score in scores))
+        for name in ours.pictures
+    ]
+    head = ("sample", *(CARDS[score.metric].title for score in scores))
+    return Section("Every sample", "To find the one that stands out.", table(head, rows))

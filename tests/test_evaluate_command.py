@@ -1,0 +1,295 @@
+"""`sinwave evaluate` and `sinwave report` as users meet them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch import Tensor
+
+from sinwave.cli.main import main
+from sinwave.images import from_uint8, write
+from sinwave.metrics.cards import CARDS, cards_for
+from sinwave.metrics.fidelity import lr_consistency, psnr_y
+from sinwave.metrics.patches import coherence
+from sinwave.metrics.weights import ALEXNET, LPIPS_ALEX
+from sinwave.nn.trunks import alexnet
+from sinwave.resize import resize
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_user(tmp_path, monkeypatch):
+    """No weights, and a cache that is gone afterwards."""
+    for name in ("XDG_CACHE_HOME", "TORCH_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("SINWAVE_WEIGHTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def photograph(name: str = "astronaut", height: int = 64, width: int = 80, left: int = 100) -> Tensor:
+    picture = getattr(data, name)()[60 : 60 + height, left : left + width]
+    return torch.from_numpy(picture.copy()).movedim(2, 0)
+
+
+def save(file: str, picture: Tensor, **text: str) -> Path:
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, from_uint8(picture), text=text)
+    return path
+
+
+def reduced(picture: Tensor) -> Tensor:
+    size = (picture.shape[1] // 4, picture.shape[2] // 4)
+    return resize(picture[None].double(), size)[0].round().clamp(0, 255).byte()
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[dict, list[str]]:
+    """The JSON of a command, and its remarks."""
+    assert main([*arguments, "--json"]) == code
+    out, err = capsys.readouterr()
+    remarks = err.splitlines()
+    assert all(line.startswith("sinwave: ") for line in remarks)
+    return json.loads(out) if out else {}, remarks
+
+
+def scores(found: dict, method: str = "samples") -> dict[str, dict]:
+    return {score["metric"]: score for score in found["scores"] if score["method"] == method}
+
+
+@pytest.fixture
+def samples() -> list[str]:
+    source = photograph()
+    save("photo.png", source)
+    save("out/photo-0000.png", source)
+    save("out/photo-0001.png", photograph(left=110))
+    save("out/photo-0002.png", photograph("coffee"))
+    return ["evaluate", "--source", "photo.png", "--samples", "out"]
+
+
+def test_samples_are_measured_by_every_metric_that_needs_no_weights(samples, capsys):
+    found, remarks = run(capsys, *samples)
+    assert not remarks
+    assert found["protocol"] == "single"
+    each = scores(found)
+    assert set(each) == {card.name for card in cards_for("single") if not card.weights and card.default}
+    assert all(score["n"] == 3 and score["better"] == CARDS[name].better for name, score in each.items())
+    by_file = each["coherence"]["each"]
+    assert by_file["photo-0000"] == 0
+    assert by_file["photo-0002"] == pytest.approx(coherence(photograph("coffee"), photograph(), stride=4))
+    assert each["coherence"]["value"] == pytest.approx(sum(by_file.values()) / 3)
+    low, high = each["coherence"]["interval"]
+    assert 0 <= low < each["coherence"]["value"] < high
+    assert each["copied"]["each"]["photo-0000"] == 1
+    assert set(found["unavailable"]) == {"sifid", "lpips_diversity", "niqe"}
+
+
+def test_the_table_shows_the_same(samples, capsys):
+    found, _ = run(capsys, *samples)
+    assert main(samples) == 0
+    out, err = capsys.readouterr()
+    for score in found["scores"]:
+        (line,) = (line for line in out.splitlines() if line.startswith(f"{CARDS[score['metric']].title} "))
+        assert f"{score['value']:.4f}" in line
+        assert line.rstrip().endswith("3")
+    assert "SIFID is unavailable: inception_v3_google-0cc3c7bd.pth" in err
+
+
+def test_figures_are_kept_by_content_and_code(samples, capsys, monkeypatch):
+    first, _ = run(capsys, *samples)
+    kept = list(Path("XDG_CACHE_HOME").rglob("*.npy"))
+    assert kept
+    Path("out/photo-0002.png").rename("out/renamed.png")
+    with monkeypatch.context() as broken:
+        broken.setattr("sinwave.metrics.patches.wasserstein_by_scale", lambda *pictures, **options: [math.nan] * 3)
+        again, _ = run(capsys, *samples)
+        anew, _ = run(capsys, *samples, "--anew")
+    # What is kept is not computed again, so the broken function was called only when everything was done anew.
+    assert sorted(scores(again)["swd"]["each"].values()) == sorted(scores(first)["swd"]["each"].values())
+    assert scores(anew)["swd"]["value"] is None
+    for file in kept:
+        file.write_bytes(b"no array")
+    mended, _ = run(capsys, *samples, "--cache", str(kept[0].parents[1]))
+    assert scores(mended) == scores(again)
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_goes_on(samples, capsys):
+    save("out/wide.png", photograph(width=90))
+    save("out/tiny.png", photograph(height=8))
+    save("out/photo-sheet.png", photograph(), **{"sinwave:picture": "sheet"})
+    save("out/photo.png", photograph())
+    Path("out/broken.png").write_bytes(Path("photo.png").read_bytes()[:500])
+    Path("out/empty.jpg").touch()
+    Path("out/notes.txt").write_text("no picture")
+    found, remarks = run(capsys, *samples)
+    text = "\n".join(remarks)
+    assert "photo-sheet.png: this is a contact sheet" in text
+    assert len([line for line in remarks if "broken.png" in line]) == 1
+    assert len([line for line in remarks if "empty.jpg: the file is empty" in line]) == 1
+    assert "tiny: no swd" in text
+    assert "diversity: 2 pictures are not of 80 x 64 and were left out" in text
+    assert "notes" not in text
+    assert scores(found)["coherence"]["n"] == 6
+    assert scores(found)["swd"]["n"] == 5
+    assert scores(found)["diversity"]["n"] == 4
+
+
+def test_metrics_are_chosen_by_name(samples, capsys):
+    found, _ = run(capsys, *samples, "--metrics", "coherence,swd", "seam")
+    assert set(scores(found)) == {"coherence", "swd", "seam"}
+    assert not found["unavailable"]
+    found, remarks = run(capsys, *samples, "--metrics", "sifid", "--weights", "here", code=2)
+    assert set(scores(found)) == {"diversity", "copied"}  # what likeness never stands without
+    assert "inception_v3_google-0cc3c7bd.pth" in found["unavailable"]["sifid"]
+    assert "here, " in found["unavailable"]["sifid"]
+    assert not remarks
+    found, _ = run(capsys, *samples, "--metrics", "musiq", code=2)
+    assert "pip install 'sinwave[learned]'" in found["unavailable"]["musiq"]
+
+
+def test_learned_metrics_are_measured_with_weights(samples, capsys):
+    torch.manual_seed(0)
+    network = alexnet()
+    torch.save({**network.state_dict(), "classifier.6.bias": torch.zeros(1000)}, ALEXNET.file)
+    heads = {f"lin{k}.model.1.weight": torch.rand(1, c, 1, 1) for k, c in enumerate(network.channels)}
+    torch.save(heads, LPIPS_ALEX.file)
+    found, _ = run(capsys, *samples, "--metrics", "lpips_diversity", "--weights", ".")
+    assert scores(found)["lpips_diversity"]["value"] > 0
+    assert scores(found)["lpips_diversity"]["n"] == 3
+
+
+def test_niqe_is_fitted_to_good_pictures(samples, capsys):
+    for name in ("chelsea", "coffee", "rocket"):
+        whole = torch.from_numpy(getattr(data, name)()).movedim(2, 0)
+        for index, part in enumerate(piece for strip in whole.split(144, 1) for piece in strip.split(144, 2)):
+            save(f"good/{name}-{index}.png", part)
+    Path("out/photo-0000.png").unlink()
+    save("out/large.png", photograph(height=144, width=192))
+    found, remarks = run(capsys, *samples, "--metrics", "niqe", "--niqe", "good")
+    assert scores(found)["niqe"]["n"] == 1
+    assert len([line for line in remarks if "no niqe" in line]) == 2
+    assert any("chelsea-3: too small to fit NIQE to" in line for line in remarks)
+
+
+def restoration(count: int = 2) -> list[str]:
+    for index in range(count):
+        truth = photograph(left=40 * index)
+        save(f"true/{index}.png", truth)
+        save(f"low/{index}.png", reduced(truth))
+        noise = torch.randint(-9, 10, truth.shape, generator=torch.Generator().manual_seed(index))
+        save(f"ours/{index}.png", (truth.int() + noise).clamp(0, 255).byte())
+    return ["evaluate", "--pairs", "low", "true", "ours"]
+
+
+def test_restored_pictures_stand_beside_bicubic_ones(capsys):
+    found, remarks = run(capsys, *restoration())
+    assert not remarks
+    ours, bicubic = scores(found, "ours"), scores(found, "bicubic")
+    assert set(ours) == set(bicubic) == {"psnr_y", "ssim_y", "lr_consistency"}
+    assert ours["psnr_y"]["value"] > bicubic["psnr_y"]["value"] + 5
+    truth, low = photograph(left=0), reduced(photograph(left=0))
+    enlarged = resize(low[None].double(), (64, 80))[0].round().clamp(0, 255).byte()
+    assert bicubic["psnr_y"]["each"]["0"] == pytest.approx(psnr_y(enlarged, truth))
+    assert bicubic["lr_consistency"]["each"]["0"] == pytest.approx(lr_consistency(enlarged, low))
+
+
+def test_unpaired_and_resized_pictures_are_named(capsys):
+    arguments = restoration(4)
+    Path("low/0.png").unlink()
+    Path("ours/1.png").unlink()
+    Path("ours/2.png").unlink()
+    save("ours/2.png", photograph(width=72, left=80))
+    save("ours/other.png", photograph())
+    found, remarks = run(capsys, *arguments)
+    assert remarks == [
+        "sinwave: true/0: low has no picture of that name",
+        "sinwave: ours/0: there is no pair of pictures of that name",
+        "sinwave: ours/other: there is no pair of pictures of that name",
+        "sinwave: ours/1: this restored picture is missing",
+        "sinwave: ours/2: its size is 72 x 64, that of the true picture 80 x 64",
+    ]
+    assert set(scores(found, "ours")["psnr_y"]["each"]) == {"3"}
+    assert set(scores(found, "bicubic")["psnr_y"]["each"]) == {"1", "2", "3"}
+
+
+def test_sets_are_compared(capsys):
+    for index in range(3):
+        save(f"real/{index}.png", photograph(left=40 * index))
+        save(f"copied/{index}.png", photograph(left=40 * index))
+        save(f"made/{index}.png", photograph("coffee", left=40 * index))
+    copied, _ = run(capsys, "evaluate", "--real", "real", "--fake", "copied", "--metrics", "set_frechet")
+    made, _ = run(capsys, "evaluate", "--real", "real", "--fake", "made")
+    assert scores(copied, "copied")["set_frechet"]["value"] == pytest.approx(0, abs=1e-6)
+    assert scores(made, "made")["set_frechet"]["value"] > 0.1
+    assert set(made["unavailable"]) >= {"fid", "kid", "intra_lpips", "nearest_lpips"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "one of the three"),
+        (["--source", "photo.png"], "belong together"),
+        (["--samples", "out"], "belong together"),
+        (["--real", "out"], "belong together"),
+        (["--source", "photo.png", "--samples", "out", "--real", "out"], "one of the three"),
+        (["--pairs", "out", "out"], "takes three folders or more"),
+        (["--source", "photo.png", "--samples", "out", "--metrics", "swdd"], "did you mean swd?"),
+        (["--source", "photo.png", "--samples", "out", "--metrics", "fid"], "is not one of single"),
+        (["--source", "none.png", "--samples", "out"], "none.png: there is no such file"),
+        (["--source", "photo.png", "--samples", "none"], "none: there is no such file"),
+        (["--source", "photo.png", "--samples", "nothing"], "there is no picture in this folder"),
+        (["--pairs", "out", "other", "out"], "there is nothing to compare"),
+        (["--source", "photo.png", "--samples", "out", "--niqe", "photo.png"], "photo.png: this is not an .npz file"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_one_sentence(samples, arguments, sentence, capsys):
+    Path("nothing").mkdir()
+    save("other/else.png", photograph())
+    assert main(["evaluate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert sentence in err.splitlines()[-1]
+
+
+def test_a_report_holds_everything_and_asks_no_network(samples, capsys):
+    save("others/a.png", photograph(left=90))
+    arguments = ["report", "photo.png", "--samples", "out", "--peers", "rough=others"]
+    found, _ = run(capsys, *arguments, "-o", "page.html")
+    assert found["file"] == "page.html"
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert not re.findall(r"(?:src|href)=['\"](?!data:)", page)
+    assert "http" not in re.sub(r"unavailable: [^<]*", "", page)
+    for word in ("photo-0002", "rough", "sliced Wasserstein", "copied area", "<svg", "data:image/png", "unavailable"):
+        assert word in page
+    assert main([*arguments, "-o", "page.html"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*arguments, "-o", "page.html", "--overwrite", "-q"]) == 0
+
+
+def test_a_report_on_one_sample(samples, capsys):
+    _, remarks = run(capsys, "report", "photo.png", "--samples", "out/photo-0001.png")
+    assert any("diversity is that of two samples" in line for line in remarks)
+    assert Path("report.html").exists()
+
+
+@pytest.mark.parametrize("peers", [["=out"], ["a="], ["a=out", "a=out"], ["samples=out"]], ids=str)
+def test_peers_have_names_of_their_own(samples, peers, capsys):
+    assert main(["report", "photo.png", "--samples", "out", "--peers", *peers]) == 2
+    assert "NAME=PATH" in (err := capsys.readouterr().err) or "one name" in err
+
+
+def test_a_generated_folder_is_measured_without_its_sheet(capsys):
+    source = photograph()
+    save("photo.png", source)
+    assert main(["generate", "photo.png", "-n", "2", "-o", "new", "-q"]) == 0
+    capsys.readouterr()
+    found, remarks = run(capsys, "evaluate", "--source", "photo.png", "--samples", "new", "--metrics", "swd")
+    assert scores(found)["swd"]["n"] == 2
+    assert len(remarks) == 1
+    assert np.isfinite(scores(found)["swd"]["value"])

@@ -1,0 +1,65 @@
+"""The cards of the metrics, and the page that shows them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from sinwave.metrics.cards import CARDS, Card, cards_for
+from sinwave.metrics.measures import measures_for
+from sinwave.metrics.sets import set_measures_for
+from sinwave.metrics.weights import PUBLISHED
+
+PAGE = Path(__file__).parents[1] / "docs/metrics.md"
+
+
+def bound(value: float) -> str:
+    return {math.inf: "∞", -math.inf: "-∞"}.get(value, f"{value:g}")
+
+
+def row(card: Card) -> str:
+    name = f"`{card.name}`" + ("" if card.default else " *by name*")
+    needs = ", ".join(card.weights) or "nothing"
+    protocols = ", ".join(card.protocols)
+    ends = f"{bound(card.best)} ... {bound(card.worst)}"
+    return f"| {card.title} | {name} | {card.kind} | {ends} | {protocols} | {card.meaning} | {needs} |"
+
+
+def cards_table() -> str:
+    head = "| metric | name | kind | best ... worst | protocols | what it is | needs |\n|---|---|---|---|---|---|---|\n"
+    return head + "\n".join(map(row, CARDS.values())) + "\n"
+
+
+def weights_table() -> str:
+    head = "| file | what | from | licence |\n|---|---|---|---|\n"
+    return head + "\n".join(f"| {w.file} | {w.purpose} | <{w.url}> | {w.license} |" for w in PUBLISHED) + "\n"
+
+
+@pytest.mark.parametrize(("part", "table"), [("cards", cards_table()), ("weights", weights_table())])
+def test_the_page_shows_what_the_code_knows(part, table):
+    (shown,) = re.findall(f"<!-- {part} -->\n(.*?)<!-- end of {part} -->", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown == table
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
+def test_every_card_has_its_measure_in_each_protocol(card):
+    for protocol in card.protocols:
+        names = [
+            name
+            for found in (measures_for(protocol, [card.name]), set_measures_for(protocol, [card.name]))
+            for measure in found
+            for name in measure.names
+        ]
+        assert names.count(card.name) == 1
+    for protocol in {"single", "pairs", "sets"} - set(card.protocols):
+        assert not measures_for(protocol, [card.name])
+        assert card.name not in [each.name for each in cards_for(protocol)]
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
+def test_weights_on_a_card_are_published_ones(card):
+    published = {weights.file for weights in PUBLISHED}
+    assert all(file in published or file.startswith("pyiqa") for file in card.weights)
