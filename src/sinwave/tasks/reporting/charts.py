@@ -10,7 +10,7 @@ from html import escape
 __all__ = ["Line", "chart"]
 
 _WIDTH, _HEIGHT = 460, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 12, 44
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import torch
@@ -26,6 +26,7 @@ __all__ = ["sections"]
 ON_SHEET = 23  # with the source, full rows of four, six or eight
 IN_CURVES = 5  # samples of a method: their curves hardly differ from those of all
 BINS = 64
+OCTAVES = 8  # 0 to 255 gray levels
 PATCH = 7
 
 
@@ -62,16 +63,20 @@ def _figures(material: Material, measured: Measured) -> Section:
     rows = []
     for card in cards_for("single"):
         scores = [measured.of(card.name, method) for method in methods]
-        if card.name in measured.unavailable:
-            reason = f"<small>unavailable: {escape(measured.unavailable[card.name])}</small>"
-            rows.append((_title(card.name), card.better, reason, *[""] * (len(methods) - 1)))
-        elif any(scores):
+        if any(scores):
             rows.append((_title(card.name), card.better, *_cells(card.better, scores)))
     explanation = (
         "Each figure with its 95 % interval and the number of samples. Likeness alone rewards copies, so it means "
         "something only beside novelty: a perfect copy of the source is best in every likeness and worst in novelty."
     )
-    return Section("Figures", explanation, table(("metric", "better", *methods), rows))
+    body = table(("metric", "better", *methods), rows)
+    absent = "".join(
+        f"<li>{escape(CARDS[name].title)}: {escape(reason)}</li>" for name, reason in measured.unavailable.items()
+    )
+    if absent:
+        summary = f"<summary>{len(measured.unavailable)} metrics are unavailable</summary>"
+        body += f"<details>{summary}<ul>{absent}</ul></details>"
+    return Section("Figures", explanation, body)
 
 
 def _title(metric: str) -> str:
@@ -87,8 +92,8 @@ def _cells(better: str, scores: Sequence[Score | None]) -> Iterator[str]:
             yield "-"
             continue
         mark = " class=best" if len(values) > 1 and score.value == best else ""
-        interval = f"{score.interval[0]:.3g} to {score.interval[1]:.3g}, " if score.interval else ""
-        yield f"<span{mark}>{score.value:.4g}</span><small>{interval}n = {score.n}</small>"
+        interval = f"<small>{score.interval[0]:.3g} to {score.interval[1]:.3g}</small>" if score.interval else ""
+        yield f"<span{mark}>{score.value:.4g}</span>{interval}<small>n = {score.n}</small>"
 
 
 def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
@@ -165,16 +170,26 @@ def _histograms(source: Tensor, judged: Sequence[Judged]) -> Section:
     for index, (label, some) in enumerate(groups.items()):
         color, dashed = (5, True) if index == 0 else ((index - 1) % 6, False)
         light.append(Line(label, _shares([each.float().mean(0) for each in some], 255), color, dashed))
-        steps.append(Line(label, _shares([_steps(each) for each in some], 64), color, dashed))
-    ticks = ["0", *[""] * (BINS - 2), "255"]
-    body = chart("Intensity", light, ticks, "gray level")
-    body += chart("Steps between neighbors", steps, ["0", *[""] * (BINS - 2), "64"], "gray levels")
-    explanation = "Share of pixels. Samples of a good generator have the light and the edges of the source."
+        steps.append(Line(label, _at_least(_shares([_steps(each) for each in some], OCTAVES)), color, dashed))
+    body = chart("Intensity", light, _ticks({0: "0", 0.5: "128", 1: "255"}), "gray level")
+    octaves = {octave / OCTAVES: f"{2**octave - 1}" for octave in range(OCTAVES + 1)}
+    body += chart("Steps between neighbors of at least ...", steps, _ticks(octaves), "gray levels")
+    explanation = (
+        "Shares of pixels. Samples of a good generator have the light and the edges of the source: a curve of steps "
+        "that falls too early is blur, one that falls late is noise."
+    )
     return Section("Histograms", explanation, f"<div class='grid two'>{body}</div>")
 
 
+def _ticks(labels: Mapping[float, str]) -> list[str]:
+    """The label of each bin, empty for most, from those at shares of the axis."""
+    at = {round(share * (BINS - 1)): label for share, label in labels.items()}
+    return [at.get(index, "") for index in range(BINS)]
+
+
 def _steps(picture: Tensor) -> Tensor:
-    return picture.float().mean(0).diff(dim=1).abs()
+    """In octaves, since most steps are small and what is told by the large ones matters as much."""
+    return torch.log2(1 + picture.float().mean(0).diff(dim=1).abs())
 
 
 def _shares(planes: Sequence[Tensor], most: float) -> list[float]:
@@ -182,6 +197,12 @@ def _shares(planes: Sequence[Tensor], most: float) -> list[float]:
     assert isinstance(counts, Tensor)
     shares: list[float] = (counts / counts.sum()).tolist()
     return shares
+
+
+def _at_least(shares: Sequence[float]) -> list[float]:
+    """The share of each bin and of all after it."""
+    found: list[float] = torch.tensor(shares).flip(0).cumsum(0).flip(0).tolist()
+    return found
 
 
 def _every_sample(ours: Judged, measured: Measured) -> Section:

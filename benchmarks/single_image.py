@@ -1,0 +1,146 @@
+"""Ours beside the stored samples of SinGAN and GPNN, by the same functions.
+
+    python benchmarks/single_image.py --peers FOLDER --output table.md --sheet sheet.png
+
+FOLDER has the sources in `real` and one sample of each in `singan` and in `gpnn`, files of equal names. Of ours there
+is one sample a picture too, that of the seed, so that every mean is over as many samples. Diversity needs two samples
+of one picture, which the peers do not have: it is no part of the table. Samples are kept as those of closed_form.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from drawing import OURS, Job, costs
+from PIL import Image, ImageDraw
+from reporting import provenance, table
+from sources import keep
+from torch import Tensor
+
+from sinwave.images import read, to_uint8
+from sinwave.metrics.cards import CARDS, cards_for
+from sinwave.metrics.evaluate import Judged, Measured, evaluate
+from sinwave.metrics.measures import Equipment
+from sinwave.tasks.collect import collect
+
+PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
+MARGIN, HEAD, WIDTH = 6, 22, 250
+MOST_PIXELS = 1 << 24
+
+
+def found_in(folder: Path) -> dict[str, Tensor]:
+    """The pictures of a folder by name; one that cannot be read ends the benchmark."""
+    collection = collect([folder], MOST_PIXELS)
+    if collection.remarks:
+        raise SystemExit("\n".join(collection.remarks))
+    return collection.pictures
+
+
+def drawn(options: argparse.Namespace, sources: Mapping[str, Tensor], variation: float) -> dict[str, Tensor]:
+    """One sample of ours for each source."""
+    samples = {}
+    for name, source in sources.items():
+        size = (source.shape[1], source.shape[2])
+        path = keep(options.work, f"peers-{name}", source.float() / 127.5 - 1, size)
+        job = Job(str(path), size, OURS, variation, options.threads, options.seed)
+        costs(job, 1)
+        samples[name] = to_uint8(read(job.sample(0)).pixels)
+    return samples
+
+
+def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
+    """A metric a line: the mean of each method with its interval."""
+    lines = []
+    for metric in dict.fromkeys(score.metric for score in measured.scores):
+        cells = []
+        for method in methods:
+            score = measured.of(metric, method)
+            if score is None:
+                cells.append("-")
+            else:
+                low, high = score.interval or (score.value, score.value)
+                cells.append(f"{score.value:.4f} ({low:.4f} to {high:.4f})")
+        lines.append((CARDS[metric].title, CARDS[metric].better, *cells))
+    return lines
+
+
+def wins(measured: Measured, ours: Sequence[str]) -> list[tuple[str, ...]]:
+    """Of how many pictures ours is better than each peer, by metric."""
+    lines = []
+    for metric in dict.fromkeys(score.metric for score in measured.scores):
+        sign = 1 if CARDS[metric].better == "higher" else -1
+        cells = []
+        for method in ours:
+            for peer in PEERS:
+                a, b = measured.of(metric, method), measured.of(metric, peer)
+                if a is None or b is None:
+                    raise ValueError(f"no score of {metric}")
+                better = [sign * a.each[name] > sign * b.each[name] for name in a.each]
+                cells.append(f"{sum(better)} of {len(better)}")
+        lines.append((CARDS[metric].title, *cells))
+    return lines
+
+
+def side_by_side(file: Path, columns: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """A row for each picture, a column for each method."""
+    names = list(next(iter(columns.values())))
+    heights = [max(round(WIDTH * c[name].shape[1] / c[name].shape[2]) for c in columns.values()) for name in names]
+    size = (len(columns) * (WIDTH + MARGIN) + MARGIN, HEAD + sum(heights) + MARGIN * len(names))
+    page = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(page)
+    for column, (method, pictures) in enumerate(columns.items()):
+        left, top = MARGIN + column * (WIDTH + MARGIN), HEAD
+        draw.text((left, MARGIN), method, fill="black")
+        for name, height in zip(names, heights, strict=True):
+            picture = Image.fromarray(pictures[name].movedim(0, 2).contiguous().numpy())
+            page.paste(picture.resize((WIDTH, round(WIDTH * picture.height / picture.width))), (left, top))
+            top += height + MARGIN
+    page.save(file)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--peers", type=Path, required=True, metavar="FOLDER", help="with the folders real, singan, gpnn")
+    add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
+    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
+    add("--seed", type=int, default=0, metavar="N", help="of our samples; 0")
+    add("--work", type=Path, default=Path("build/closed-form"), metavar="FOLDER", help="of samples; build/closed-form")
+    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
+    add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says."""
+    options = parse(arguments)
+    sources = found_in(options.peers / "real")
+    methods = {label: found_in(options.peers / folder) for label, folder in PEERS.items()}
+    methods |= {f"{OURS} {variation:g}": drawn(options, sources, variation) for variation in options.variation}
+    judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
+    names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
+    measured = evaluate("single", names, judged, [], Equipment())
+    ours = [label for label in methods if label not in PEERS]
+    parts = [
+        provenance("single_image.py", threads=options.threads, seed=options.seed),
+        f"n = {len(sources)} pictures, one sample each, mean and 95 % interval over pictures\n",
+        table(("metric", "better", *methods), rows(measured, list(methods))),
+        "Of how many pictures ours is the better one:\n",
+        table(("metric", *(f"{label} / {peer}" for label in ours for peer in PEERS)), wins(measured, ours)),
+    ]
+    report = "\n".join(parts)
+    if options.output:
+        options.output.write_text(report, encoding="utf-8")
+    else:
+        print(report, end="")
+    if options.sheet:
+        side_by_side(options.sheet, {"source": sources, **methods})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
