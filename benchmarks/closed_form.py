@@ -31,6 +31,7 @@ from torch import Tensor
 
 from sinwave.images import read, sheet, to_uint8, write
 from sinwave.metrics import patches as metrics
+from sinwave.metrics.scores import bootstrap
 
 SIZES = ((192, 256), (384, 512), (768, 1024), (1536, 2048))
 PANORAMA = (1024, 4096)
@@ -157,18 +158,12 @@ def ratios(rows: Sequence[Row]) -> str:
             values = [(measure(ours), measure(theirs)) for ours, theirs in pairs]
             found = [math.log(ours / theirs) for ours, theirs in values if ours and theirs]
             if found:
-                numbers = (statistics.fmean(found), *interval(found), min(found), max(found))
+                around = bootstrap(found) or (found[0], found[0])
+                numbers = (statistics.fmean(found), *around, min(found), max(found))
                 mean, low, high, least, most = (f"{math.exp(each):.3g}" for each in numbers)
                 cells = str(len(found)), mean, f"{low} to {high}", f"{least} to {most}"
                 lines.append((f"{method} / {PIXELS}", name, *cells))
     return table(("ratio", "of", "pictures", "geometric mean", "95 % interval", "range"), lines) if lines else ""
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of a mean, by bootstrap over pictures."""
-    drawn = torch.randint(len(values), (10_000, len(values)), generator=torch.Generator().manual_seed(0))
-    low, high = torch.tensor(values, dtype=torch.float64)[drawn].mean(1).quantile(torch.tensor([0.025, 0.975]).double())
-    return low.item(), high.item()
 
 
 def scaling(options: argparse.Namespace) -> str:
