@@ -22,6 +22,7 @@ from sinwave.metrics.patches import (
     coherence,
     completeness,
     pixel_diversity,
+    pixel_diversity_without_each,
     sliced_wasserstein,
 )
 from sinwave.resize import blur, resize
@@ -235,3 +236,13 @@ def test_diversity_is_the_definition() -> None:
 def test_what_cannot_be_measured_is_refused_in_a_sentence(figure, sample, source, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
         figure(sample, source)
+
+
+def test_diversity_without_each_sample_is_that_of_the_others() -> None:
+    samples, source = torch.stack([noise(3, 9, 8, seed=seed) for seed in range(5)]), photograph()
+    samples[3] = samples[1]
+    expected = [
+        pixel_diversity(torch.cat([samples[:index], samples[index + 1 :]]), source) for index in range(len(samples))
+    ]
+    assert pixel_diversity_without_each(samples, source) == pytest.approx(expected, rel=1e-5)
+    assert pixel_diversity_without_each(samples[1].expand(4, -1, -1, -1), source) == [0] * 4

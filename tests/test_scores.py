@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from sinwave.metrics.scores import bootstrap, jackknife, mean_score
+from sinwave.metrics.scores import LEAST, bootstrap, jackknife, mean_score, student
 
 
 def test_the_bootstrap_of_many_values_is_the_normal_interval():
@@ -19,10 +19,23 @@ def test_the_bootstrap_of_many_values_is_the_normal_interval():
     assert high == pytest.approx(values.mean().item() + half, abs=0.1 * half)
 
 
-def test_the_bootstrap_holds_the_true_mean_as_often_as_it_says():
-    drawn = torch.rand(300, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+@pytest.mark.parametrize(("n", "least"), [(LEAST, 0.87), (10, 0.91), (40, 0.92)])
+def test_the_bootstrap_holds_the_true_mean_as_often_as_it_says(n, least):
+    drawn = torch.randn(400, n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     intervals = [bootstrap(row.tolist()) for row in drawn]
-    assert 0.91 < sum(low < 0.5 < high for low, high in intervals) / 300 < 0.975
+    assert least < sum(low < 0 < high for low, high in intervals) / 400 < 0.98
+
+
+@pytest.mark.parametrize("freedom", [4, 5, 9, 49, 999])
+def test_the_quantile_of_student(freedom):
+    assert student(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-3)
+
+
+def test_chunks_of_resamples_are_all_counted(monkeypatch):
+    values = torch.randn(30, generator=torch.Generator().manual_seed(4)).tolist()
+    whole = bootstrap(values)
+    monkeypatch.setattr("sinwave.metrics.scores._CHUNK", 1000)
+    assert bootstrap(values) == pytest.approx(whole, abs=0.05)
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
@@ -30,8 +43,8 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     without = [(values.sum() - value).item() / 29 for value in values]
     low, high = jackknife(values.mean().item(), without)
     error = values.std().item() / math.sqrt(30)  # a classical identity, exact
-    assert low == pytest.approx(values.mean().item() - 1.96 * error)
-    assert high == pytest.approx(values.mean().item() + 1.96 * error)
+    assert low == pytest.approx(values.mean().item() - t.ppf(0.975, 29) * error, rel=1e-3)
+    assert high == pytest.approx(values.mean().item() + t.ppf(0.975, 29) * error, rel=1e-3)
 
 
 def test_the_jackknife_of_a_deviation_covers_it():
@@ -45,9 +58,10 @@ def test_the_jackknife_of_a_deviation_covers_it():
 
 
 def test_few_values_and_infinite_ones_have_no_interval():
-    assert bootstrap([1.0]) is None
-    assert bootstrap([1.0, math.inf]) is None
-    assert jackknife(1.0, [1.0, 2.0]) is None
+    assert bootstrap([1.0] * (LEAST - 1)) is None
+    assert bootstrap([1.0] * LEAST) == (1.0, 1.0)
+    assert bootstrap([1.0] * LEAST + [math.inf]) is None
+    assert jackknife(1.0, [1.0] * (LEAST - 1)) is None
     score = mean_score("psnr_y", "m", {"a": math.inf, "b": 20.0})
     assert score.value == math.inf
     assert score.interval is None

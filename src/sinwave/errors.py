@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError"]
+__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "one_line"]
 
 
 class SinwaveError(Exception):
@@ -37,3 +37,9 @@ class MissingError(SinwaveError):
     def extra(cls, package: str, extra: str) -> MissingError:
         """The error for an optional `package` that comes with `pip install 'sinwave[extra]'`."""
         return cls(f"this needs the package {package}, which is not installed: pip install 'sinwave[{extra}]'")
+
+
+def one_line(message: str) -> str:
+    """`message` without line breaks and without characters that would steer the terminal: file names may hold both."""
+    words = " ".join(message.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

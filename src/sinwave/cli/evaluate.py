@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
 from sinwave.metrics.cards import CARDS
 from sinwave.tasks.evaluate import Evaluate, Evaluation
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "run", "show_remarks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,23 +20,30 @@ class Options(Showing, Evaluate):
 
 
 def run(options: Options) -> int:
-    """Measure, and print a table for people or one JSON object; 2 if a metric asked for by name is unavailable."""
+    """Measure, and print a table for people or one JSON object; 2 if a metric asked for by name has no figure."""
     with ProgressBar(quiet=options.quiet) as progress:
         result = options.run(progress.step)
-    for sentence in result.remarks:
-        remark(sentence, quiet=options.quiet)
-    asked_in_vain = [name for name in result.measured.unavailable if name in options.metrics]
+    there = {score.metric for score in result.measured.scores}
+    in_vain = not there.issuperset(options.metrics)
     if options.json:
         show_json(as_json(result))
     else:
-        show_table(_rows(result), ("metric", "better", "method", "mean", "95 % interval", "n"))
-        for name, reason in result.measured.unavailable.items():
-            remark(f"{CARDS[name].title} is unavailable: {reason}", quiet=options.quiet and name not in asked_in_vain)
-    return 2 if asked_in_vain else 0
+        show_table(_rows(result), ("metric", "better", "method", "value", "95 % interval", "n"))
+    unavailable = {} if options.json else result.measured.unavailable
+    show_remarks(result.remarks, unavailable, quiet=options.quiet and not in_vain)
+    return 2 if in_vain else 0
+
+
+def show_remarks(remarks: Sequence[str], unavailable: Mapping[str, str], *, quiet: bool) -> None:
+    """What must be said of pictures, and which metrics are unavailable."""
+    for sentence in remarks:
+        remark(sentence, quiet=quiet)
+    for name, reason in unavailable.items():
+        remark(f"{CARDS[name].title} is unavailable: {reason}", quiet=quiet)
 
 
 def as_json(result: Evaluation) -> dict[str, Any]:
-    """All that was found, with infinities as null, since JSON knows none."""
+    """All that was found; figures that JSON has no numbers for are the texts inf, -inf and nan."""
     return {
         "protocol": result.protocol,
         "scores": [
@@ -44,10 +51,10 @@ def as_json(result: Evaluation) -> dict[str, Any]:
                 "metric": score.metric,
                 "better": CARDS[score.metric].better,
                 "method": score.method,
-                "value": _finite(score.value),
+                "value": _number(score.value),
                 "interval": score.interval,
                 "n": score.n,
-                "each": {name: _finite(value) for name, value in score.each.items()},
+                "each": {name: _number(value) for name, value in score.each.items()},
             }
             for score in result.measured.scores
         ],
@@ -57,8 +64,8 @@ def as_json(result: Evaluation) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
 
 
 def _rows(result: Evaluation) -> Iterator[tuple[object, ...]]:
@@ -66,6 +73,6 @@ def _rows(result: Evaluation) -> Iterator[tuple[object, ...]]:
     for score in result.measured.scores:
         card = CARDS[score.metric]
         title, better = ("", "") if score.metric == previous else (card.title, card.better)
-        interval = f"{score.interval[0]:.4f} to {score.interval[1]:.4f}" if score.interval else "-"
-        yield title, better, score.method, f"{score.value:.4f}", interval, score.n
+        interval = f"{score.interval[0]:.4g} to {score.interval[1]:.4g}" if score.interval else "-"
+        yield title, better, score.method, f"{score.value:.4g}", interval, score.n
         previous = score.metric

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol, cast
 
 from sinwave import __version__
-from sinwave.errors import InputError, SinwaveError
+from sinwave.errors import InputError, SinwaveError, one_line
 
 __all__ = ["COMMANDS", "main"]
 
@@ -128,7 +128,7 @@ def _report(error: BaseException) -> int:
         # The text that could not be written is still buffered, and Python would try once more at exit.
         _silence_stdout()
     message, code = _sentence(error)
-    print(f"sinwave: {_on_one_line(message)}", file=sys.stderr)
+    print(f"sinwave: {one_line(message)}", file=sys.stderr)
     return code
 
 
@@ -152,12 +152,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
     )
-
-
-def _on_one_line(message: str) -> str:
-    """`message` without line breaks and without characters that would steer the terminal."""
-    words = " ".join(message.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 
 def _silence_stdout() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
-from sinwave.metrics.cards import CARDS
+from sinwave.cli.evaluate import show_remarks
+from sinwave.cli.show import ProgressBar, Showing, show_json, show_table
 from sinwave.tasks.report import Report
 
 __all__ = ["Options", "run"]
@@ -20,10 +20,7 @@ def run(options: Options) -> int:
     """Write the page and say where it is."""
     with ProgressBar(quiet=options.quiet) as progress:
         result = options.run(progress.step)
-    for sentence in result.remarks:
-        remark(sentence, quiet=options.quiet)
-    for name, reason in result.measured.unavailable.items():
-        remark(f"{CARDS[name].title} is unavailable: {reason}", quiet=options.quiet)
+    show_remarks(result.remarks, result.measured.unavailable, quiet=options.quiet)
     if options.json:
         show_json({"file": str(result.file), "samples": result.samples, "seconds": round(result.seconds, 3)})
     else:

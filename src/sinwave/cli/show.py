@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from sinwave.errors import one_line
 from sinwave.options import option
 
 __all__ = ["ProgressBar", "Showing", "remark", "show_json", "show_table"]
@@ -47,7 +48,7 @@ def show_table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> 
 def remark(text: str, *, quiet: bool) -> None:
     """Print a line about the result on stderr."""
     if not quiet:
-        print(f"sinwave: {text}", file=sys.stderr)
+        print(f"sinwave: {one_line(text)}", file=sys.stderr)
 
 
 class ProgressBar:

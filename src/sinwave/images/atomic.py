@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sinwave.errors import OutputError
 
-__all__ = ["write_bytes"]
+__all__ = ["check_place", "write_bytes"]
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
@@ -17,7 +17,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     Whoever looks at `path` sees the old file, or none, or the new one, and after a failure nothing is left behind.
     """
     try:
-        _check_place(path, overwrite)
+        check_place(path, overwrite)
         temporary = path.parent / f".{uuid.uuid4().hex}.part"
         try:
             with temporary.open("xb") as file:
@@ -37,7 +37,8 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
         raise OutputError(f"{str(path)!r}: this is not a file name ({error})") from error
 
 
-def _check_place(path: Path, overwrite: bool) -> None:
+def check_place(path: Path, overwrite: bool) -> None:
+    """Raise an `OutputError` if no file can stand there; to be asked before long work."""
     if not path.parent.exists():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not path.parent.is_dir():

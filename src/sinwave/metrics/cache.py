@@ -26,11 +26,15 @@ __all__ = ["Cache", "cache_folder", "content_hash"]
 
 def cache_folder(platform: str = sys.platform, environment: Mapping[str, str] = os.environ) -> Path:
     """Where programs of this user keep what can be made or fetched again."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home, as in a container
+        home = Path(tempfile.gettempdir())
     if platform == "darwin":
-        return Path.home() / "Library" / "Caches"
+        return home / "Library" / "Caches"
     if platform == "win32":
-        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
 
 
 def content_hash(picture: Tensor) -> str:
@@ -42,25 +46,33 @@ def content_hash(picture: Tensor) -> str:
 
 @final
 class Cache:
-    """Arrays in a folder; with no folder nothing is kept."""
+    """Arrays in a folder; with no folder they are kept until the program ends."""
 
     def __init__(self, folder: Path | None) -> None:
         """`folder` is made when something is to be kept."""
-        self._folder = folder
+        self._folder, self._seen = folder, dict[str, Tensor]()
 
-    def array(self, key: tuple[str, ...], compute: Callable[[], Tensor]) -> Tensor:
-        """What `compute` gives, from the folder if it was computed before.
+    def array(self, key: tuple[str, ...], compute: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
+        """What `compute` gives, an array of `shape`, if it was not computed before.
 
         A folder that cannot be written to, or a file in it that cannot be read, costs time and nothing else.
         """
+        name = hashlib.sha256("\0".join((_code(), *key)).encode()).hexdigest()
+        if name not in self._seen:
+            self._seen[name] = self._from_folder(name, compute, shape)
+        return self._seen[name]
+
+    def _from_folder(self, name: str, compute: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
         if self._folder is None:
             return compute()
-        name = hashlib.sha256("\0".join((_code(), *key)).encode()).hexdigest()
         file = self._folder / name[:2] / f"{name[2:]}.npy"
         try:
-            return torch.from_numpy(np.load(file, allow_pickle=False))
-        except (OSError, ValueError, EOFError):
-            found = compute()
+            kept = torch.from_numpy(np.load(file, allow_pickle=False))
+            if tuple(kept.shape) == shape:
+                return kept
+        except (OSError, ValueError, EOFError, TypeError):
+            pass  # absent, or damaged
+        found = compute().cpu()
         try:
             _keep(file, found)
         except OSError:
@@ -72,20 +84,22 @@ def _keep(file: Path, array: Tensor) -> None:
     """Whole or not at all, though several processes may do it at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        np.save(part, array.cpu().numpy(), allow_pickle=False)
+        temporary = Path(part.name)
     try:
-        Path(part.name).replace(file)
-    except OSError:
-        Path(part.name).unlink(missing_ok=True)
-        raise
+        with temporary.open("wb") as stream:
+            np.save(stream, array.numpy(), allow_pickle=False)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @functools.cache
 def _code() -> str:
     """Of everything that a figure is computed with."""
     root = Path(sinwave.__file__).parent
-    files = [root / "resize.py", root / "rng.py", *sorted(root.glob("metrics/*.py")), *sorted(root.glob("nn/*.py"))]
-    content = hashlib.sha256(torch.__version__.encode())
+    folders = [root / "images", root / "metrics", root / "nn"]
+    files = [root / "resize.py", root / "rng.py", *(file for each in folders for file in sorted(each.glob("*.py")))]
+    content = hashlib.sha256(f"{torch.__version__} {np.__version__}".encode())
     for file in files:
         content.update(file.read_bytes())
     return content.hexdigest()

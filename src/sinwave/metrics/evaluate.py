@@ -9,7 +9,6 @@ from typing import TypeAlias
 from torch import Tensor
 
 from sinwave.errors import InputError, MissingError
-from sinwave.metrics.cache import Cache
 from sinwave.metrics.cards import Protocol, cards_for
 from sinwave.metrics.measures import Equipment, Measure, Ready, figures, measures_for
 from sinwave.metrics.scores import Score, mean_score
@@ -28,7 +27,7 @@ class Judged:
     pictures: Mapping[str, tuple[Tensor, ...]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Measured:
     """Scores in the order of the cards, and sentences: by metric why it is unavailable, and what else is to be said."""
 
@@ -54,31 +53,27 @@ def evaluate(
     measures = list(_prepared(measures_for(protocol, names), equipment, found))
     done, total = 0, sum(len(each.pictures) + 1 for each in judged)
     for method in judged:
-        each: dict[str, dict[str, float]] = {}
+        each = _Each(method)
         for name, pictures in method.pictures.items():
             on_step(f"{method.method}: {name}", done, total)
             for measure, ready in measures:
-                _note(each, name, _figures(measure, ready, name, pictures, equipment.cache, found))
+                each.measure(measure, ready, name, pictures, equipment)
             done += 1
         on_step(f"{method.method}: all together", done, total)
-        found.scores.extend(mean_score(metric, method.method, values) for metric, values in each.items())
+        found.scores.extend(each.scores())
+        found.remarks.extend(each.remarks())
         for together in set_measures_for(protocol, names):
-            _score_set(together, method, others, equipment, found)
+            _score_set(together, names, method, others, equipment, found)
         done += 1
-    for name in [each for each in found.unavailable if each not in names]:
-        del found.unavailable[name]  # another metric's companion
-    order = [card.name for card in cards_for(protocol) if card.name in names]
-    found.scores[:] = sorted(
-        (s for s in found.scores if s.metric in order), key=lambda score: order.index(score.metric)
-    )
-    return found
+    return _only(found, [card.name for card in cards_for(protocol) if card.name in names])
 
 
 def _prepared(measures: Sequence[Measure], equipment: Equipment, found: Measured) -> Iterator[tuple[Measure, Ready]]:
+    """Those measures that have what they need."""
     for measure in measures:
         try:
             ready = measure.prepare(equipment)
-        except MissingError as error:
+        except (MissingError, InputError) as error:  # weights that are not there, or damaged
             found.unavailable.update(dict.fromkeys(measure.names, str(error)))
             continue
         if ready.remark:
@@ -86,35 +81,61 @@ def _prepared(measures: Sequence[Measure], equipment: Equipment, found: Measured
         yield measure, ready
 
 
-def _figures(
-    measure: Measure, ready: Ready, name: str, pictures: Sequence[Tensor], cache: Cache, found: Measured
-) -> dict[str, float]:
-    """The figures of a picture, or none and a remark."""
-    try:
-        return figures(measure, ready, pictures, cache)
-    except InputError as error:
-        found.remarks.append(f"{name}: no {' or '.join(measure.names)}: {error}")
-        return {}
+class _Each:
+    """The figures of a method's pictures, one by one, and why some have none."""
 
+    def __init__(self, method: Judged) -> None:
+        self._method = method
+        self._values: dict[str, dict[str, float]] = {}
+        self._unfit: dict[tuple[str, str], list[str]] = {}
 
-def _note(each: dict[str, dict[str, float]], name: str, values: dict[str, float]) -> None:
-    for metric, value in values.items():
-        each.setdefault(metric, {})[name] = value
+    def measure(
+        self, measure: Measure, ready: Ready, name: str, pictures: Sequence[Tensor], equipment: Equipment
+    ) -> None:
+        """The figures of one picture."""
+        try:
+            for metric, value in figures(measure, ready, pictures, equipment.cache).items():
+                self._values.setdefault(metric, {})[name] = value
+        except InputError as error:
+            self._unfit.setdefault((" or ".join(measure.names), str(error)), []).append(name)
+
+    def scores(self) -> Iterator[Score]:
+        """The means."""
+        return (mean_score(metric, self._method.method, values) for metric, values in self._values.items())
+
+    def remarks(self) -> Iterator[str]:
+        """One for each reason, however many pictures it concerns."""
+        for (metrics, reason), names in self._unfit.items():
+            which = names[0] if len(names) == 1 else f"{len(names)} of {len(self._method.pictures)}, first {names[0]}"
+            yield f"{self._method.method}: no {metrics} for {which}: {reason}"
 
 
 def _score_set(
-    measure: SetMeasure, method: Judged, others: Sequence[Tensor], equipment: Equipment, found: Measured
+    measure: SetMeasure,
+    names: Collection[str],
+    method: Judged,
+    others: Sequence[Tensor],
+    equipment: Equipment,
+    found: Measured,
 ) -> None:
+    """The figures of a method's pictures together, or why there are none."""
     made = [pictures[0] for pictures in method.pictures.values()]
-    names = " or ".join(measure.names)
     try:
         scores = measure.scores(made, others, equipment)
     except MissingError as error:
         found.unavailable.update(dict.fromkeys(measure.names, str(error)))
     except InputError as error:
-        found.remarks.append(f"{method.method}: no {names}: {error}")
+        found.remarks.append(f"{method.method}: no {' or '.join(measure.names)}: {error}")
     else:
         for name, score in zip(measure.names, scores, strict=True):
-            found.scores.append(Score(name, method.method, score.value, score.n, score.interval))
-            if score.note:
+            if score.value is not None:
+                found.scores.append(Score(name, method.method, score.value, score.n, score.interval))
+            if score.note and name in names:
                 found.remarks.append(f"{method.method}: {name}: {score.note}")
+
+
+def _only(found: Measured, order: Sequence[str]) -> Measured:
+    """What was asked for, in that order: a measure may give other metrics along with one."""
+    scores = sorted((each for each in found.scores if each.metric in order), key=lambda each: order.index(each.metric))
+    unavailable = {name: found.unavailable[name] for name in order if name in found.unavailable}
+    return Measured(scores, unavailable, found.remarks)

@@ -14,6 +14,7 @@ Needs weights, see weights.py: INCEPTION for FID and KID. SinGAN's own figures r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,9 +29,10 @@ from sinwave.nn.inception import Inception
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 
-__all__ = ["fid", "inception_features", "kid", "load_inception", "sifid"]
+__all__ = ["discrepancy", "fid", "inception_features", "kid", "load_inception", "sifid"]
 
 _SIZE = (299, 299)
+_ROWS = 1024
 _LEAST = 9  # leaves 2 x 2 places, and one has no covariance
 
 
@@ -57,14 +59,26 @@ def fid(samples: Tensor, truth: Tensor) -> float:
     return frechet_distance(Gaussian.of(samples), Gaussian.of(truth))
 
 
-def kid(samples: Tensor, truth: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Of features (n, d) and (m, d): the mean over random subsets of `size` from each, and its deviation over them.
+def discrepancy(samples: Tensor, truth: Tensor) -> float:
+    """Of features (n, d) and (m, d), of all at once: the unbiased squared maximum mean discrepancy.
 
-    Each value is the unbiased estimate of the squared maximum mean discrepancy, so it may fall below 0.
+    It may fall below 0. A feature is not compared with itself, so two of each are needed.
     """
-    if not (samples.ndim == truth.ndim == 2 and samples.shape[1] == truth.shape[1]):
-        shapes = f"{tuple(samples.shape)} and {tuple(truth.shape)}"
-        raise InputError(f"features to compare are (n, d) and (m, d), not {shapes}")
+    _check(samples, truth)
+    if min(len(samples), len(truth)) < 2:
+        raise InputError(f"two features of each set are needed, not {len(samples)} and {len(truth)}")
+    a, b = samples.cpu().double(), truth.cpu().double()
+    between = _kernel_sum(a, b) / (len(a) * len(b))
+    within = ((_kernel_sum(x, x) - _kernel_to_itself(x)) / (len(x) * (len(x) - 1)) for x in (a, b))
+    return sum(within) - 2 * between
+
+
+def kid(samples: Tensor, truth: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Of features (n, d) and (m, d): the mean `discrepancy` of random subsets of `size`, and its deviation over them.
+
+    As published figures have it; where there are not more than `size`, take `discrepancy`.
+    """
+    _check(samples, truth)
     least = min(len(samples), len(truth))
     if subsets < 1 or not 2 <= size <= least:
         raise InputError(f"KID draws 1 subset or more of 2 to {least} of these features, not {subsets} of {size}")
@@ -72,9 +86,15 @@ def kid(samples: Tensor, truth: Tensor, *, subsets: int = 100, size: int = 1000,
     values = []
     for index in range(subsets):
         sets = (_subset(each, size, noise.child(name, index)) for name, each in (("a", samples), ("b", truth)))
-        values.append(_discrepancy(*sets))
+        values.append(discrepancy(*sets))
     result = torch.tensor(values, dtype=torch.float64)
     return result.mean().item(), result.std(correction=0).item()
+
+
+def _check(samples: Tensor, truth: Tensor) -> None:
+    if not (samples.ndim == truth.ndim == 2 and samples.shape[1] == truth.shape[1]):
+        shapes = f"{tuple(samples.shape)} and {tuple(truth.shape)}"
+        raise InputError(f"features to compare are (n, d) and (m, d), not {shapes}")
 
 
 @torch.no_grad()
@@ -95,21 +115,14 @@ def _image(picture: Tensor, network: Inception, least: int) -> Tensor:
 
 def _subset(features: Tensor, size: int, noise: NoiseSource) -> Tensor:
     order = noise.normal((len(features),)).argsort(stable=True)
-    return features.cpu()[order[:size]].double()
+    return features.cpu()[order[:size]]
 
 
-def _discrepancy(a: Tensor, b: Tensor) -> float:
-    """The unbiased squared discrepancy of (n, d) and (n, d): a feature is not compared with itself."""
-    within = sum(_mean_without_diagonal(_kernel(each, each)) for each in (a, b))
-    return within - 2 * _kernel(a, b).mean().item()
+def _kernel_sum(a: Tensor, b: Tensor) -> float:
+    """Over all pairs, some rows at a time."""
+    return math.fsum(((rows @ b.T / a.shape[1] + 1) ** 3).sum().item() for rows in torch.split(a, _ROWS))
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    result: Tensor = (a @ b.T / a.shape[1] + 1) ** 3
-    return result
-
-
-def _mean_without_diagonal(kernel: Tensor) -> float:
-    count = len(kernel)
-    total: float = (kernel.sum() - kernel.trace()).item()
-    return total / (count * (count - 1))
+def _kernel_to_itself(x: Tensor) -> float:
+    value: float = ((x.square().sum(1) / x.shape[1] + 1) ** 3).sum().item()
+    return value

@@ -18,7 +18,6 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cache import Cache, content_hash
 from sinwave.metrics.cards import CARDS, Protocol
 from sinwave.metrics.copies import copy_report, nearest_for_copies
@@ -32,14 +31,11 @@ from sinwave.metrics.perceptual import Lpips
 from sinwave.metrics.seams import seam_error
 from sinwave.metrics.weights import ALEXNET, INCEPTION_TORCHVISION, LPIPS_ALEX, NIQE, find, fingerprint
 
-__all__ = ["NIQE_BLOCK", "Equipment", "Measure", "Ready", "figures", "measures_for"]
+__all__ = ["Equipment", "Measure", "Ready", "figures", "measures_for"]
 
 Figures: TypeAlias = tuple[float, ...]
 
 COMPLETENESS_STRIDE = 4
-
-NIQE_BLOCK = 48
-"""Of a model that is fitted here: a picture of 250 pixels has four blocks of the published 96."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +43,12 @@ class Equipment:
     """What metrics may need besides pictures.
 
     weights    a folder of published weights, searched first
-    niqe       the parameter file of NIQE
-    natural    good pictures to fit NIQE's model to, where there is no file
+    natural    the model of natural pictures for NIQE, if it is not the published one
     cache      where figures and features are kept
     """
 
     weights: Path | None = None
-    niqe: Path | None = None
-    natural: tuple[Tensor, ...] = ()
+    natural: NaturalModel | None = None
     cache: Cache = field(default_factory=lambda: Cache(None))
 
 
@@ -84,7 +78,7 @@ def figures(measure: Measure, ready: Ready, pictures: Sequence[Tensor], cache: C
     """The figures of one picture, `pictures[0]`, by metric."""
     seen = pictures[: measure.sees]
     key = ("figures", *measure.names, ready.key, *map(content_hash, seen))
-    found = cache.array(key, lambda: torch.tensor(ready.figures(*seen), dtype=torch.float64))
+    found = cache.array(key, lambda: torch.tensor(ready.figures(*seen), dtype=torch.float64), (len(measure.names),))
     return dict(zip(measure.names, found.tolist(), strict=True))
 
 
@@ -122,14 +116,7 @@ def _lpips(equipment: Equipment) -> Ready:
 
 
 def _niqe(equipment: Equipment) -> Ready:
-    """With the model of the file that was given, else of the pictures that were, else of the published file."""
-    if equipment.niqe is None and equipment.natural:
-        try:
-            model = NaturalModel.fit(equipment.natural, NIQE_BLOCK)
-        except InputError as error:
-            raise MissingError(f"no model of natural pictures can be fitted: {error}") from error
-    else:
-        model = NaturalModel.load(equipment.niqe or find(NIQE, equipment.weights))
+    model = equipment.natural or NaturalModel.load(find(NIQE, equipment.weights))
     content = hashlib.sha256(torch.cat([model.mean, model.covariance.flatten()]).numpy().data)
     return Ready(lambda picture: (niqe(picture, model),), f"{model.block} {content.hexdigest()}")
 

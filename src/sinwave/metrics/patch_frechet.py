@@ -12,7 +12,11 @@ from torch import Tensor
 from sinwave.metrics.frechet import Gaussian, frechet_distance
 from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian, strips
 
-__all__ = ["PatchGaussians", "patch_frechet"]
+__all__ = ["LEAST_SIDE", "PatchGaussians", "patch_frechet"]
+
+PATCH, SCALES = 7, 3
+LEAST_SIDE = PATCH << (SCALES - 1)
+"""Of a picture that has a patch on every scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,7 @@ class PatchGaussians:
     bands: tuple[Gaussian, ...]
 
     @classmethod
-    def of(cls, *pictures: Tensor, patch: int = 7, scales: int = 3) -> PatchGaussians:
+    def of(cls, *pictures: Tensor, patch: int = PATCH, scales: int = SCALES) -> PatchGaussians:
         """Of pictures (c, h, w) uint8, of any sizes."""
         return reduce(add, (_of(each, patch, scales) for each in pictures))
 
@@ -39,7 +43,7 @@ class PatchGaussians:
         return sum(self.distances(known)) / len(self.bands)
 
 
-def patch_frechet(sample: Tensor, source: Tensor, *, patch: int = 7, scales: int = 3) -> float:
+def patch_frechet(sample: Tensor, source: Tensor, *, patch: int = PATCH, scales: int = SCALES) -> float:
     """The mean over scales of the Frechet distance between the patches, over the source's variance; 0 for a copy.
 
     It sees the mean color, the contrast and the correlations of neighboring pixels, and not what lies where: as

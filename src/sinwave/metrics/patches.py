@@ -27,6 +27,7 @@ __all__ = [
     "coherence",
     "completeness",
     "pixel_diversity",
+    "pixel_diversity_without_each",
     "relative_distance",
     "sliced_wasserstein",
     "wasserstein_by_scale",
@@ -97,9 +98,28 @@ def pixel_diversity(samples: Tensor, source: Tensor) -> float:
 
     (n, c, h, w), (c, h', w') uint8; intensity is the mean of the channels. (Shaham et al., "SinGAN", ICCV 2019.)
     """
-    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
-        raise InputError(f"diversity needs uint8 (n >= 2, c, h, w), not {samples.dtype} {tuple(samples.shape)}")
+    _check_samples(samples, 2)
     return samples.float().mean(1).std(0).mean().item() / math.sqrt(_variance(source.float().mean(0)))
+
+
+def pixel_diversity_without_each(samples: Tensor, source: Tensor) -> list[float]:
+    """`pixel_diversity` of all samples but one, for each, in one pass: n figures of n >= 3 samples."""
+    _check_samples(samples, 3)
+    intensity = samples.double().mean(1)
+    intensity -= intensity.mean(0)  # so that sums of squares do not cancel
+    n, total, squares = len(samples), intensity.sum(0), intensity.square().sum(0)
+    found = []
+    for each in intensity:
+        variance = (squares - each.square() - (total - each).square() / (n - 1)) / (n - 2)
+        found.append(variance.clamp(min=0).sqrt().mean().item())
+    deviation = math.sqrt(_variance(source.float().mean(0)))
+    return [each / deviation for each in found]
+
+
+def _check_samples(samples: Tensor, least: int) -> None:
+    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < least:
+        shown = f"{samples.dtype} {tuple(samples.shape)}"
+        raise InputError(f"diversity needs uint8 (n >= {least}, c, h, w), not {shown}")
 
 
 def _variance(values: Tensor) -> float:

@@ -18,25 +18,30 @@ from torch import Tensor
 from sinwave.errors import InputError
 from sinwave.metrics.cache import content_hash
 from sinwave.metrics.cards import Protocol
-from sinwave.metrics.inception import fid, inception_features, kid, load_inception
+from sinwave.metrics.inception import discrepancy, fid, inception_features, kid, load_inception
 from sinwave.metrics.measures import Equipment
-from sinwave.metrics.patch_frechet import PatchGaussians
-from sinwave.metrics.patches import pixel_diversity
+from sinwave.metrics.patch_frechet import LEAST_SIDE, PatchGaussians
+from sinwave.metrics.patches import pixel_diversity, pixel_diversity_without_each
 from sinwave.metrics.perceptual import Lpips, lpips_diversity, memorization
-from sinwave.metrics.scores import Interval, jackknife
+from sinwave.metrics.scores import LEAST, Interval, jackknife
 from sinwave.metrics.weights import INCEPTION, fingerprint
 
 __all__ = ["SetMeasure", "SetScore", "of_one_size", "set_measures_for"]
 
 Pictures: TypeAlias = Sequence[Tensor]
 
-KID_SIZE, KID_SUBSETS = 1000, 100
+KID_SIZE = 1000
+UNBIASED_FID = 2048
+"""Pictures below which the covariance of Inception's features has no full rank, and FID is mostly its bias."""
 
 
 class SetScore(NamedTuple):
-    """A figure, of how many pictures, with its interval if it has one; `note` is what must be said of it."""
+    """A figure, of how many pictures, with its interval if it has one; `note` is what must be said of it.
 
-    value: float
+    Instead of a figure there may be None, with a note why.
+    """
+
+    value: float | None
     n: int
     interval: Interval | None = None
     note: str = ""
@@ -57,10 +62,14 @@ def set_measures_for(protocol: Protocol, names: Collection[str]) -> list[SetMeas
 
 def of_one_size(pictures: Pictures) -> tuple[list[Tensor], str]:
     """The pictures of the size that most of them have, and a note on the others."""
-    (size, count), *others = Counter(each.shape[1:] for each in pictures).most_common()
-    kept = [each for each in pictures if each.shape[1:] == size]
-    note = f"{len(pictures) - count} pictures are not of {size[1]} x {size[0]} and were left out" if others else ""
-    return kept, note
+    (size, _), *_ = Counter(each.shape[1:] for each in pictures).most_common()
+    return _those(pictures, lambda each: each.shape[1:] == size, f"are not of {size[1]} x {size[0]}")
+
+
+def _those(pictures: Pictures, fit: Callable[[Tensor], bool], fault: str) -> tuple[list[Tensor], str]:
+    kept = [each for each in pictures if fit(each)]
+    left_out = len(pictures) - len(kept)
+    return kept, f"{left_out} of {len(pictures)} pictures {fault} and were left out" if left_out else ""
 
 
 def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
@@ -68,13 +77,9 @@ def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tu
     if len(kept) < 2:
         raise InputError("diversity is that of two samples of one size or more")
     stack, source = torch.stack(kept), sources[0]
-    without = [pixel_diversity(_without(stack, index), source) for index in range(len(stack))] if len(kept) > 2 else []
     value = pixel_diversity(stack, source)
-    return (SetScore(value, len(kept), jackknife(value, without), note),)
-
-
-def _without(stack: Tensor, index: int) -> Tensor:
-    return torch.cat([stack[:index], stack[index + 1 :]])
+    interval = jackknife(value, pixel_diversity_without_each(stack, source)) if len(kept) >= LEAST else None
+    return (SetScore(value, len(kept), interval, note),)
 
 
 def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
@@ -84,39 +89,63 @@ def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment)
 
 
 def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    return (SetScore(PatchGaussians.of(*made).distance(PatchGaussians.of(*real)), len(made)),)
+    (ours, note), (theirs, other_note) = (
+        _those(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"have a side below {LEAST_SIDE}")
+        for some in (made, real)
+    )
+    if not ours or not theirs:
+        raise InputError(f"pictures of {LEAST_SIDE} pixels a side or more are needed, in both sets")
+    value = PatchGaussians.of(*ours).distance(PatchGaussians.of(*theirs))
+    return (SetScore(value, len(ours), note="; ".join(filter(None, (note, other_note)))),)
 
 
-def _inception(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    """FID and KID, of features that are kept for the next set."""
-    network, key = load_inception(equipment.weights), fingerprint(INCEPTION, folder=equipment.weights)
+def _features(pictures: Pictures, equipment: Equipment) -> Tensor:
+    """Of Inception, (n, 2048), kept for the next metric and the next set."""
+    key = fingerprint(INCEPTION, folder=equipment.weights)
+    network = load_inception(equipment.weights)
 
     def features(picture: Tensor) -> Tensor:
         parts = ("Inception", key, content_hash(picture))
-        return equipment.cache.array(parts, lambda: inception_features([picture], network))
+        return equipment.cache.array(parts, lambda: inception_features([picture], network), (1, 2048))
 
-    ours, theirs = (torch.cat([features(each) for each in some]) for some in (made, real))
-    least = min(len(ours), len(theirs))
-    size, subsets = (KID_SIZE, KID_SUBSETS) if least > KID_SIZE else (least, 1)
-    discrepancy, deviation = kid(ours, theirs, size=size, subsets=subsets)
-    note = f"over {subsets} subsets of {size}, deviation {deviation:.2g}" if subsets > 1 else ""
-    return SetScore(fid(ours, theirs), len(made)), SetScore(discrepancy, len(made), note=note)
+    return torch.cat([features(each) for each in pictures])
+
+
+def _fid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
+    value = fid(_features(made, equipment), _features(real, equipment))
+    sizes = f"{len(made)} and {len(real)} pictures"
+    few = min(len(made), len(real)) < UNBIASED_FID
+    note = f"of {sizes}, so few that it compares only with figures of as many" if few else ""
+    return (SetScore(value, len(made), note=note),)
+
+
+def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
+    ours, theirs = _features(made, equipment), _features(real, equipment)
+    if min(len(ours), len(theirs)) <= KID_SIZE:
+        return (SetScore(discrepancy(ours, theirs), len(made)),)
+    value, deviation = kid(ours, theirs, size=KID_SIZE)
+    return (SetScore(value, len(made), note=f"over 100 subsets of {KID_SIZE}, whose deviation is {deviation:.2g}"),)
 
 
 def _memorization(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    found = memorization(made, real, Lpips.load("vgg", equipment.weights))
-    if found.within is None:
-        raise InputError("no two made pictures are nearest to the same real one: there should be more of them")
-    note = f"nearest to each real picture are {' '.join(map(str, found.members))} of the made ones"
-    return SetScore(found.within, len(made), note=note), SetScore(found.nearest, len(made))
+    lpips = Lpips.load("vgg", equipment.weights)
+    _, note = of_one_size([*made, *real])
+    if note:
+        raise InputError(f"LPIPS compares pictures of one size: {note.replace(' and were left out', '')}")
+    found = memorization(made, real, lpips)
+    members = f"nearest to each real picture are {' '.join(map(str, found.members))} of the made ones"
+    alone = "no two made pictures are nearest to the same real one: there should be more of them"
+    within = SetScore(found.within, len(made), note=alone if found.within is None else members)
+    return within, SetScore(found.nearest, len(made))
 
 
 _MEASURES: dict[Protocol, tuple[SetMeasure, ...]] = {
     "single": (SetMeasure(("diversity",), _diversity), SetMeasure(("lpips_diversity",), _lpips_diversity)),
-    "pairs": (SetMeasure(("fid", "kid"), _inception),),
+    "pairs": (SetMeasure(("fid",), _fid),),
     "sets": (
         SetMeasure(("set_frechet",), _set_frechet),
-        SetMeasure(("fid", "kid"), _inception),
+        SetMeasure(("fid",), _fid),
+        SetMeasure(("kid",), _kid),
         SetMeasure(("intra_lpips", "nearest_lpips"), _memorization),
     ),
 }

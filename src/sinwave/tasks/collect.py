@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from sinwave.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Collection", "OnRead", "collect", "picture_files"]
+__all__ = ["Collection", "collect", "picture_files"]
 
-OnRead: TypeAlias = Callable[[Path], None]
-
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset((".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+SUFFIXES |= {".pbm", ".pgm", ".pnm", ".ppm"}
+"""Of the files that `read` knows."""
 
 
 @dataclass
 class Collection:
-    """Pictures (3, h, w) uint8 by the names of their files without suffix, and what is to be said of them."""
+    """Pictures (3, h, w) uint8 by name, and what is to be said of them."""
 
     pictures: dict[str, Tensor] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def add(self, file: Path, max_pixels: int) -> None:
-        """Read a file, or say why that is impossible."""
+    def add(self, file: Path, max_pixels: int, *, paired: bool = False) -> None:
+        """Read a file, or say why that is impossible.
+
+        Its name is that of the file without suffix. If it is taken, a picture to be `paired` by its name is left out,
+        and any other is called by as much of its path as it takes.
+        """
         from sinwave.images import read, to_uint8
 
         try:
@@ -35,27 +40,29 @@ class Collection:
         except InputError as error:
             self.remarks.append(str(error))
             return
-        if picture.name in self.pictures:
-            self.remarks.append(f"{file}: there is another file of the name {picture.name}, which was taken")
-            return
+        self.remarks += [f"{file}: {note}" for note in picture.notes]
         if picture.opaque is not None:
             self.remarks.append(f"{file}: what is transparent is measured as the mean color of the rest")
-        self.pictures[picture.name] = to_uint8(picture.pixels)
+        if paired and file.stem in self.pictures:
+            self.remarks.append(f"{file}: there is another file of the name {file.stem}, which was taken")
+        else:
+            self.pictures[distinct(file, file.stem, self.pictures)] = to_uint8(picture.pixels)
 
 
 def collect(
-    places: Iterable[Path], max_pixels: int, *, besides: Path | None = None, on_read: OnRead = lambda file: None
+    places: Iterable[Path], max_pixels: int, *, besides: Path | None = None, paired: bool = False
 ) -> Collection:
     """The pictures of folders and files, apart from `besides` and from contact sheets that sinwave wrote."""
+    places = list(places)
     found = Collection()
     for file in picture_files(places):
-        on_read(file)
         if besides is not None and file.resolve() == besides.resolve():
             found.remarks.append(f"{file}: this is the source and no sample, so it is left out")
         elif _is_sheet(file):
             found.remarks.append(f"{file}: this is a contact sheet and no sample, so it is left out")
         else:
-            found.add(file, max_pixels)
+            found.add(file, max_pixels, paired=paired)
+    found.remarks += [remark for place in places if (remark := _not_looked_at(place))]
     return found
 
 
@@ -66,14 +73,39 @@ def picture_files(places: Iterable[Path]) -> Sequence[Path]:
         if not place.is_dir():
             files.append(place)
             continue
-        try:
-            inside = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
-        except OSError as error:
-            raise InputError(f"{place}: the folder cannot be read ({error.strerror or error})") from error
+        inside = [file for file in _inside(place) if _is_picture(file)]
         if not inside:
             raise InputError(f"{place}: there is no picture in this folder")
-        files += (file for file in inside if not file.name.startswith("."))
+        files += inside
     return files
+
+
+def distinct(path: Path, name: str, taken: Iterable[str]) -> str:
+    """`name`, or if it is taken, more and more of the absolute path, or a number in the end."""
+    taken, parts = set(taken), path.absolute().parts
+    names = [name, path.name, *("/".join(parts[-length:]) for length in range(2, len(parts)))]
+    numbered = (f"{name} ({count})" for count in range(2, len(taken) + 3))
+    return next(each for each in (*names, *numbered) if each not in taken)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror or error})") from error
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.is_dir()
+
+
+def _not_looked_at(place: Path) -> str | None:
+    """A remark on what a folder holds besides pictures, folders inside it included."""
+    if not place.is_dir():
+        return None
+    kinds = Counter(file.suffix or "folders" for file in _inside(place) if not _is_picture(file))
+    shown = ", ".join(kind for kind, _ in kinds.most_common(5))
+    return f"{place}: {kinds.total()} other files or folders were not looked at ({shown})" if kinds else None
 
 
 def _is_sheet(file: Path) -> bool:

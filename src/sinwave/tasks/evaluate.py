@@ -32,6 +32,9 @@ class Evaluation:
     seconds: float
 
 
+BY_NAME = ", ".join(card.name for card in CARDS.values() if not card.default)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What to measure; apart from `Evaluate` so that these options stand before those of measuring."""
@@ -46,7 +49,9 @@ class _Asked:
     )
     real: Path | None = option(None, "a folder of real pictures")
     fake: Path | None = option(None, "a folder of made pictures")
-    metrics: tuple[str, ...] = option((), "the metrics to compute (default: all that need no extra)", metavar="NAME")
+    metrics: tuple[str, ...] = option(
+        (), f"the metrics to compute (default: all but {BY_NAME}): {', '.join(CARDS)}", metavar="NAME"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,9 @@ class Evaluate(Measuring, _Asked):
     """Measure pictures: samples of one picture, restored pictures, or a set of made pictures against real ones.
 
     Give --source and --samples, or --pairs, or --real and --fake. Every figure stands with the number of pictures that
-    it is made of, and with its 95 % interval. No picture is ever resized; what cannot be used is named and left out.
-    Learned metrics need their published weights: without them they are said to be unavailable, and the others go on.
+    it is made of and, where one can be told, its 95 % interval. No picture is ever resized; what cannot be used is
+    named and left out. Learned metrics need their published weights: without them they are said to be unavailable, and
+    the others go on. docs/metrics.md defines all metrics.
     """
 
     def __post_init__(self) -> None:
@@ -101,8 +107,8 @@ class Evaluate(Measuring, _Asked):
 
         start = time.perf_counter()
         on_progress("reading", 0, 1)
+        equipment, remarks = self.equipment()
         material = self._material()
-        equipment, remarks = self.equipment(material.others if self.protocol == "sets" else ())
         names = [card.name for card in self.cards]
         with torch.inference_mode():
             measured = evaluate(self.protocol, names, material.judged, material.others, equipment, on_progress)

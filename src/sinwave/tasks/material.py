@@ -1,6 +1,7 @@
 """What is measured: pictures from folders, each beside those that it is judged by.
 
-What cannot be used is named in a sentence, a remark, and left out; nothing is resized.
+What cannot be used is named in a sentence, a remark, and left out. Nothing is resized, apart from the low-resolution
+pictures that become the method "bicubic".
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sinwave.errors import InputError
 from sinwave.images import read, to_uint8
 from sinwave.metrics.evaluate import Judged
 from sinwave.resize import resize
-from sinwave.tasks.collect import Collection, collect
+from sinwave.tasks.collect import Collection, collect, distinct
 
 __all__ = ["BICUBIC", "Material", "restored", "samples_of", "sets"]
 
@@ -33,27 +34,31 @@ class Material:
 
 def samples_of(source: Path, places: Sequence[Path], max_pixels: int, *, method: str = "samples") -> Material:
     """Samples beside the picture that they were made from."""
-    known = to_uint8(read(source, max_pixels=max_pixels).pixels)
+    picture = read(source, max_pixels=max_pixels)
+    known, notes = to_uint8(picture.pixels), [f"{source}: {note}" for note in picture.notes]
     found = _some(collect(places, max_pixels, besides=source), places)
     pictures = {name: (sample, known) for name, sample in found.pictures.items()}
-    return Material((Judged(method, pictures),), (known,), tuple(found.remarks))
+    return Material((Judged(method, pictures),), (known,), (*notes, *found.remarks))
 
 
 def sets(fake: Path, real: Path, max_pixels: int) -> Material:
     """A set of made pictures beside a set of real ones."""
     made, known = (_some(collect([place], max_pixels), [place]) for place in (fake, real))
-    judged = Judged(fake.name or "made", {name: (picture,) for name, picture in made.pictures.items()})
+    judged = Judged(fake.resolve().name or "made", {name: (picture,) for name, picture in made.pictures.items()})
     return Material((judged,), tuple(known.pictures.values()), (*made.remarks, *known.remarks))
 
 
 def restored(places: Sequence[Path], max_pixels: int) -> Material:
     """Restored pictures beside the true and the low-resolution ones; bicubic resampling is always one method."""
-    low, true, *methods = (_some(collect([place], max_pixels), [place]) for place in places)
-    remarks = [*low.remarks, *true.remarks]
+    low, true, *methods = (_some(collect([place], max_pixels, paired=True), [place]) for place in places)
+    remarks = [*low.remarks, *true.remarks, *_unpaired(low.pictures, true.pictures, places[0], places[1])]
+    for name in sorted(set(low.pictures) & set(true.pictures)):
+        if not _alike(low.pictures[name], true.pictures[name]):
+            remarks.append(f"{places[0] / name}: it has other proportions than the true picture")
+            del low.pictures[name], true.pictures[name]
     names = sorted(set(low.pictures) & set(true.pictures))
-    remarks += _unpaired(low.pictures, true.pictures, places[0], places[1])
     if not names:
-        raise InputError(f"no file in {places[0]} has the name of one in {places[1]}: there is nothing to compare")
+        raise InputError(f"no file in {places[0]} goes with one in {places[1]}: there is nothing to compare")
     bicubic = {name: (_enlarged(low.pictures[name], true.pictures[name]),) for name in names}
     judged = [Judged(BICUBIC, {n: (*made, true.pictures[n], low.pictures[n]) for n, made in bicubic.items()})]
     for place, method in zip(places[2:], methods, strict=True):
@@ -61,7 +66,8 @@ def restored(places: Sequence[Path], max_pixels: int) -> Material:
         pictures, left_out = _beside(method.pictures, true.pictures, low.pictures, place)
         remarks += left_out
         if pictures:
-            judged.append(Judged(_name(place, [each.method for each in judged]), pictures))
+            name = distinct(place.resolve(), place.resolve().name, [each.method for each in judged])
+            judged.append(Judged(name, pictures))
     if len(judged) == 1:
         raise InputError("no restored picture has the name and the size of a true one: there is nothing to measure")
     return Material(tuple(judged), tuple(true.pictures[name] for name in names), tuple(remarks))
@@ -70,8 +76,8 @@ def restored(places: Sequence[Path], max_pixels: int) -> Material:
 def _some(found: Collection, places: Sequence[Path]) -> Collection:
     """What was found, if it is anything; otherwise the first reason is an error."""
     if not found.pictures:
-        where = ", ".join(map(str, places))
-        raise InputError(found.remarks[0] if len(found.remarks) == 1 else f"{where}: no picture here can be read")
+        first, *more = found.remarks or [f"{', '.join(map(str, places))}: there is no picture to measure"]
+        raise InputError(f"{first} (and {len(more)} more)" if more else first)
     return found
 
 
@@ -102,7 +108,7 @@ def _enlarged(low: Tensor, true: Tensor) -> Tensor:
     return resize(low[None].double(), size)[0].round().clamp(0, 255).byte()
 
 
-def _name(place: Path, taken: Sequence[str]) -> str:
-    """The folder's name, with its parent's if another method has it already."""
-    name = place.resolve().name
-    return f"{place.resolve().parent.name}/{name}" if name in taken else name
+def _alike(low: Tensor, true: Tensor) -> bool:
+    """Whether two pictures have the same proportions, but for less than a pixel of the smaller one."""
+    (low_height, low_width), (height, width) = low.shape[1:], true.shape[1:]
+    return abs(height * low_width - width * low_height) < max(height, width)

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sinwave.errors import InputError
 from sinwave.options import option
+from sinwave.tasks.collect import collect
+from sinwave.tasks.generate import make_folder
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sinwave.metrics.measures import Equipment
+    from sinwave.metrics.niqe import NaturalModel
 
 __all__ = ["Measuring"]
+
+NIQE_BLOCK = 48
+"""Of a model that is fitted here: a picture of 250 pixels has four blocks of the published 96."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +32,37 @@ class Measuring:
     threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
     max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)
 
-    def equipment(self, natural: tuple[Tensor, ...] = ()) -> tuple[Equipment, tuple[str, ...]]:
-        """What metrics need, and remarks; NIQE is fitted to `natural` pictures where no file or folder is given."""
+    def equipment(self) -> tuple[Equipment, tuple[str, ...]]:
+        """What metrics need, with whatever was named by the user there and sound; and remarks."""
         import torch
 
         from sinwave.metrics.cache import Cache, cache_folder
-        from sinwave.metrics.measures import NIQE_BLOCK, Equipment
-        from sinwave.tasks.collect import collect
+        from sinwave.metrics.measures import Equipment
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        cache = Cache(None if self.anew else (self.cache or cache_folder() / "sinwave" / "metrics"))
-        if self.niqe is None or not self.niqe.is_dir():
-            return Equipment(self.weights, self.niqe, natural, cache), ()
+        if self.weights is not None and not self.weights.is_dir():
+            raise InputError(f"{self.weights}: there is no such folder of weights")
+        if self.cache is not None:
+            if self.anew:
+                raise InputError("anew and cache exclude each other: what is computed anew is not kept")
+            make_folder(self.cache)
+        kept = None if self.anew else (self.cache or cache_folder() / "sinwave" / "metrics")
+        natural, remarks = self._natural_model()
+        return Equipment(self.weights, natural, Cache(kept)), remarks
+
+    def _natural_model(self) -> tuple[NaturalModel | None, tuple[str, ...]]:
+        from sinwave.metrics.niqe import NaturalModel
+
+        if self.niqe is None:
+            return None, ()
+        if not self.niqe.is_dir():
+            return NaturalModel.load(self.niqe), ()
         good = collect([self.niqe], self.max_pixels)
-        small = [name for name, each in good.pictures.items() if min(each.shape[1:]) < NIQE_BLOCK]
-        good.remarks += [f"{self.niqe / name}: too small to fit NIQE to, {NIQE_BLOCK} pixels a side" for name in small]
-        fit = tuple(each for name, each in good.pictures.items() if name not in small)
-        return Equipment(self.weights, None, fit, cache), tuple(good.remarks)
+        large = [each for each in good.pictures.values() if min(each.shape[1:]) >= NIQE_BLOCK]
+        if len(large) < len(good.pictures):
+            left_out = len(good.pictures) - len(large)
+            good.remarks.append(f"{self.niqe}: {left_out} pictures are too small for NIQE, {NIQE_BLOCK} pixels a side")
+        if not large:
+            raise InputError(f"{self.niqe}: no picture here is large enough for NIQE, {NIQE_BLOCK} pixels a side")
+        return NaturalModel.fit(large, NIQE_BLOCK), tuple(good.remarks)

@@ -12,6 +12,7 @@ from sinwave import __version__
 from sinwave.errors import InputError, OutputError
 from sinwave.metrics.cards import cards_for
 from sinwave.options import check, option
+from sinwave.tasks.collect import picture_files
 from sinwave.tasks.generate import OnProgress
 from sinwave.tasks.measuring import Measuring
 
@@ -38,8 +39,8 @@ class _Asked:
 
     source: Path = option(help="the picture that the samples were made from", positional=True)
     samples: tuple[Path, ...] = option(help="samples: folders or picture files", metavar="PATH")
-    peers: tuple[str, ...] = option(
-        (), "samples of other methods, measured beside them: NAME=FOLDER", metavar="NAME=PATH"
+    peers: tuple[Path, ...] = option(
+        (), "samples of other methods, measured beside them, each with a name", metavar="NAME=PATH"
     )
     output: Path = option(Path("report.html"), "the file to write", short="-o", metavar="FILE")
     overwrite: bool = option(False, "replace the file if it is there already")
@@ -55,7 +56,7 @@ class Report(Measuring, _Asked):
     def __post_init__(self) -> None:
         """Check what can be checked without the pictures."""
         check(self)
-        names = ["samples", *(name for name, _ in map(_peer, self.peers))]
+        names = ["samples", *(name for name, _ in self._named())]
         if len(set(names)) < len(names):
             raise InputError(f"two methods have one name: {', '.join(names)}")
 
@@ -69,41 +70,52 @@ class Report(Measuring, _Asked):
         from sinwave.tasks.reporting.sections import sections
 
         start = time.perf_counter()
-        if self.output.exists() and not self.overwrite:
-            raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
+        self._check_output()
+        equipment, remarks = self.equipment()
         on_progress("reading", 0, 1)
         material = self._material()
         names = [card.name for card in cards_for("single") if card.default]
-        equipment, remarks = self.equipment()
         with torch.inference_mode():
             measured = evaluate("single", names, material.judged, material.others, equipment, on_progress)
-            on_progress("drawing", 1, 1)
-            parts = sections(self.source.name, material, measured)
+            parts = list(sections(self.source.name, material, measured))
         samples = len(material.judged[0].pictures)
-        title = f"{samples} samples of {self.source.name}"
+        title = f"{samples} sample{'s' * (samples > 1)} of {self.source.name}"
         text = page(title, _subtitle(material), parts, self._footer())
-        write_bytes(self.output, text.encode(), overwrite=self.overwrite)
+        # A file name may hold bytes that are no text.
+        write_bytes(self.output, text.encode(errors="backslashreplace"), overwrite=self.overwrite)
         remarks = (*material.remarks, *remarks, *measured.remarks)
         return Reported(self.output, samples, measured, remarks, time.perf_counter() - start)
+
+    def _check_output(self) -> None:
+        """Before any work: the page can be written, and it replaces no picture."""
+        from sinwave.images.atomic import check_place
+
+        check_place(self.output, self.overwrite)
+        if self.output.exists() and not self.overwrite:
+            raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
+        inputs = (self.source, *picture_files([*self.samples, *(place for _, place in self._named())]))
+        if self.output.resolve() in {file.resolve() for file in inputs}:
+            raise OutputError(f"{self.output}: this is one of the pictures, and the page would replace it")
 
     def _material(self) -> Material:
         """The samples, and then those of every peer."""
         from sinwave.tasks.material import Material, samples_of
 
         ours = samples_of(self.source, self.samples, self.max_pixels)
-        others = [
-            samples_of(self.source, [place], self.max_pixels, method=name) for name, place in map(_peer, self.peers)
-        ]
+        others = [samples_of(self.source, [place], self.max_pixels, method=name) for name, place in self._named()]
         judged = (*ours.judged, *(method for other in others for method in other.judged))
         remarks = (*ours.remarks, *(remark for other in others for remark in other.remarks))
-        return Material(judged, ours.others, remarks)
+        return Material(judged, ours.others, tuple(dict.fromkeys(remarks)))
+
+    def _named(self) -> list[tuple[str, Path]]:
+        """The name and the place of every peer."""
+        return list(map(_peer, map(str, self.peers)))
 
     def _footer(self) -> str:
-        words = ["sinwave", "report", self.source.name, "--samples", *(each.name or "." for each in self.samples)]
-        words += ["--peers", *(name for name, _ in map(_peer, self.peers))] if self.peers else []
-        return (
-            f"sinwave {__version__}: {shlex.join(words)}. No picture was resized, and all methods were measured alike."
-        )
+        words = ["sinwave", "report", str(self.source), "--samples", *map(str, self.samples)]
+        words += ["--peers", *(f"{name}={place}" for name, place in self._named())] if self.peers else []
+        how = f"sinwave {__version__}: {shlex.join(words)}"
+        return f"{how}. No picture was resized, and all methods were measured alike."
 
 
 def _peer(text: str) -> tuple[str, Path]:
@@ -111,7 +123,7 @@ def _peer(text: str) -> tuple[str, Path]:
     name, equals, place = text.partition("=")
     if equals and not (name and place):
         raise InputError(f"a peer is NAME=PATH, not {text!r}")
-    return (name, Path(place)) if equals else (Path(text).name, Path(text))
+    return (name, Path(place)) if equals else (Path(text).resolve().name or text, Path(text))
 
 
 def _subtitle(material: Material) -> str:

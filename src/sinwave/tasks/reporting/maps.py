@@ -50,16 +50,11 @@ def differences(samples: Tensor) -> Tensor:
     return _bytes((colors[below] * (1 - part) + colors[below + 1] * part).movedim(2, 0))
 
 
-def data_uri(picture: Tensor, quality: int | None = None) -> str:
-    """A picture inside a page: PNG, or with a `quality` JPEG."""
+def data_uri(picture: Tensor) -> str:
+    """A picture inside a page."""
     buffer = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(picture.movedim(0, 2).numpy()))
-    if quality is None:
-        image.save(buffer, "PNG", optimize=True)
-    else:
-        image.save(buffer, "JPEG", quality=quality, subsampling=0)
-    kind = "png" if quality is None else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(np.ascontiguousarray(picture.movedim(0, 2).numpy())).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _bytes(colors: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def _figures(material: Material, measured: Measured) -> Section:
         f"<li>{escape(CARDS[name].title)}: {escape(reason)}</li>" for name, reason in measured.unavailable.items()
     )
     if absent:
-        summary = f"<summary>{len(measured.unavailable)} metrics are unavailable</summary>"
+        summary = f"<summary>unavailable: {len(measured.unavailable)}</summary>"
         body += f"<details>{summary}<ul>{absent}</ul></details>"
     return Section("Figures", explanation, body)
 
@@ -99,7 +99,9 @@ def _cells(better: str, scores: Sequence[Score | None]) -> Iterator[str]:
 def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
     """The maps of the samples of which least, half way and most is copied."""
     copied = measured.of("copied", ours.method)
-    order = sorted(copied.each, key=copied.each.__getitem__) if copied else list(ours.pictures)
+    if copied is None:
+        return Section("Where samples come from", "No sample could be compared with the source.", "")
+    order = sorted(copied.each, key=copied.each.__getitem__)
     chosen = list(dict.fromkeys((order[0], order[len(order) // 2], order[-1])))
     size = (source.shape[1], source.shape[2])
     shown = [(data_uri(source), "the source"), (data_uri(places(*size)), "the color of each of its places")]
@@ -139,9 +141,13 @@ def _diversity(ours: Judged) -> Section:
 
 def _curves(source: Tensor, judged: Sequence[Judged]) -> Section:
     """Distances of patches on as many scales as fit."""
-    pictures_of = {method.method: [s for s, *_ in list(method.pictures.values())[:IN_CURVES]] for method in judged}
+    pictures_of = {
+        method.method: [s for s, *_ in method.pictures.values() if min(s.shape[1:]) >= PATCH][:IN_CURVES]
+        for method in judged
+    }
+    pictures_of = {method: some for method, some in pictures_of.items() if some}
     least = min(min(each.shape[1:]) for each in [source, *(s for some in pictures_of.values() for s in some)])
-    scales = max(1, min(6, 1 + int(math.log2(max(least / PATCH, 1)))))
+    scales = min(6, 1 + int(math.log2(least / PATCH)))
     known = PatchGaussians.of(source, scales=scales)
     transport, gaussian = [], []
     for color, (method, samples) in enumerate(pictures_of.items()):
@@ -183,7 +189,7 @@ def _histograms(source: Tensor, judged: Sequence[Judged]) -> Section:
 
 def _ticks(labels: Mapping[float, str]) -> list[str]:
     """The label of each bin, empty for most, from those at shares of the axis."""
-    at = {round(share * (BINS - 1)): label for share, label in labels.items()}
+    at = {min(round(share * BINS), BINS - 1): label for share, label in labels.items()}
     return [at.get(index, "") for index in range(BINS)]
 
 
