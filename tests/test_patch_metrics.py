@@ -84,8 +84,8 @@ def test_chunks_change_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -
     a, b = photograph(), photograph(40, 33, seed=1)
     nearest = NearestField.of(a, b, stride=2)
     transport = sliced_wasserstein(a, b, projections=20)
-    for module in (nearest_patches, patches):
-        monkeypatch.setattr(module, "ELEMENTS", elements)
+    monkeypatch.setattr(patches, "ELEMENTS", elements)
+    monkeypatch.setattr(nearest_patches, "_TILE", elements)
     again = NearestField.of(a, b, stride=2)
     assert torch.equal(again.distance, nearest.distance)
     assert torch.equal(again.place, nearest.place)

@@ -56,8 +56,9 @@ def copy_report(
     field = field or nearest_for_copies(sample, source)
     offsets, counts = torch.unique(field.offset.flatten(0, 1), dim=0, return_counts=True)
     mask = torch.zeros(sample.shape[1:], dtype=torch.bool, device=sample.device)
+    levels = sample.short(), source.short()  # whose differences are no bytes
     for offset in offsets[counts >= _VOTES].tolist():
-        mask |= _squares(_equal(sample, source, offset, tolerance), side)
+        mask |= _squares(_equal(*levels, offset, tolerance), side)
     return CopyReport(mask.double().mean().item(), _entropy(counts), mask)
 
 
@@ -77,17 +78,23 @@ def _equal(sample: Tensor, source: Tensor, offset: list[int], tolerance: int) ->
             return equal
         ours.append(slice(first, last))
         theirs.append(slice(first + shift, last + shift))
-    difference = sample[:, ours[0], ours[1]].short() - source[:, theirs[0], theirs[1]].short()
+    difference = sample[:, ours[0], ours[1]] - source[:, theirs[0], theirs[1]]
     equal[ours[0], ours[1]] = (difference.abs() <= tolerance).all(0)
     return equal
 
 
 def _squares(mask: Tensor, side: int) -> Tensor:
     """The union of all squares of `side` inside a mask (h, w): its opening."""
-    if min(mask.shape) < side or int(mask.sum()) < side**2:
+    if min(mask.shape) < side:
         return torch.zeros_like(mask)
-    holes = functional.max_pool2d((~mask)[None].float(), (side, 1), 1)
-    corners = 1 - functional.max_pool2d(holes, (1, side), 1)
+    corners = _box_sums(mask, side) == side**2
+    if not corners.any():
+        return torch.zeros_like(mask)
     edge = side - 1
-    filled = functional.max_pool2d(functional.pad(corners, (edge, edge, edge, edge)), (side, 1), 1)
-    return functional.max_pool2d(filled, (1, side), 1)[0] > 0
+    return _box_sums(functional.pad(corners, (edge, edge, edge, edge)), side) > 0
+
+
+def _box_sums(mask: Tensor, side: int) -> Tensor:
+    """How many are True in each square of `side`: (h, w) -> (h - side + 1, w - side + 1)."""
+    table = functional.pad(mask.cumsum(0).cumsum(1), (1, 0, 1, 0))
+    return table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]

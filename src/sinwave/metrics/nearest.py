@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sinwave.metrics.levels import ELEMENTS, centered, strips
+from sinwave.metrics.levels import centered, strips
 
 __all__ = ["NearestField"]
+
+_TILE = 1 << 21  # distances at a time: 8 MB stay near the processor, which is a third faster than 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,7 @@ class NearestField:
         """
         picture, other = centered(picture, patch), centered(other, patch)
         columns, across = (picture.shape[3] - patch) // stride + 1, other.shape[3] - patch + 1
-        found = [
-            _nearest(queries, other, patch) for queries in strips(picture, patch, stride, max(1, ELEMENTS // 4096))
-        ]
+        found = [_nearest(queries, other, patch) for queries in strips(picture, patch, stride, max(1, _TILE // 2048))]
         distance, index = (torch.cat(each) for each in zip(*found, strict=True))
         distance = distance.reshape(-1, columns) / (picture.shape[1] * patch**2)
         return cls(patch, stride, distance, torch.stack([index // across, index % across], 1).reshape(-1, columns, 2))
@@ -54,7 +54,7 @@ def _nearest(queries: Tensor, other: Tensor, patch: int) -> tuple[Tensor, Tensor
     least = queries.new_full((len(queries),), math.inf)
     index = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
     seen = 0
-    for keys in strips(other, patch, 1, max(1, ELEMENTS // len(queries))):
+    for keys in strips(other, patch, 1, max(1, _TILE // len(queries))):
         found, place = torch.addmm(keys.square().sum(1), queries, keys.T, alpha=-2).min(1)
         index = torch.where(found < least, place + seen, index)
         least, seen = torch.minimum(least, found), seen + len(keys)
