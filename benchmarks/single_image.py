@@ -4,7 +4,8 @@
 
 FOLDER has the sources in `real` and one sample of each in `singan` and in `gpnn`, files of equal names. Of ours there
 is one sample a picture too, that of the seed, so that every mean is over as many samples. Diversity needs two samples
-of one picture, which the peers do not have: it is no part of the table. Samples are kept as those of closed_form.py.
+of one picture, which the peers do not have: it is no part of the table. NIQE's model is fitted to the sources. Samples
+are kept as those of closed_form.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from sinwave.images import read, to_uint8
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.evaluate import Judged, Measured, evaluate
 from sinwave.metrics.measures import Equipment
+from sinwave.metrics.niqe import NaturalModel
 from sinwave.tasks.collect import collect
+from sinwave.tasks.measuring import NIQE_BLOCK
 
 PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
 MARGIN, HEAD, WIDTH = 6, 22, 250
@@ -62,8 +65,8 @@ def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
             if score is None:
                 cells.append("-")
             else:
-                low, high = score.interval or (score.value, score.value)
-                cells.append(f"{score.value:.4f} ({low:.4f} to {high:.4f})")
+                interval = f" ({score.interval[0]:.4f} to {score.interval[1]:.4f})" if score.interval else ""
+                cells.append(f"{score.value:.4f}{interval}")
         lines.append((CARDS[metric].title, CARDS[metric].better, *cells))
     return lines
 
@@ -121,10 +124,16 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     sources = found_in(options.peers / "real")
     methods = {label: found_in(options.peers / folder) for label, folder in PEERS.items()}
+    for label, some in methods.items():
+        if set(some) != set(sources):
+            raise SystemExit(f"{label}: the names of its samples are not those of the sources")
     methods |= {f"{OURS} {variation:g}": drawn(options, sources, variation) for variation in options.variation}
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
-    measured = evaluate("single", names, judged, [], Equipment())
+    natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)
+    measured = evaluate("single", [*names, "niqe"], judged, [], Equipment(natural=natural))
+    if measured.remarks:
+        raise SystemExit("\n".join(measured.remarks))
     ours = [label for label in methods if label not in PEERS]
     parts = [
         provenance("single_image.py", threads=options.threads, seed=options.seed),

@@ -96,14 +96,16 @@ def test_a_benchmark_runs(script, arguments, rows, tmp_path):
     assert sorted(sheets.iterdir())
 
 
+@pytest.mark.slow
 def test_the_comparison_with_peers_runs(tmp_path):
     for folder, shift in (("real", 0), ("singan", 8), ("gpnn", 16)):
         (tmp_path / folder).mkdir()
-        write(tmp_path / folder / "a.png", from_uint8(texture(32, 40).roll(shift, 2)))
+        for name in ("a", "b"):
+            write(tmp_path / folder / f"{name}.png", from_uint8(texture(240, 288).roll(shift, 2)))
     sheet = tmp_path / "sheet.png"
     places = ["--peers", str(tmp_path), "--work", str(tmp_path / "work"), "--sheet", str(sheet)]
     text = run("single_image.py", *places, "--variation", "1", "--threads", "1")
     assert "| metric | better | SinGAN | GPNN | ours 1 |" in text
     assert "| sliced Wasserstein | lower |" in text
-    assert " of 1 |" in text
+    assert " of 2 |" in text
     assert sheet.exists()
