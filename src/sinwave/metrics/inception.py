@@ -9,7 +9,7 @@ figures elsewhere use 192 channels), and pictures keep their size. FID and KID l
 resized to 299 x 299, bilinear without antialiasing: aliasing included, that is how published figures were made (Heusel
 et al., "GANs trained by a two time-scale update rule", 2017; Binkowski et al., "Demystifying MMD GANs", ICLR 2018).
 
-Needs weights, see weights.py: INCEPTION for FID and KID. SinGAN's own figures rest on INCEPTION_TORCHVISION.
+Needs weights, see weights.py: INCEPTION for FID and KID; for SIFID INCEPTION_TORCHVISION, as SinGAN's program has it.
 """
 
 from __future__ import annotations

@@ -75,14 +75,14 @@ LPIPS_ALEX = Weights("alex.pth", "the heads of LPIPS (alex), v0.1", f"{_LPIPS}/a
 LPIPS_VGG = Weights("vgg.pth", "the heads of LPIPS (vgg), v0.1", f"{_LPIPS}/vgg.pth", "BSD-2-Clause")
 INCEPTION = Weights(
     "pt_inception-2015-12-05-6726825d.pth",
-    "the network of FID, KID and SIFID",
+    "the network of FID and KID",
     f"{_FID}/pt_inception-2015-12-05-6726825d.pth",
     "Apache-2.0, trained on ImageNet",
     ("fc.",),
 )
 INCEPTION_TORCHVISION = Weights(
     "inception_v3_google-0cc3c7bd.pth",
-    "the network of SIFID as SinGAN measured it",
+    "the network of SIFID",
     f"{_TORCHVISION}/inception_v3_google-0cc3c7bd.pth",
     _TRAINED,
     ("fc.", "AuxLogits."),
