@@ -131,7 +131,7 @@ def main(arguments: Sequence[str]) -> None:
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
     natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)
-    measured = evaluate("single", [*names, "niqe"], judged, [], Equipment(natural=natural))
+    measured = evaluate("single", [*names, "niqe"], judged, {}, Equipment(natural=natural))
     if measured.remarks:
         raise SystemExit("\n".join(measured.remarks))
     ours = [label for label in methods if label not in PEERS]

@@ -144,7 +144,8 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(samples, capsys):
     assert len([line for line in remarks if "broken.png" in line]) == 1
     assert len([line for line in remarks if "empty.jpg: the file is empty" in line]) == 1
     assert "samples: no swd for tiny: a picture of 80 x 8 is too small" in text
-    assert "diversity: 2 of 8 pictures are not of 80 x 64 and were left out" in text
+    assert "samples: diversity: tiny is left out: it is 80 x 8, not 80 x 64 as most are" in remarks[-2]
+    assert "samples: diversity: wide is left out: it is 90 x 64, not 80 x 64 as most are" in remarks[-1]
     assert "out: 2 other files or folders were not looked at (" in text
     assert scores(found)["coherence"]["n"] == 8
     assert scores(found)["swd"]["n"] == 7
@@ -189,7 +190,8 @@ def test_niqe_is_fitted_to_good_pictures(samples, capsys):
     whole = [from_file(f"good/{each.name}") for each in sorted(Path("good").iterdir())]
     model = NaturalModel.fit([each for each in whole if min(each.shape[1:]) >= 48], 48)
     assert scores(found)["niqe"]["value"] == pytest.approx(niqe(from_file("out/large.png"), model))
-    assert any("samples: no niqe for 4 of 5, first photo-0001: " in line for line in remarks)
+    small = ", ".join(f"photo-000{index}" for index in (1, 2, 3, 4))
+    assert any(f"samples: no niqe for {small}: " in line for line in remarks)
     small = sum(min(each.shape[1:]) < 48 for each in whole)
     assert small
     assert f"sinwave: good: {small} pictures are too small for NIQE, 48 pixels a side" in remarks
@@ -234,6 +236,20 @@ def test_unpaired_and_resized_pictures_are_named(capsys):
     ]
     assert set(scores(found, "ours")["psnr_y"]["each"]) == {"3"}
     assert set(scores(found, "bicubic")["psnr_y"]["each"]) == {"1", "2", "3"}
+
+
+def test_sets_of_pictures_of_many_sizes_are_compared_as_far_as_they_can_be(capsys):
+    for index in range(2):
+        save(f"real/{index}.png", photograph(left=40 * index))
+        save(f"made/{index}.png", photograph("coffee", left=40 * index))
+    save("real/tiny.png", photograph(height=20))
+    save("made/flat.png", photograph(height=10))
+    found, remarks = run(capsys, "evaluate", "--real", "real", "--fake", "made", "--metrics", "set_frechet")
+    assert scores(found, "made")["set_frechet"]["n"] == 2
+    assert remarks == [
+        "sinwave: made: set_frechet: flat is left out: it is 80 x 10, and 28 a side are needed",
+        "sinwave: made: set_frechet: tiny is left out: it is 80 x 20, and 28 a side are needed",
+    ]
 
 
 def test_sets_are_compared(capsys):

@@ -42,7 +42,7 @@ def scores(source: Tensor, *pictures: Tensor) -> dict[str, float]:
     pairs = Judged("m", {str(index): (each, source, low(source)) for index, each in enumerate(pictures)})
     for protocol, judged in (("single", singles), ("pairs", pairs)):
         names = [card.name for card in cards_for(protocol) if not card.weights]
-        measured = evaluate(protocol, names, [judged], [source], Equipment())
+        measured = evaluate(protocol, names, [judged], {"source": source}, Equipment())
         assert not measured.unavailable
         found |= {score.metric: score.value for score in measured.scores}
     return found

@@ -44,7 +44,7 @@ def evaluate(
     protocol: Protocol,
     names: Collection[str],
     judged: Sequence[Judged],
-    others: Sequence[Tensor],
+    others: Mapping[str, Tensor],
     equipment: Equipment,
     on_step: OnStep = lambda label, done, total: None,
 ) -> Measured:
@@ -106,20 +106,19 @@ class _Each:
     def remarks(self) -> Iterator[str]:
         """One for each reason, however many pictures it concerns."""
         for (metrics, reason), names in self._unfit.items():
-            which = names[0] if len(names) == 1 else f"{len(names)} of {len(self._method.pictures)}, first {names[0]}"
-            yield f"{self._method.method}: no {metrics} for {which}: {reason}"
+            yield f"{self._method.method}: no {metrics} for {', '.join(names)}: {reason}"
 
 
 def _score_set(
     measure: SetMeasure,
     names: Collection[str],
     method: Judged,
-    others: Sequence[Tensor],
+    others: Mapping[str, Tensor],
     equipment: Equipment,
     found: Measured,
 ) -> None:
     """The figures of a method's pictures together, or why there are none."""
-    made = [pictures[0] for pictures in method.pictures.values()]
+    made = {name: pictures[0] for name, pictures in method.pictures.items()}
     try:
         scores = measure.scores(made, others, equipment)
     except MissingError as error:
@@ -130,8 +129,8 @@ def _score_set(
         for name, score in zip(measure.names, scores, strict=True):
             if score.value is not None:
                 found.scores.append(Score(name, method.method, score.value, score.n, score.interval))
-            if score.note and name in names:
-                found.remarks.append(f"{method.method}: {name}: {score.note}")
+            if name in names:
+                found.remarks.extend(f"{method.method}: {name}: {note}" for note in score.notes)
 
 
 def _only(found: Measured, order: Sequence[str]) -> Measured:

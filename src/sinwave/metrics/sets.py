@@ -8,7 +8,7 @@ sets      made, real ones
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -26,9 +26,10 @@ from sinwave.metrics.perceptual import Lpips, lpips_diversity, memorization
 from sinwave.metrics.scores import LEAST, Interval, jackknife
 from sinwave.metrics.weights import INCEPTION, fingerprint
 
-__all__ = ["SetMeasure", "SetScore", "of_one_size", "set_measures_for"]
+__all__ = ["Fit", "SetMeasure", "SetScore", "of_one_size", "set_measures_for"]
 
-Pictures: TypeAlias = Sequence[Tensor]
+Pictures: TypeAlias = Mapping[str, Tensor]
+"""By name."""
 
 KID_SIZE = 1000
 UNBIASED_FID = 2048
@@ -36,7 +37,7 @@ UNBIASED_FID = 2048
 
 
 class SetScore(NamedTuple):
-    """A figure, of how many pictures, with its interval if it has one; `note` is what must be said of it.
+    """A figure, of how many pictures, with its interval if it has one; `notes` are what must be said of it.
 
     Instead of a figure there may be None, with a note why.
     """
@@ -44,7 +45,14 @@ class SetScore(NamedTuple):
     value: float | None
     n: int
     interval: Interval | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Fit(NamedTuple):
+    """Pictures that can be measured, and why others cannot."""
+
+    pictures: dict[str, Tensor]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,43 +68,51 @@ def set_measures_for(protocol: Protocol, names: Collection[str]) -> list[SetMeas
     return [measure for measure in _MEASURES[protocol] if not set(names).isdisjoint(measure.names)]
 
 
-def of_one_size(pictures: Pictures) -> tuple[list[Tensor], str]:
-    """The pictures of the size that most of them have, and a note on the others."""
-    (size, _), *_ = Counter(each.shape[1:] for each in pictures).most_common()
-    return _those(pictures, lambda each: each.shape[1:] == size, f"are not of {size[1]} x {size[0]}")
+def of_one_size(pictures: Pictures) -> Fit:
+    """The pictures of the size that most of them have."""
+    (size, _), *_ = Counter(each.shape[1:] for each in pictures.values()).most_common()
+    return fit(pictures, lambda each: each.shape[1:] == size, f"not {_size(size)} as most are")
 
 
-def _those(pictures: Pictures, fit: Callable[[Tensor], bool], fault: str) -> tuple[list[Tensor], str]:
-    kept = [each for each in pictures if fit(each)]
-    left_out = len(pictures) - len(kept)
-    return kept, f"{left_out} of {len(pictures)} pictures {fault} and were left out" if left_out else ""
+def fit(pictures: Pictures, condition: Callable[[Tensor], bool], fault: str) -> Fit:
+    """Those that meet a condition, and a sentence on each of the others."""
+    kept = {name: each for name, each in pictures.items() if condition(each)}
+    left_out = [
+        f"{name} is left out: it is {_size(pictures[name].shape[1:])}, {fault}"
+        for name in pictures.keys() - kept.keys()
+    ]
+    return Fit(kept, tuple(sorted(left_out)))
+
+
+def _size(size: torch.Size) -> str:
+    return f"{size[1]} x {size[0]}"
 
 
 def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    kept, note = of_one_size(samples)
+    kept, notes = of_one_size(samples)
     if len(kept) < 2:
         raise InputError("diversity is that of two samples of one size or more")
-    stack, source = torch.stack(kept), sources[0]
+    stack, (source, *_) = torch.stack(list(kept.values())), sources.values()
     value = pixel_diversity(stack, source)
     interval = jackknife(value, pixel_diversity_without_each(stack, source)) if len(kept) >= LEAST else None
-    return (SetScore(value, len(kept), interval, note),)
+    return (SetScore(value, len(kept), interval, notes),)
 
 
 def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
     lpips = Lpips.load("alex", equipment.weights)
-    kept, note = of_one_size(samples)
-    return (SetScore(lpips_diversity(kept, lpips), len(kept), note=note),)
+    kept, notes = of_one_size(samples)
+    return (SetScore(lpips_diversity(kept.values(), lpips), len(kept), notes=notes),)
 
 
 def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    (ours, note), (theirs, other_note) = (
-        _those(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"have a side below {LEAST_SIDE}")
+    (ours, notes), (theirs, other_notes) = (
+        fit(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"and {LEAST_SIDE} a side are needed")
         for some in (made, real)
     )
     if not ours or not theirs:
         raise InputError(f"pictures of {LEAST_SIDE} pixels a side or more are needed, in both sets")
-    value = PatchGaussians.of(*ours).distance(PatchGaussians.of(*theirs))
-    return (SetScore(value, len(ours), note="; ".join(filter(None, (note, other_note)))),)
+    value = PatchGaussians.of(*ours.values()).distance(PatchGaussians.of(*theirs.values()))
+    return (SetScore(value, len(ours), notes=(*notes, *other_notes)),)
 
 
 def _features(pictures: Pictures, equipment: Equipment) -> Tensor:
@@ -108,15 +124,15 @@ def _features(pictures: Pictures, equipment: Equipment) -> Tensor:
         parts = ("Inception", key, content_hash(picture))
         return equipment.cache.array(parts, lambda: inception_features([picture], network), (1, 2048))
 
-    return torch.cat([features(each) for each in pictures])
+    return torch.cat([features(each) for each in pictures.values()])
 
 
 def _fid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
     value = fid(_features(made, equipment), _features(real, equipment))
     sizes = f"{len(made)} and {len(real)} pictures"
     few = min(len(made), len(real)) < UNBIASED_FID
-    note = f"of {sizes}, so few that it compares only with figures of as many" if few else ""
-    return (SetScore(value, len(made), note=note),)
+    notes = (f"of {sizes}, so few that it compares only with figures of as many",) if few else ()
+    return (SetScore(value, len(made), notes=notes),)
 
 
 def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
@@ -124,19 +140,20 @@ def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore
     if min(len(ours), len(theirs)) <= KID_SIZE:
         return (SetScore(discrepancy(ours, theirs), len(made)),)
     value, deviation = kid(ours, theirs, size=KID_SIZE)
-    return (SetScore(value, len(made), note=f"over 100 subsets of {KID_SIZE}, whose deviation is {deviation:.2g}"),)
+    note = f"over 100 subsets of {KID_SIZE}, whose deviation is {deviation:.2g}"
+    return (SetScore(value, len(made), notes=(note,)),)
 
 
 def _memorization(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
     lpips = Lpips.load("vgg", equipment.weights)
-    _, note = of_one_size([*made, *real])
-    if note:
-        raise InputError(f"LPIPS compares pictures of one size: {note.replace(' and were left out', '')}")
-    found = memorization(made, real, lpips)
+    known, notes = of_one_size(real)
+    size = next(iter(known.values())).shape[1:]
+    ours, other_notes = fit(made, lambda each: each.shape[1:] == size, f"and the real ones are {_size(size)}")
+    found = memorization(ours.values(), known.values(), lpips)
     members = f"nearest to each real picture are {' '.join(map(str, found.members))} of the made ones"
     alone = "no two made pictures are nearest to the same real one: there should be more of them"
-    within = SetScore(found.within, len(made), note=alone if found.within is None else members)
-    return within, SetScore(found.nearest, len(made))
+    within = SetScore(found.within, len(ours), notes=(alone if found.within is None else members,))
+    return within, SetScore(found.nearest, len(ours), notes=(*notes, *other_notes))
 
 
 _MEASURES: dict[Protocol, tuple[SetMeasure, ...]] = {

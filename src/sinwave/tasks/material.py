@@ -28,7 +28,7 @@ class Material:
     """The methods and their pictures, what whole sets are compared with, and remarks."""
 
     judged: tuple[Judged, ...]
-    others: tuple[Tensor, ...]
+    others: Mapping[str, Tensor]
     remarks: tuple[str, ...]
 
 
@@ -38,14 +38,14 @@ def samples_of(source: Path, places: Sequence[Path], max_pixels: int, *, method:
     known, notes = to_uint8(picture.pixels), [f"{source}: {note}" for note in picture.notes]
     found = _some(collect(places, max_pixels, besides=source), places)
     pictures = {name: (sample, known) for name, sample in found.pictures.items()}
-    return Material((Judged(method, pictures),), (known,), (*notes, *found.remarks))
+    return Material((Judged(method, pictures),), {source.name: known}, (*notes, *found.remarks))
 
 
 def sets(fake: Path, real: Path, max_pixels: int) -> Material:
     """A set of made pictures beside a set of real ones."""
     made, known = (_some(collect([place], max_pixels), [place]) for place in (fake, real))
     judged = Judged(fake.resolve().name or "made", {name: (picture,) for name, picture in made.pictures.items()})
-    return Material((judged,), tuple(known.pictures.values()), (*made.remarks, *known.remarks))
+    return Material((judged,), known.pictures, (*made.remarks, *known.remarks))
 
 
 def restored(places: Sequence[Path], max_pixels: int) -> Material:
@@ -70,7 +70,7 @@ def restored(places: Sequence[Path], max_pixels: int) -> Material:
             judged.append(Judged(name, pictures))
     if len(judged) == 1:
         raise InputError("no restored picture has the name and the size of a true one: there is nothing to measure")
-    return Material(tuple(judged), tuple(true.pictures[name] for name in names), tuple(remarks))
+    return Material(tuple(judged), {name: true.pictures[name] for name in names}, tuple(remarks))
 
 
 def _some(found: Collection, places: Sequence[Path]) -> Collection:

@@ -127,7 +127,8 @@ def _peer(text: str) -> tuple[str, Path]:
 
 
 def _subtitle(material: Material) -> str:
-    height, width = material.others[0].shape[1:]
+    (source,) = material.others.values()
+    height, width = source.shape[1:]
     peers = [method.method for method in material.judged[1:]]
     beside = f", beside samples of {', '.join(peers)}" if peers else ""
     return f"The source has {width} x {height} pixels{beside}."

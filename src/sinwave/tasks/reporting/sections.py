@@ -32,7 +32,7 @@ PATCH = 7
 
 def sections(name: str, material: Material, measured: Measured) -> Iterator[Section]:
     """From what everybody looks at first to what few look up."""
-    source = material.others[0]
+    (source,) = material.others.values()
     ours = material.judged[0]
     yield _sheet(name, source, ours)
     for peer in material.judged[1:]:
@@ -128,15 +128,15 @@ def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
 
 
 def _diversity(ours: Judged) -> Section:
-    kept, note = of_one_size([sample for sample, *_ in ours.pictures.values()])
+    kept, _ = of_one_size({name: sample for name, (sample, *_) in ours.pictures.items()})
     if len(kept) < 2:
         return Section("Where samples differ", "One sample differs from none.", "")
-    stack = torch.stack(kept)
+    stack = torch.stack(list(kept.values()))
     shown = [
         (data_uri(differences(stack)), f"deviation of each pixel over {len(kept)} samples: dark is the same in all"),
         (data_uri(stack.float().mean(0).round().byte()), "their mean"),
     ]
-    return Section("Where samples differ", f"What is dark never changes. {note}", pictures(shown, wide=True))
+    return Section("Where samples differ", "What is dark never changes.", pictures(shown, wide=True))
 
 
 def _curves(source: Tensor, judged: Sequence[Judged]) -> Section:
