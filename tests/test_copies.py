@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
+from sinwave.metrics import nearest
 from sinwave.metrics.copies import copy_report
+from sinwave.metrics.nearest import stride_for
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.closed_form import closed_form_model
 
@@ -63,6 +65,23 @@ def test_the_smallest_square_is_found_wherever_it_lies(place):
     source, sample, (top, left) = noise(60, 70), noise(60, 80, seed=1), place
     sample[:, top : top + 15, left : left + 15] = source[:, 7:22, 30:45]
     assert copy_report(sample, source, side=15, tolerance=0).mask.sum() == 15**2
+
+
+@pytest.mark.parametrize("place", [*product((20, 22, 25), (40, 43, 47))], ids=str)
+def test_large_pictures_are_searched_more_coarsely_and_their_squares_are_found(place, monkeypatch):
+    monkeypatch.setattr(nearest, "_PAIRS", 1)
+    source, sample, (top, left) = noise(60, 70), noise(60, 80, seed=1), place
+    assert stride_for(sample, source) == 8
+    sample[:, top : top + 23, left : left + 23] = source[:, 7:30, 30:53]
+    assert copy_report(sample, source, side=23, tolerance=0).mask.sum() == 23**2
+    with pytest.raises(InputError, match="at least 23 are needed"):
+        copy_report(sample, source, side=22)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(200, 4), (400, 4), (500, 6), (4000, 8)])
+def test_the_stride_grows_with_the_pictures(side, stride):
+    picture = torch.empty(3, side, side, device="meta")
+    assert stride_for(picture, picture) == stride
 
 
 def test_shuffled_blocks_are_copied_at_as_many_offsets():

@@ -406,6 +406,7 @@ def test_small_samples_are_no_reason_for_no_report(samples, capsys):
         (["--niqe", "nowhere"], "nowhere: cannot be read"),
         (["--niqe", "out"], "a natural model needs more than 36"),
         (["--cache", "photo.png"], "a file of that name is in the way"),
+        (["--device", "abacus"], "device abacus cannot compute in float32 here"),
         (["--cache", "kept", "--anew"], "exclude each other"),
     ],
     ids=str,

@@ -64,7 +64,7 @@ class Cache:
 
     def _from_folder(self, name: str, compute: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
         if self._folder is None:
-            return compute()
+            return compute().cpu()
         file = self._folder / name[:2] / f"{name[2:]}.npy"
         try:
             kept = torch.from_numpy(np.load(file, allow_pickle=False))

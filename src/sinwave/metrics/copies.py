@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.metrics.nearest import NearestField
+from sinwave.metrics.nearest import NearestField, stride_for
 
 __all__ = ["CopyReport", "copy_report", "nearest_for_copies"]
 
-_PATCH, _STRIDE = 7, 4
+_PATCH = 7
 _VOTES = 3  # patches that must agree on an offset for it to be tried
-_LEAST_SIDE = _PATCH + 2 * _STRIDE  # however a square lies, two patches a side, four in all, are inside it
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ class CopyReport:
 
 def nearest_for_copies(sample: Tensor, source: Tensor) -> NearestField:
     """The field that `copy_report` asks for, which other figures may use too."""
-    return NearestField.of(sample, source, patch=_PATCH, stride=_STRIDE)
+    return NearestField.of(sample, source, patch=_PATCH, stride=stride_for(sample, source))
 
 
 def copy_report(
@@ -46,13 +45,15 @@ def copy_report(
     """What of `sample` (c, h, w) is in `source` (c, h', w') too, both uint8; `field` is `nearest_for_copies` of them.
 
     Two squares are equal if no value differs by more than `tolerance` gray levels. Every offset is tried that three
-    patches of 7 x 7, taken every 4 pixels, have to their nearest ones: a verbatim square of 24 has 16 such patches or
-    more, so it is missed only if most of them occur in the source elsewhere too, as in a clear sky.
+    patches of 7 x 7, taken every 4 pixels (8 in large pictures), have to their nearest ones: a verbatim square of 24
+    has 16 (4) such patches or more, so it is missed only if most of them occur in the source elsewhere too, as in a
+    clear sky.
     """
-    if side < _LEAST_SIDE:
-        raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {_LEAST_SIDE} are needed")
     if sample.shape[0] != source.shape[0]:
         raise InputError(f"pictures of {sample.shape[0]} and of {source.shape[0]} channels cannot be compared")
+    least = _PATCH + 2 * stride_for(sample, source)  # however a square lies, two patches a side are inside it, or four
+    if side < least:
+        raise InputError(f"squares of {side} pixels are too small to tell a copy: at least {least} are needed")
     field = field or nearest_for_copies(sample, source)
     offsets, counts = torch.unique(field.offset.flatten(0, 1), dim=0, return_counts=True)
     mask = torch.zeros(sample.shape[1:], dtype=torch.bool, device=sample.device)

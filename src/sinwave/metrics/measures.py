@@ -10,6 +10,7 @@ A measure gives one figure or several that share their work. It sees the first `
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from sinwave.metrics.copies import copy_report, nearest_for_copies
 from sinwave.metrics.fidelity import lr_consistency, psnr_y, ssim_y
 from sinwave.metrics.inception import load_inception, sifid
 from sinwave.metrics.learned import LICENSE, Learned
+from sinwave.metrics.nearest import stride_for
 from sinwave.metrics.niqe import NaturalModel, niqe
 from sinwave.metrics.patch_frechet import patch_frechet
 from sinwave.metrics.patches import completeness, relative_distance, sliced_wasserstein
@@ -35,8 +37,6 @@ __all__ = ["Equipment", "Measure", "Ready", "figures", "measures_for"]
 
 Figures: TypeAlias = tuple[float, ...]
 
-COMPLETENESS_STRIDE = 4
-
 
 @dataclass(frozen=True, eq=False)
 class Equipment:
@@ -45,11 +45,13 @@ class Equipment:
     weights    a folder of published weights, searched first
     natural    the model of natural pictures for NIQE, if it is not the published one
     cache      where figures and features are kept
+    device     where networks compute
     """
 
     weights: Path | None = None
     natural: NaturalModel | None = None
     cache: Cache = field(default_factory=lambda: Cache(None))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 class Ready(NamedTuple):
@@ -96,21 +98,22 @@ def _from_nearest(sample: Tensor, source: Tensor) -> Figures:
     """Coherence and copies: the search for the nearest patches is most of the work of both."""
     field = nearest_for_copies(sample, source)
     report = copy_report(sample, source, field=field)
-    return relative_distance(field, source), report.area, report.entropy
+    flat = source.float().std() == 0  # then there is nothing to measure a distance by, and copies are still copies
+    return math.nan if flat else relative_distance(field, source), report.area, report.entropy
 
 
 def _completeness(sample: Tensor, source: Tensor) -> float:
-    return completeness(sample, source, stride=COMPLETENESS_STRIDE)
+    return completeness(sample, source, stride=stride_for(source, sample))
 
 
 def _sifid(equipment: Equipment) -> Ready:
-    network = load_inception(equipment.weights, INCEPTION_TORCHVISION)
+    network = load_inception(equipment.weights, INCEPTION_TORCHVISION).to(equipment.device)
     key = fingerprint(INCEPTION_TORCHVISION, folder=equipment.weights)
     return Ready(lambda sample, source: (sifid(sample, source, network),), key)
 
 
 def _lpips(equipment: Equipment) -> Ready:
-    lpips = Lpips.load("alex", equipment.weights)
+    lpips = Lpips.load("alex", equipment.weights).to(equipment.device)
     key = fingerprint(ALEXNET, LPIPS_ALEX, folder=equipment.weights)
     return Ready(lambda restored, truth: (lpips.distance(restored, truth),), key)
 
@@ -125,7 +128,7 @@ def _learned(name: str, sees: int) -> Measure:
     """A metric of pyiqa."""
 
     def prepare(equipment: Equipment) -> Ready:
-        metric = Learned(name)
+        metric = Learned(name, equipment.device)
         remark = f"{CARDS[name].title} {LICENSE}"
         return Ready(lambda *pictures: (metric(*pictures),), metric.version, remark)
 

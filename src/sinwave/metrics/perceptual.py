@@ -62,6 +62,10 @@ class Lpips:
         heads = load(head_weights, expected, folder)
         return cls(trunk, tuple(heads[name].flatten() for name in names))
 
+    def to(self, device: torch.device) -> Lpips:
+        """The same on another device."""
+        return Lpips(self.trunk.to(device), tuple(head.to(device) for head in self.heads))
+
     @torch.no_grad()
     def features(self, picture: Tensor) -> Tensor:
         """phi, (d,): 0.6 million numbers for 256 x 256 and `alex`, 8 million for `vgg`."""

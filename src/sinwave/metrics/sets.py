@@ -99,7 +99,7 @@ def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tu
 
 
 def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    lpips = Lpips.load("alex", equipment.weights)
+    lpips = Lpips.load("alex", equipment.weights).to(equipment.device)
     kept, notes = of_one_size(samples)
     return (SetScore(lpips_diversity(kept.values(), lpips), len(kept), notes=notes),)
 
@@ -118,7 +118,7 @@ def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[
 def _features(pictures: Pictures, equipment: Equipment) -> Tensor:
     """Of Inception, (n, 2048), kept for the next metric and the next set."""
     key = fingerprint(INCEPTION, folder=equipment.weights)
-    network = load_inception(equipment.weights)
+    network = load_inception(equipment.weights).to(equipment.device)
 
     def features(picture: Tensor) -> Tensor:
         parts = ("Inception", key, content_hash(picture))
@@ -145,7 +145,7 @@ def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore
 
 
 def _memorization(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    lpips = Lpips.load("vgg", equipment.weights)
+    lpips = Lpips.load("vgg", equipment.weights).to(equipment.device)
     known, notes = of_one_size(real)
     size = next(iter(known.values())).shape[1:]
     ours, other_notes = fit(made, lambda each: each.shape[1:] == size, f"and the real ones are {_size(size)}")

@@ -13,7 +13,7 @@ from sinwave.options import option
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Hardware", "peak_memory", "physical_memory"]
+__all__ = ["Hardware", "peak_memory", "physical_memory", "usable_device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,23 @@ class Hardware:
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        name = _fastest() if self.device == "auto" else self.device
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
-        try:
-            device = torch.device(name)
-            torch.ones(1, device=device, dtype=dtype).sum().item()
-        except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise InputError(f"device {name} cannot compute in {self.dtype} here: {reason}") from error
-        return device, dtype
+        return usable_device(self.device, dtype), dtype
+
+
+def usable_device(name: str, dtype: torch.dtype) -> torch.device:
+    """The device of that name, `auto` for the fastest, checked by a small computation."""
+    import torch
+
+    name = _fastest() if name == "auto" else name
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device, dtype=dtype).sum().item()
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        shown = str(dtype).removeprefix("torch.")
+        raise InputError(f"device {name} cannot compute in {shown} here: {reason}") from error
+    return device
 
 
 def _fastest() -> str:

@@ -10,6 +10,7 @@ from sinwave.errors import InputError
 from sinwave.options import option
 from sinwave.tasks.collect import collect
 from sinwave.tasks.generate import make_folder
+from sinwave.tasks.hardware import usable_device
 
 if TYPE_CHECKING:
     from sinwave.metrics.measures import Equipment
@@ -29,6 +30,7 @@ class Measuring:
     niqe: Path | None = option(None, "for NIQE: its parameter file, or a folder of good pictures to fit it to")
     cache: Path | None = option(None, "where figures are kept (default: your cache folder)")
     anew: bool = option(False, "compute everything anew, and keep nothing")
+    device: str = option("auto", "for metrics with networks: auto, cpu, cuda, mps, ...; auto takes the fastest")
     threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
     max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)
 
@@ -41,6 +43,7 @@ class Measuring:
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        device = usable_device(self.device, torch.float32)
         if self.weights is not None and not self.weights.is_dir():
             raise InputError(f"{self.weights}: there is no such folder of weights")
         if self.cache is not None:
@@ -49,7 +52,7 @@ class Measuring:
             make_folder(self.cache)
         kept = None if self.anew else (self.cache or cache_folder() / "sinwave" / "metrics")
         natural, remarks = self._natural_model()
-        return Equipment(self.weights, natural, Cache(kept)), remarks
+        return Equipment(self.weights, natural, Cache(kept), device), remarks
 
     def _natural_model(self) -> tuple[NaturalModel | None, tuple[str, ...]]:
         from sinwave.metrics.niqe import NaturalModel
