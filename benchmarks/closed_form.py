@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from drawing import OURS, PIXELS, Job, costs, digest, write_json
-from reporting import provenance, table
+from reporting import deliver, provenance, table
 from sources import LONG_SIDE, PHOTOGRAPHS, Size, cropped, fitted, keep, photograph, pictures, scaled
 from torch import Tensor
 
@@ -253,11 +253,7 @@ def main(arguments: Sequence[str]) -> None:
         parts.append(f"### Time, pictures at {options.time_scale:g} of their size\n\n{text}")
     if "scaling" in options.tables:
         parts.append(f"### Scaling, ours, variation {options.variation[0]:g}\n\n{scaling(options)}")
-    report = "\n".join(parts)
-    if options.output:
-        options.output.write_text(report, encoding="utf-8")
-    else:
-        print(report, end="")
+    deliver(parts, options.output)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 
 import sinwave
 
-__all__ = ["provenance", "table"]
+__all__ = ["deliver", "provenance", "table"]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -47,3 +47,12 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def deliver(parts: Iterable[str], file: Path | None) -> None:
+    """Write the parts of a report, or print them."""
+    report = "\n".join(parts)
+    if file:
+        file.write_text(report, encoding="utf-8")
+    else:
+        print(report, end="")

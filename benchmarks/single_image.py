@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from drawing import OURS, Job, costs
 from PIL import Image, ImageDraw
-from reporting import provenance, table
+from reporting import deliver, provenance, table
 from sources import keep
 from torch import Tensor
 
@@ -142,11 +142,7 @@ def main(arguments: Sequence[str]) -> None:
         "Of how many pictures ours is the better one:\n",
         table(("metric", *(f"{label} / {peer}" for label in ours for peer in PEERS)), wins(measured, ours)),
     ]
-    report = "\n".join(parts)
-    if options.output:
-        options.output.write_text(report, encoding="utf-8")
-    else:
-        print(report, end="")
+    deliver(parts, options.output)
     if options.sheet:
         side_by_side(options.sheet, {"source": sources, **methods})
 

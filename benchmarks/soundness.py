@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from defects import SMUDGE, lattice, smudge_area
 from drawing import OURS, RECIPE, Job, costs
-from reporting import provenance, table
+from reporting import deliver, provenance, table
 from sources import PHOTOGRAPHS, keep, pictures
 from torch import Tensor
 
@@ -126,11 +126,7 @@ def main(arguments: Sequence[str]) -> None:
         parts.append(f"### Defects\n\n{defects(options, sources)}")
     if "variation" in options.tables:
         parts.append(f"### Variation\n\n{variation(options, sources)}")
-    report = "\n".join(parts)
-    if options.output:
-        options.output.write_text(report, encoding="utf-8")
-    else:
-        print(report, end="")
+    deliver(parts, options.output)
 
 
 if __name__ == "__main__":
