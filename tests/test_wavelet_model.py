@@ -231,6 +231,7 @@ def test_a_walk_at_less_strength_is_the_end_of_the_whole_walk():
     nothing = schedule.starting_at(0.0)
     assert_close(nothing.times, (0.1 / 1.1, 0.0))
     assert nothing.descent(nothing.times[0]) == 0
+    assert nothing.starting_at(0.5) == nothing  # a walk at one ratio has no part
 
 
 def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():

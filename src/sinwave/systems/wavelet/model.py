@@ -59,6 +59,8 @@ class Schedule:
         around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power of the start if the
         signal is weighted with `middle`.
         """
+        if self.high == self.low:
+            return self
         ratio = self.middle * math.sqrt(strength / (1 - strength)) if strength < 1 else self.high
         high = min(max(ratio, self.low), self.high)
         share = math.log(high / self.low) / math.log(self.high / self.low)
