@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from sinwave.errors import InputError
 from sinwave.metrics.inception import fid, inception_features, kid, load_inception, sifid
-from sinwave.metrics.weights import INCEPTION
+from sinwave.metrics.published import INCEPTION
 from sinwave.nn.inception import Inception
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from sinwave.metrics.cards import CARDS, Card, cards_for
 from sinwave.metrics.measures import measures_for
+from sinwave.metrics.published import PUBLISHED, PYIQA
 from sinwave.metrics.sets import set_measures_for
-from sinwave.metrics.weights import PUBLISHED
 
 PAGE = Path(__file__).parents[1] / "docs/metrics.md"
 
@@ -22,7 +22,7 @@ def bound(value: float) -> str:
 
 def row(card: Card) -> str:
     name = f"`{card.name}`" + ("" if card.default else " *by name*")
-    needs = ", ".join(card.weights) or "nothing"
+    needs = ", ".join(weights.file for weights in card.weights) or "nothing"
     protocols = ", ".join(card.protocols)
     ends = f"{bound(card.best)} ... {bound(card.worst)}"
     return f"| {card.title} | {name} | {card.kind} | {ends} | {protocols} | {card.meaning} | {needs} |"
@@ -61,5 +61,5 @@ def test_every_card_has_its_measure_in_each_protocol(card):
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
 def test_weights_on_a_card_are_published_ones(card):
-    published = {weights.file for weights in PUBLISHED}
-    assert all(file in published or file.startswith("pyiqa") for file in card.weights)
+    assert set(card.weights) <= {*PUBLISHED, PYIQA}
+    assert all(weights.url.startswith("https://") and weights.license for weights in card.weights)

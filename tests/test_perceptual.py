@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.metrics.perceptual import Lpips, lpips_diversity, memorization
-from sinwave.metrics.weights import ALEXNET, LPIPS_ALEX
+from sinwave.metrics.published import ALEXNET, LPIPS_ALEX
 from sinwave.nn.trunks import alexnet, vgg16
 
 # (number, stride, padding) of a convolution with its ReLU, "tap", or (side, stride) of a pool

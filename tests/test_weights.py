@@ -14,16 +14,8 @@ from torch import Tensor
 from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cache import cache_folder
 from sinwave.metrics.perceptual import Lpips
-from sinwave.metrics.weights import (
-    ALEXNET,
-    INCEPTION,
-    INCEPTION_TORCHVISION,
-    LPIPS_ALEX,
-    LPIPS_VGG,
-    PUBLISHED,
-    VGG16,
-    load_module,
-)
+from sinwave.metrics.published import ALEXNET, INCEPTION, INCEPTION_TORCHVISION, LPIPS_ALEX, LPIPS_VGG, PUBLISHED, VGG16
+from sinwave.metrics.weights import load_module
 from sinwave.nn.inception import Inception
 from sinwave.nn.trunks import alexnet, vgg16
 
@@ -320,3 +312,13 @@ def test_every_system_has_its_cache():
     assert cache_folder("darwin", {}) == Path.home() / "Library" / "Caches"
     assert cache_folder("win32", {"LOCALAPPDATA": "/local"}) == Path("/local")
     assert cache_folder("win32", {}) == Path.home() / "AppData" / "Local"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j], ids=str)
+def test_parameters_that_are_no_finite_numbers_are_refused(value, tmp_path):
+    content = OrderedDict(zeros(TABLES[ALEXNET]))
+    content["features.3.bias"] = torch.full((192,), value)
+    torch.save(content, tmp_path / ALEXNET.file)
+    with pytest.raises(InputError) as error:
+        load_module(alexnet, ALEXNET, tmp_path)
+    assert_one_sentence(error, tmp_path / ALEXNET.file, "features.3.bias holds what is no finite number")

@@ -15,7 +15,8 @@ niqe.py             how far local statistics are from those of natural pictures
 frechet.py          the distance between two sets of features
 inception.py        SIFID, FID, KID                                                 with published weights
 perceptual.py       LPIPS, diversity, memorization                                  with published weights
-weights.py          which files those are, and where they are looked for
+published.py        which files those are: source and license
+weights.py          where they are looked for, and how they are read
 learned.py          the door to pyiqa
 levels.py, rgb.py   how all of them take pictures apart
 """

@@ -50,7 +50,7 @@ class Cache:
 
     def __init__(self, folder: Path | None) -> None:
         """`folder` is made when something is to be kept."""
-        self._folder, self._seen = folder, dict[str, Tensor]()
+        self._folder, self._writable, self._seen = folder, True, dict[str, Tensor]()
 
     def array(self, key: tuple[str, ...], compute: Callable[[], Tensor], shape: tuple[int, ...]) -> Tensor:
         """What `compute` gives, an array of `shape`, if it was not computed before.
@@ -66,18 +66,28 @@ class Cache:
         if self._folder is None:
             return compute().cpu()
         file = self._folder / name[:2] / f"{name[2:]}.npy"
-        try:
-            kept = torch.from_numpy(np.load(file, allow_pickle=False))
-            if tuple(kept.shape) == shape:
-                return kept
-        except (OSError, ValueError, EOFError, TypeError):
-            pass  # absent, or damaged
+        kept = _kept(file, shape)
+        if kept is not None:
+            return kept
         found = compute().cpu()
-        try:
-            _keep(file, found)
-        except OSError:
-            self._folder = None
+        if self._writable:
+            try:
+                _keep(file, found)
+            except OSError:
+                self._writable = False
         return found
+
+
+def _kept(file: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """The array in a file, if it is there and sound."""
+    try:
+        with file.open("rb") as stream:
+            found = torch.from_numpy(np.load(stream, allow_pickle=False))
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file can raise anything
+        return None
+    return found if tuple(found.shape) == shape and found.is_floating_point() else None
 
 
 def _keep(file: Path, array: Tensor) -> None:

@@ -13,6 +13,18 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from sinwave.metrics.published import (
+    ALEXNET,
+    INCEPTION,
+    INCEPTION_TORCHVISION,
+    LPIPS_ALEX,
+    LPIPS_VGG,
+    NIQE,
+    PYIQA,
+    VGG16,
+    Weights,
+)
+
 __all__ = ["CARDS", "Card", "Protocol", "cards_for"]
 
 Protocol = Literal["single", "pairs", "sets"]
@@ -25,7 +37,7 @@ class Card:
     best       its value for a perfect result; for likeness that is a copy, so novelty is always read beside it
     worst      its value at the other end, infinite if there is none
     of         how many pictures one figure is made of: each picture by itself, or all of them together
-    weights    the published files that it needs, or the package
+    weights    the published files that it needs, with their source and license
     default    whether it is computed when no metric is named
     """
 
@@ -37,7 +49,7 @@ class Card:
     of: Literal["each", "all"]
     protocols: tuple[Protocol, ...]
     meaning: str
-    weights: tuple[str, ...] = ()
+    weights: tuple[Weights, ...] = ()
     default: bool = True
 
     @property
@@ -46,12 +58,8 @@ class Card:
         return "lower" if self.best < self.worst else "higher"
 
 
-_ALEX = ("alexnet-owt-7be5be79.pth", "alex.pth")
-_VGG = ("vgg16-397923af.pth", "vgg.pth")
-_STEM = ("inception_v3_google-0cc3c7bd.pth",)
-_INCEPTION = ("pt_inception-2015-12-05-6726825d.pth",)
-_NIQE = ("niqe_pris_params.npz",)
-_PYIQA = ("pyiqa (non-commercial license)",)
+_ALEX, _VGG, _PYIQA = (ALEXNET, LPIPS_ALEX), (VGG16, LPIPS_VGG), (PYIQA,)
+_STEM, _INCEPTION, _NIQE = (INCEPTION_TORCHVISION,), (INCEPTION,), (NIQE,)
 _EVERY: tuple[Protocol, ...] = ("single", "pairs", "sets")
 
 _ALL = (

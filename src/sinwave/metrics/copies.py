@@ -19,7 +19,10 @@ from torch.nn import functional
 from sinwave.errors import InputError
 from sinwave.metrics.nearest import NearestField, stride_for
 
-__all__ = ["CopyReport", "copy_report", "nearest_for_copies"]
+__all__ = ["SIDE", "CopyReport", "copy_report", "nearest_for_copies"]
+
+SIDE = 24
+"""Of the squares that count as copied."""
 
 _PATCH = 7
 _VOTES = 3  # patches that must agree on an offset for it to be tried
@@ -40,13 +43,13 @@ def nearest_for_copies(sample: Tensor, source: Tensor) -> NearestField:
 
 
 def copy_report(
-    sample: Tensor, source: Tensor, *, side: int = 24, tolerance: int = 3, field: NearestField | None = None
+    sample: Tensor, source: Tensor, *, side: int = SIDE, tolerance: int = 3, field: NearestField | None = None
 ) -> CopyReport:
     """What of `sample` (c, h, w) is in `source` (c, h', w') too, both uint8; `field` is `nearest_for_copies` of them.
 
     Two squares are equal if no value differs by more than `tolerance` gray levels. Every offset is tried that three
-    patches of 7 x 7, taken every 4 pixels (8 in large pictures), have to their nearest ones: a verbatim square of 24
-    has 16 (4) such patches or more, so it is missed only if most of them occur in the source elsewhere too, as in a
+    patches of 7 x 7, taken every 4 pixels (up to 8 in large pictures), have to their nearest ones: a verbatim square of
+    24 has 16 (4) such patches or more, so it is missed only if most of them occur in the source elsewhere too, as in a
     clear sky.
     """
     if sample.shape[0] != source.shape[0]:

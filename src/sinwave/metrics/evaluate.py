@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cards import Protocol, cards_for
-from sinwave.metrics.measures import Equipment, Measure, Ready, figures, measures_for
+from sinwave.metrics.measures import UNDEFINED, Equipment, Measure, Ready, figures, measures_for
 from sinwave.metrics.scores import Score, mean_score
 from sinwave.metrics.sets import SetMeasure, set_measures_for
+from sinwave.metrics.weights import UnfitWeightsError
 
 __all__ = ["Judged", "Measured", "evaluate"]
 
@@ -73,7 +75,7 @@ def _prepared(measures: Sequence[Measure], equipment: Equipment, found: Measured
     for measure in measures:
         try:
             ready = measure.prepare(equipment)
-        except (MissingError, InputError) as error:  # weights that are not there, or damaged
+        except (MissingError, UnfitWeightsError) as error:
             found.unavailable.update(dict.fromkeys(measure.names, str(error)))
             continue
         if ready.remark:
@@ -95,7 +97,10 @@ class _Each:
         """The figures of one picture."""
         try:
             for metric, value in figures(measure, ready, pictures, equipment.cache).items():
-                self._values.setdefault(metric, {})[name] = value
+                if math.isnan(value):
+                    self._unfit.setdefault((metric, UNDEFINED.get(metric, "the figure is no number")), []).append(name)
+                else:
+                    self._values.setdefault(metric, {})[name] = value
         except InputError as error:
             self._unfit.setdefault((" or ".join(measure.names), str(error)), []).append(name)
 
@@ -121,16 +126,19 @@ def _score_set(
     made = {name: pictures[0] for name, pictures in method.pictures.items()}
     try:
         scores = measure.scores(made, others, equipment)
-    except MissingError as error:
+    except (MissingError, UnfitWeightsError) as error:
         found.unavailable.update(dict.fromkeys(measure.names, str(error)))
     except InputError as error:
         found.remarks.append(f"{method.method}: no {' or '.join(measure.names)}: {error}")
     else:
+        said: set[str] = set()
         for name, score in zip(measure.names, scores, strict=True):
+            if name not in names:
+                continue
             if score.value is not None:
                 found.scores.append(Score(name, method.method, score.value, score.n, score.interval))
-            if name in names:
-                found.remarks.extend(f"{method.method}: {name}: {note}" for note in score.notes)
+            found.remarks.extend(f"{method.method}: {name}: {note}" for note in score.notes if note not in said)
+            said.update(score.notes)
 
 
 def _only(found: Measured, order: Sequence[str]) -> Measured:

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.metrics.frechet import Gaussian, frechet_distance
+from sinwave.metrics.published import INCEPTION, Weights
 from sinwave.metrics.rgb import rgb
-from sinwave.metrics.weights import INCEPTION, Weights, load_module
+from sinwave.metrics.weights import load_module
 from sinwave.nn.inception import Inception
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource

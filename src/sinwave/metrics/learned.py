@@ -6,12 +6,14 @@ weights itself. Figures depend on its version, which is part of their key.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from sinwave.errors import MissingError
+from sinwave.errors import InputError, MissingError
 
 __all__ = ["LICENSE", "Learned"]
 
@@ -29,14 +31,29 @@ class Learned:
         except ImportError as error:
             raise MissingError.extra("pyiqa", "learned") from error
         try:
-            self._metric: Any = pyiqa.create_metric(name, device=device)
+            with _not_on_stdout():
+                self._metric: Any = pyiqa.create_metric(name, device=device)
         except Exception as error:  # whatever a download or a foreign constructor raises
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise MissingError(f"pyiqa cannot load {name} or its weights ({reason})") from error
+            raise MissingError(f"pyiqa cannot load {name} or its weights ({_reason(error)})") from error
         self._device = device
         self.version = str(getattr(pyiqa, "__version__", "unknown"))
 
     def __call__(self, *pictures: Tensor) -> float:
-        """Of a uint8 picture (c, h, w), or of it and the true one."""
-        value: float = self._metric(*(each.to(self._device).float()[None] / 255 for each in pictures)).item()
-        return value
+        """Of a uint8 picture (c, h, w), or of it and the true one; an `InputError` says that it cannot take them."""
+        try:
+            with _not_on_stdout():
+                found = self._metric(*(each.to(self._device).float()[None] / 255 for each in pictures))
+            return float(found.item())
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InputError(f"pyiqa cannot measure this picture ({_reason(error)})") from error
+
+
+def _not_on_stdout() -> contextlib.AbstractContextManager[object]:
+    """What a foreign library prints is no part of our result."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

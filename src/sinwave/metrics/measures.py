@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sinwave.metrics.cache import Cache, content_hash
 from sinwave.metrics.cards import CARDS, Protocol
-from sinwave.metrics.copies import copy_report, nearest_for_copies
+from sinwave.metrics.copies import SIDE, copy_report, nearest_for_copies
 from sinwave.metrics.fidelity import lr_consistency, psnr_y, ssim_y
 from sinwave.metrics.inception import load_inception, sifid
 from sinwave.metrics.learned import LICENSE, Learned
@@ -30,12 +30,20 @@ from sinwave.metrics.niqe import NaturalModel, niqe
 from sinwave.metrics.patch_frechet import patch_frechet
 from sinwave.metrics.patches import completeness, relative_distance, sliced_wasserstein
 from sinwave.metrics.perceptual import Lpips
+from sinwave.metrics.published import ALEXNET, INCEPTION_TORCHVISION, LPIPS_ALEX, NIQE
 from sinwave.metrics.seams import seam_error
-from sinwave.metrics.weights import ALEXNET, INCEPTION_TORCHVISION, LPIPS_ALEX, NIQE, find, fingerprint
+from sinwave.metrics.weights import find, fingerprint
 
-__all__ = ["Equipment", "Measure", "Ready", "figures", "measures_for"]
+__all__ = ["UNDEFINED", "Equipment", "Measure", "Ready", "figures", "measures_for"]
 
 Figures: TypeAlias = tuple[float, ...]
+
+
+UNDEFINED = {
+    "coherence": "the source has one color only: there is nothing to measure a difference by",
+    "copied": f"copies are squares of {SIDE} pixels, and the sample or the source has a shorter side",
+}
+"""Why one figure of several that share their work is not a number for a picture, while the others are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +106,9 @@ def _from_nearest(sample: Tensor, source: Tensor) -> Figures:
     """Coherence and copies: the search for the nearest patches is most of the work of both."""
     field = nearest_for_copies(sample, source)
     report = copy_report(sample, source, field=field)
-    flat = source.float().std() == 0  # then there is nothing to measure a distance by, and copies are still copies
-    return math.nan if flat else relative_distance(field, source), report.area, report.entropy
+    coherence = math.nan if source.float().std() == 0 else relative_distance(field, source)
+    area = math.nan if min(*sample.shape[1:], *source.shape[1:]) < SIDE else report.area
+    return coherence, area, report.entropy
 
 
 def _completeness(sample: Tensor, source: Tensor) -> float:

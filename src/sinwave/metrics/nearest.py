@@ -51,7 +51,7 @@ class NearestField:
 
 
 def stride_for(picture: Tensor, other: Tensor) -> int:
-    """Between the patches that look for their nearest: 4 for pictures of up to about 500 pixels, 8 for large ones.
+    """Between the patches that look for their nearest: 4 for pictures of up to about 430 x 430, else up to 8.
 
     All patches are compared with all, so the work grows with the square of the pixels: at 250 x 190 it takes a quarter
     of a second, at 1024 x 768 a hundred times as long, a quarter of which is left by the wider stride.

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from sinwave.errors import InputError
+from sinwave.metrics.published import ALEXNET, LPIPS_ALEX, LPIPS_VGG, VGG16
 from sinwave.metrics.rgb import rgb
-from sinwave.metrics.weights import ALEXNET, LPIPS_ALEX, LPIPS_VGG, VGG16, load, load_module
+from sinwave.metrics.weights import load, load_module
 from sinwave.nn.trunks import Trunk, alexnet, vgg16
 
 __all__ = ["Lpips", "Memorization", "lpips_diversity", "memorization"]

@@ -23,10 +23,11 @@ from sinwave.metrics.measures import Equipment
 from sinwave.metrics.patch_frechet import LEAST_SIDE, PatchGaussians
 from sinwave.metrics.patches import pixel_diversity, pixel_diversity_without_each
 from sinwave.metrics.perceptual import Lpips, lpips_diversity, memorization
+from sinwave.metrics.published import INCEPTION
 from sinwave.metrics.scores import LEAST, Interval, jackknife
-from sinwave.metrics.weights import INCEPTION, fingerprint
+from sinwave.metrics.weights import fingerprint
 
-__all__ = ["Fit", "SetMeasure", "SetScore", "of_one_size", "set_measures_for"]
+__all__ = ["SetMeasure", "SetScore", "Suitable", "of_one_size", "set_measures_for"]
 
 Pictures: TypeAlias = Mapping[str, Tensor]
 """By name."""
@@ -48,7 +49,7 @@ class SetScore(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Fit(NamedTuple):
+class Suitable(NamedTuple):
     """Pictures that can be measured, and why others cannot."""
 
     pictures: dict[str, Tensor]
@@ -68,20 +69,20 @@ def set_measures_for(protocol: Protocol, names: Collection[str]) -> list[SetMeas
     return [measure for measure in _MEASURES[protocol] if not set(names).isdisjoint(measure.names)]
 
 
-def of_one_size(pictures: Pictures) -> Fit:
+def of_one_size(pictures: Pictures) -> Suitable:
     """The pictures of the size that most of them have."""
     (size, _), *_ = Counter(each.shape[1:] for each in pictures.values()).most_common()
-    return fit(pictures, lambda each: each.shape[1:] == size, f"not {_size(size)} as most are")
+    return suitable(pictures, lambda each: each.shape[1:] == size, f"and those of {_size(size)} are measured")
 
 
-def fit(pictures: Pictures, condition: Callable[[Tensor], bool], fault: str) -> Fit:
+def suitable(pictures: Pictures, condition: Callable[[Tensor], bool], fault: str) -> Suitable:
     """Those that meet a condition, and a sentence on each of the others."""
     kept = {name: each for name, each in pictures.items() if condition(each)}
     left_out = [
         f"{name} is left out: it is {_size(pictures[name].shape[1:])}, {fault}"
         for name in pictures.keys() - kept.keys()
     ]
-    return Fit(kept, tuple(sorted(left_out)))
+    return Suitable(kept, tuple(sorted(left_out)))
 
 
 def _size(size: torch.Size) -> str:
@@ -106,7 +107,7 @@ def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment)
 
 def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
     (ours, notes), (theirs, other_notes) = (
-        fit(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"and {LEAST_SIDE} a side are needed")
+        suitable(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"and {LEAST_SIDE} a side are needed")
         for some in (made, real)
     )
     if not ours or not theirs:
@@ -148,12 +149,14 @@ def _memorization(made: Pictures, real: Pictures, equipment: Equipment) -> tuple
     lpips = Lpips.load("vgg", equipment.weights).to(equipment.device)
     known, notes = of_one_size(real)
     size = next(iter(known.values())).shape[1:]
-    ours, other_notes = fit(made, lambda each: each.shape[1:] == size, f"and the real ones are {_size(size)}")
+    ours, other_notes = suitable(made, lambda each: each.shape[1:] == size, f"and the real ones are {_size(size)}")
     found = memorization(ours.values(), known.values(), lpips)
     members = f"nearest to each real picture are {' '.join(map(str, found.members))} of the made ones"
     alone = "no two made pictures are nearest to the same real one: there should be more of them"
-    within = SetScore(found.within, len(ours), notes=(alone if found.within is None else members,))
-    return within, SetScore(found.nearest, len(ours), notes=(*notes, *other_notes))
+    left_out = (*notes, *other_notes)
+    clustered = sum(count for count in found.members if count > 1)
+    within = SetScore(found.within, clustered, notes=(*left_out, alone if found.within is None else members))
+    return within, SetScore(found.nearest, len(ours), notes=left_out)
 
 
 _MEASURES: dict[Protocol, tuple[SetMeasure, ...]] = {

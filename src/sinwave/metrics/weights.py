@@ -1,4 +1,4 @@
-"""Published files of weights: which there are, where they are looked for, and how they are read.
+"""Published files of weights: where they are looked for, and how they are read.
 
 None comes with the package and none is downloaded: each is the work of its authors, under their license. A file is
 read as tensors only, so that no code in it can run, and every parameter in it must be one of the network's, and every
@@ -11,7 +11,6 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,82 +19,15 @@ from torch import Tensor, hub, nn
 
 from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cache import cache_folder
+from sinwave.metrics.published import Weights
 
-__all__ = [
-    "ALEXNET",
-    "INCEPTION",
-    "INCEPTION_TORCHVISION",
-    "LPIPS_ALEX",
-    "LPIPS_VGG",
-    "NIQE",
-    "PUBLISHED",
-    "VGG16",
-    "Weights",
-    "find",
-    "fingerprint",
-    "folders",
-    "load",
-    "load_module",
-]
+__all__ = ["UnfitWeightsError", "find", "fingerprint", "folders", "load", "load_module"]
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A published file; of the names in it those that start with one of `unused` belong to parts we do not need."""
-
-    file: str
-    purpose: str
-    url: str
-    license: str
-    unused: tuple[str, ...] = ()
-
-
-_TORCHVISION = "https://download.pytorch.org/models"
-_LPIPS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1"
-_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights"
-_TRAINED = "BSD-3-Clause, trained on ImageNet"
-
-ALEXNET = Weights(
-    "alexnet-owt-7be5be79.pth",
-    "the network of LPIPS (alex)",
-    f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
-    _TRAINED,
-    ("classifier.",),
-)
-VGG16 = Weights(
-    "vgg16-397923af.pth",
-    "the network of LPIPS (vgg)",
-    f"{_TORCHVISION}/vgg16-397923af.pth",
-    _TRAINED,
-    ("classifier.",),
-)
-LPIPS_ALEX = Weights("alex.pth", "the heads of LPIPS (alex), v0.1", f"{_LPIPS}/alex.pth", "BSD-2-Clause")
-LPIPS_VGG = Weights("vgg.pth", "the heads of LPIPS (vgg), v0.1", f"{_LPIPS}/vgg.pth", "BSD-2-Clause")
-INCEPTION = Weights(
-    "pt_inception-2015-12-05-6726825d.pth",
-    "the network of FID and KID",
-    f"{_FID}/pt_inception-2015-12-05-6726825d.pth",
-    "Apache-2.0, trained on ImageNet",
-    ("fc.",),
-)
-INCEPTION_TORCHVISION = Weights(
-    "inception_v3_google-0cc3c7bd.pth",
-    "the network of SIFID",
-    f"{_TORCHVISION}/inception_v3_google-0cc3c7bd.pth",
-    _TRAINED,
-    ("fc.", "AuxLogits."),
-)
-
-NIQE = Weights(
-    "niqe_pris_params.npz",
-    "the model of natural pictures of NIQE",
-    "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz",
-    "of the University of Texas at Austin, free with its notice",
-)
-
-PUBLISHED = (ALEXNET, VGG16, LPIPS_ALEX, LPIPS_VGG, INCEPTION, INCEPTION_TORCHVISION, NIQE)
+class UnfitWeightsError(InputError):
+    """A file that is there, but damaged, or not what its name says."""
 
 
 def folders(folder: Path | None = None) -> list[Path]:
@@ -120,12 +52,18 @@ def load(weights: Weights, expected: Mapping[str, Tensor], folder: Path | None =
     found = {name: value for name, value in found.items() if not name.startswith(weights.unused)}
     for name in [*wanted, *found]:
         if name not in found:
-            raise InputError(f"{path} is not {weights.purpose}: it has no parameter {name}")
+            raise UnfitWeightsError(f"{path} is not {weights.purpose}: it has no parameter {name}")
         if name not in wanted:
-            raise InputError(f"{path} is not {weights.purpose}: its parameter {name} is not one of the network's")
+            raise UnfitWeightsError(
+                f"{path} is not {weights.purpose}: its parameter {name} is not one of the network's"
+            )
         if found[name].shape != wanted[name].shape:
             shapes = f"{tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
-            raise InputError(f"{path} is not {weights.purpose}: its parameter {name} is {shapes}")
+            raise UnfitWeightsError(f"{path} is not {weights.purpose}: its parameter {name} is {shapes}")
+        if not found[name].is_floating_point() or not found[name].isfinite().all():
+            raise UnfitWeightsError(
+                f"{path} is not {weights.purpose}: its parameter {name} holds what is no finite number"
+            )
     return {name: value.float() for name, value in found.items()}
 
 
@@ -137,7 +75,8 @@ def find(weights: Weights, folder: Path | None = None) -> Path:
             return each / weights.file
     where = ", ".join(map(str, sought))
     raise MissingError(
-        f"{weights.file}, {weights.purpose}, is in none of {where}: put the file from {weights.url} into one of them"
+        f"{weights.file}, {weights.purpose}, is in none of {where}: "
+        f"put the file from {weights.url} ({weights.license}) into one of them"
     )
 
 
@@ -157,12 +96,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        raise InputError(f"{path} cannot be read as weights: it is damaged, or holds more than tensors") from error
+        raise UnfitWeightsError(
+            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
+        ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, where weights are tensors by their names")
+        raise UnfitWeightsError(f"{path} holds a {type(content).__name__}, where weights are tensors by their names")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise InputError(
+            raise UnfitWeightsError(
                 f"{path} holds a {type(value).__name__} {name!r}, where weights are tensors by their names"
             )
     return content

@@ -13,7 +13,9 @@ from sinwave.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Collection", "collect", "picture_files"]
+    from sinwave.images import Picture
+
+__all__ = ["Collection", "collect", "distinct", "notes", "picture_files"]
 
 SUFFIXES = frozenset((".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 SUFFIXES |= {".pbm", ".pgm", ".pnm", ".ppm"}
@@ -40,9 +42,7 @@ class Collection:
         except InputError as error:
             self.remarks.append(str(error))
             return
-        self.remarks += [f"{file}: {note}" for note in picture.notes]
-        if picture.opaque is not None:
-            self.remarks.append(f"{file}: what is transparent is measured as the mean color of the rest")
+        self.remarks += notes(file, picture)
         if paired and file.stem in self.pictures:
             self.remarks.append(f"{file}: there is another file of the name {file.stem}, which was taken")
         else:
@@ -54,8 +54,12 @@ def collect(
 ) -> Collection:
     """The pictures of folders and files, apart from `besides` and from contact sheets that sinwave wrote."""
     places = list(places)
-    found = Collection()
+    found, seen = Collection(), set[Path]()
     for file in picture_files(places):
+        if file.resolve() in seen:
+            found.remarks.append(f"{file}: this file was named twice and is taken once")
+            continue
+        seen.add(file.resolve())
         if besides is not None and file.resolve() == besides.resolve():
             found.remarks.append(f"{file}: this is the source and no sample, so it is left out")
         elif _is_sheet(file):
@@ -86,6 +90,16 @@ def distinct(path: Path, name: str, taken: Iterable[str]) -> str:
     names = [name, path.name, *("/".join(parts[-length:]) for length in range(2, len(parts)))]
     numbered = (f"{name} ({count})" for count in range(2, len(taken) + 3))
     return next(each for each in (*names, *numbered) if each not in taken)
+
+
+def notes(file: Path, picture: Picture) -> list[str]:
+    """What of a picture is not measured as it is in its file."""
+    found = list(picture.notes)
+    if picture.opaque is not None:
+        # The last note of `read` is on transparency, and says what a generator does with it.
+        share = 1 - picture.opaque.double().mean().item()
+        found[-1] = f"{share:.0%} of the picture is transparent and is measured as the mean color of the rest"
+    return [f"{file}: {note}" for note in found]
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -149,7 +149,9 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = (
-            "a file of that name is in the way" if isinstance(error, (FileExistsError, NotADirectoryError)) else error
+            "a file of that name is in the way"
+            if isinstance(error, (FileExistsError, NotADirectoryError))
+            else getattr(error, "strerror", None) or error
         )
         raise OutputError(f"{folder}: the folder cannot be made ({reason})") from error
 

@@ -16,7 +16,7 @@ from sinwave.errors import InputError
 from sinwave.images import read, to_uint8
 from sinwave.metrics.evaluate import Judged
 from sinwave.resize import resize
-from sinwave.tasks.collect import Collection, collect, distinct
+from sinwave.tasks.collect import Collection, collect, distinct, notes
 
 __all__ = ["BICUBIC", "Material", "restored", "samples_of", "sets"]
 
@@ -35,10 +35,10 @@ class Material:
 def samples_of(source: Path, places: Sequence[Path], max_pixels: int, *, method: str = "samples") -> Material:
     """Samples beside the picture that they were made from."""
     picture = read(source, max_pixels=max_pixels)
-    known, notes = to_uint8(picture.pixels), [f"{source}: {note}" for note in picture.notes]
+    known = to_uint8(picture.pixels)
     found = _some(collect(places, max_pixels, besides=source), places)
     pictures = {name: (sample, known) for name, sample in found.pictures.items()}
-    return Material((Judged(method, pictures),), {source.name: known}, (*notes, *found.remarks))
+    return Material((Judged(method, pictures),), {source.name: known}, (*notes(source, picture), *found.remarks))
 
 
 def sets(fake: Path, real: Path, max_pixels: int) -> Material:

@@ -68,4 +68,7 @@ class Measuring:
             good.remarks.append(f"{self.niqe}: {left_out} pictures are too small for NIQE, {NIQE_BLOCK} pixels a side")
         if not large:
             raise InputError(f"{self.niqe}: no picture here is large enough for NIQE, {NIQE_BLOCK} pixels a side")
-        return NaturalModel.fit(large, NIQE_BLOCK), tuple(good.remarks)
+        try:
+            return NaturalModel.fit(large, NIQE_BLOCK), tuple(good.remarks)
+        except InputError as error:
+            raise InputError(f"{self.niqe}: {error}") from error

@@ -93,9 +93,11 @@ class Report(Measuring, _Asked):
         check_place(self.output, self.overwrite)
         if self.output.exists() and not self.overwrite:
             raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
-        inputs = (self.source, *picture_files([*self.samples, *(place for _, place in self._named())]))
+        niqe = [] if self.niqe is None else [self.niqe]
+        inputs = [self.source, *picture_files([*self.samples, *(place for _, place in self._named()), *niqe])]
+        inputs += [file for folder in [self.weights] if folder and folder.is_dir() for file in folder.iterdir()]
         if self.output.resolve() in {file.resolve() for file in inputs}:
-            raise OutputError(f"{self.output}: this is one of the pictures, and the page would replace it")
+            raise OutputError(f"{self.output}: this is read here, and the page would replace it")
 
     def _material(self) -> Material:
         """The samples, and then those of every peer."""

@@ -146,6 +146,8 @@ def _curves(source: Tensor, judged: Sequence[Judged]) -> Section:
         for method in judged
     }
     pictures_of = {method: some for method, some in pictures_of.items() if some}
+    if not pictures_of:
+        return Section("Patches, scale by scale", f"No sample has {PATCH} pixels a side.", "")
     least = min(min(each.shape[1:]) for each in [source, *(s for some in pictures_of.values() for s in some)])
     scales = min(6, 1 + int(math.log2(least / PATCH)))
     known = PatchGaussians.of(source, scales=scales)
