@@ -22,8 +22,8 @@ PAGES = [
 
 def test_the_snippet_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    rows = np.linspace(0, 255, 48, dtype=np.uint8)[:, None, None]
-    Image.fromarray(np.broadcast_to(rows, (48, 64, 3)).copy()).save(tmp_path / "photo.png")
+    rows = np.linspace(0, 255, 96, dtype=np.uint8)[:, None, None]
+    Image.fromarray(np.broadcast_to(rows, (96, 128, 3)).copy()).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "README.md", "exec"), {})
     assert probe(tmp_path / "wide.png").size == (192, 512)
