@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from drawing import OURS, PIXELS, Job, costs, digest, write_json
-from reporting import deliver, provenance, table
+from reporting import deliver, provenance, share_options, table
 from sources import LONG_SIDE, PHOTOGRAPHS, Size, cropped, fitted, keep, photograph, pictures, scaled
 from torch import Tensor
 
@@ -225,17 +225,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--sizes", type=_size, nargs="*", default=SIZES, metavar="WxH", help="for scaling; 256x192 to 2048x1536")
     add("--panorama", type=_size, default=PANORAMA, metavar="WxH", help="from a picture of 250 pixels; 4096x1024")
     add("--stride", type=int, default=2, metavar="N", help="between the patches that look for their nearest; 2")
-    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
-    add("--seed", type=int, default=0, metavar="N", help="of all samples; 0")
-    add(
-        "--work",
-        type=Path,
-        default=Path("build/closed-form"),
-        metavar="FOLDER",
-        help="samples and records; build/closed-form",
-    )
-    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
     add("--sheets", type=Path, metavar="FOLDER", help="of contact sheets; none")
+    share_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -75,8 +75,9 @@ class Job:
 
     @property
     def _code(self) -> str:
-        """Changes when the method does."""
-        return _our_code() if self.engine == OURS else inspect.getsource(REFERENCES[self.engine])
+        """Changes when the method does; the recipe is made of our parts."""
+        own = inspect.getsource(REFERENCES[self.engine]) if self.engine in REFERENCES else ""
+        return own if self.engine == PIXELS else own + _our_code()
 
     def prepare(self, image: Tensor) -> Draw:
         """What is done once a picture."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import shlex
 import subprocess
@@ -14,7 +15,16 @@ import torch
 
 import sinwave
 
-__all__ = ["deliver", "provenance", "table"]
+__all__ = ["deliver", "provenance", "share_options", "table"]
+
+
+def share_options(parser: argparse.ArgumentParser) -> None:
+    """What every benchmark may be told."""
+    add, work = parser.add_argument, Path("build/closed-form")
+    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
+    add("--seed", type=int, default=0, metavar="N", help="of all samples; 0")
+    add("--work", type=Path, default=work, metavar="FOLDER", help=f"samples and records; {work}")
+    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

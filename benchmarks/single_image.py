@@ -15,10 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from drawing import OURS, Job, costs
 from PIL import Image, ImageDraw
-from reporting import deliver, provenance, table
+from reporting import deliver, provenance, share_options, table
 from sources import keep
 from torch import Tensor
 
@@ -111,11 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--peers", type=Path, required=True, metavar="FOLDER", help="with the folders real, singan, gpnn")
     add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
-    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
-    add("--seed", type=int, default=0, metavar="N", help="of our samples; 0")
-    add("--work", type=Path, default=Path("build/closed-form"), metavar="FOLDER", help="of samples; build/closed-form")
-    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
     add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
+    share_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from defects import SMUDGE, lattice, smudge_area
 from drawing import OURS, RECIPE, Job, costs
-from reporting import deliver, provenance, table
+from reporting import deliver, provenance, share_options, table
 from sources import PHOTOGRAPHS, keep, pictures
 from torch import Tensor
 
@@ -106,11 +106,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--only", nargs="+", metavar="NAME", help="only these pictures and photographs")
     add("--samples", type=int, default=20, metavar="N", help="a method, for defects; 20")
     add("--variation-samples", type=int, default=20, metavar="N", help="a variation; 20")
-    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
-    add("--seed", type=int, default=0, metavar="N", help="of all samples; 0")
-    add("--work", type=Path, default=Path("build/closed-form"), metavar="FOLDER", help="of samples; build/closed-form")
-    add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
     add("--sheets", type=Path, metavar="FOLDER", help="of contact sheets; none")
+    share_options(parser)
     return parser.parse_args(arguments)
 
 

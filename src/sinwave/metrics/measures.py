@@ -38,7 +38,6 @@ __all__ = ["UNDEFINED", "Equipment", "Measure", "Ready", "figures", "measures_fo
 
 Figures: TypeAlias = tuple[float, ...]
 
-
 UNDEFINED = {
     "coherence": "the source has one color only: there is nothing to measure a difference by",
     "copied": f"copies are squares of {SIDE} pixels, and the sample or the source has a shorter side",
@@ -72,7 +71,7 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """`prepare` raises a `MissingError` if something is not there."""
+    """`prepare` raises a `MissingError` for what is not there, an `UnfitWeightsError` for what is damaged."""
 
     names: tuple[str, ...]
     sees: int

@@ -12,7 +12,7 @@ from torch import Tensor
 from sinwave.metrics.frechet import Gaussian, frechet_distance
 from sinwave.metrics.levels import ELEMENTS, LEAST_DEVIATION, centered, laplacian, strips
 
-__all__ = ["LEAST_SIDE", "PatchGaussians", "patch_frechet"]
+__all__ = ["LEAST_SIDE", "PATCH", "PatchGaussians", "patch_frechet"]
 
 PATCH, SCALES = 7, 3
 LEAST_SIDE = PATCH << (SCALES - 1)

@@ -1,6 +1,6 @@
 """How each metric of `cards` is computed that needs all pictures at once: those made, and the ones to compare with.
 
-single    samples, [source]
+single    samples, their source
 pairs     restored, true ones
 sets      made, real ones
 """

@@ -23,10 +23,9 @@ __all__ = ["Evaluate", "Evaluation"]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was found in which pictures; `remarks` are sentences for the user."""
+    """What was found; `remarks` are sentences for the user."""
 
     protocol: Protocol
-    material: Material
     measured: Measured
     remarks: tuple[str, ...]
     seconds: float
@@ -59,9 +58,9 @@ class Evaluate(Measuring, _Asked):
     """Measure pictures: samples of one picture, restored pictures, or a set of made pictures against real ones.
 
     Give --source and --samples, or --pairs, or --real and --fake. Every figure stands with the number of pictures that
-    it is made of and, where one can be told, its 95 % interval. No picture is ever resized; what cannot be used is
-    named and left out. Learned metrics need their published weights: without them they are said to be unavailable, and
-    the others go on. docs/metrics.md defines all metrics.
+    it is made of and, where one can be told, its 95 % interval. Pictures are measured at their size; what cannot be
+    used is named and left out. Learned metrics need their published weights: without them they are said to be
+    unavailable, and the others go on. docs/metrics.md defines all metrics.
     """
 
     def __post_init__(self) -> None:
@@ -113,7 +112,7 @@ class Evaluate(Measuring, _Asked):
         with torch.inference_mode():
             measured = evaluate(self.protocol, names, material.judged, material.others, equipment, on_progress)
         remarks = (*material.remarks, *remarks, *measured.remarks)
-        return Evaluation(self.protocol, material, measured, remarks, time.perf_counter() - start)
+        return Evaluation(self.protocol, measured, remarks, time.perf_counter() - start)
 
     def _material(self) -> Material:
         from sinwave.tasks import material

@@ -87,7 +87,7 @@ class Report(Measuring, _Asked):
         return Reported(self.output, samples, measured, remarks, time.perf_counter() - start)
 
     def _check_output(self) -> None:
-        """Before any work: the page can be written, and it replaces no picture."""
+        """Before any work: the page can be written, and it replaces nothing that is read here."""
         from sinwave.images.atomic import check_place
 
         check_place(self.output, self.overwrite)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sinwave.metrics.cards import CARDS, cards_for
-from sinwave.metrics.copies import copy_report, nearest_for_copies
+from sinwave.metrics.copies import SIDE, copy_report, nearest_for_copies
 from sinwave.metrics.evaluate import Judged, Measured
-from sinwave.metrics.patch_frechet import PatchGaussians
+from sinwave.metrics.patch_frechet import PATCH, PatchGaussians
 from sinwave.metrics.patches import wasserstein_by_scale
 from sinwave.metrics.scores import Score
 from sinwave.metrics.sets import of_one_size
@@ -27,7 +27,6 @@ ON_SHEET = 23  # with the source, full rows of four, six or eight
 IN_CURVES = 5  # samples of a method: their curves hardly differ from those of all
 BINS = 64
 OCTAVES = 8  # 0 to 255 gray levels
-PATCH = 7
 
 
 def sections(name: str, material: Material, measured: Measured) -> Iterator[Section]:
@@ -66,8 +65,9 @@ def _figures(material: Material, measured: Measured) -> Section:
         if any(scores):
             rows.append((_title(card.name), card.better, *_cells(card.better, scores)))
     explanation = (
-        "Each figure with its 95 % interval and the number of samples. Likeness alone rewards copies, so it means "
-        "something only beside novelty: a perfect copy of the source is best in every likeness and worst in novelty."
+        "Each figure with the number of samples and, where one can be told, its 95 % interval. Likeness alone rewards "
+        "copies, so it means something only beside novelty: a perfect copy of the source is best in every likeness and "
+        "worst in novelty."
     )
     body = table(("metric", "better", *methods), rows)
     absent = "".join(
@@ -121,8 +121,8 @@ def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
         )
     explanation = (
         "Every place of a sample in the color of the place in the source where its nearest patch lies: one even run of "
-        "colors is one piece that was moved as a whole. Copied is what lies in squares of 24 pixels that the source "
-        "has too. Shown are the samples of which least, half way and most is copied."
+        f"colors is one piece that was moved as a whole. Copied is what lies in squares of {SIDE} pixels that the "
+        "source has too. Shown are the samples of which least, half way and most is copied."
     )
     return Section("Where samples come from", explanation, body)
 
