@@ -1,7 +1,7 @@
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ class Amplitude(Noise):
     """Noise that is the same number everywhere, so that its weight in a step can be read off."""
 
     value: float
+    count: ClassVar[int] = 1
 
     def child(self, *path):
         return self
@@ -49,6 +50,7 @@ class FromGenerator(Noise):
     """The draws of a generator one after another, as other libraries use it."""
 
     generator: torch.Generator
+    count: ClassVar[int] = 1
 
     def child(self, *path):
         return self

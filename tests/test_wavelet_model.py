@@ -12,7 +12,8 @@ from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedFormOptions, closed_form_model
-from sinwave.systems.wavelet.model import Schedule, drawn_to
+from sinwave.systems.wavelet.model import drawn_to
+from sinwave.systems.wavelet.schedules import RatioSchedule
 
 NOISE = NoiseSource(7)
 
@@ -207,7 +208,7 @@ def test_variation_has_a_range(model, variation):
 
 
 def test_the_coarser_scale_is_followed_at_the_start_and_left_at_the_end():
-    schedule = Schedule(steps=6, high=2.0, low=0.05)
+    schedule = RatioSchedule(steps=6, high=2.0, low=0.05)
     known, clean = torch.randn(2, 1, 9, 4, 5, generator=torch.Generator().manual_seed(0))
     known = known[:, :3]
     constrain, times = drawn_to(known, schedule), schedule.times[:-1]
@@ -220,7 +221,7 @@ def test_the_coarser_scale_is_followed_at_the_start_and_left_at_the_end():
 
 
 def test_a_walk_at_less_strength_is_the_end_of_the_whole_walk():
-    schedule = Schedule(steps=24, high=12.8, low=0.1, middle=2.0)
+    schedule = RatioSchedule(steps=24, high=12.8, low=0.1, middle=2.0)
     assert schedule.starting_at(1.0) == schedule
     for strength in (0.1, 0.3, 0.7, 0.95):
         part = schedule.starting_at(strength)
@@ -236,7 +237,7 @@ def test_a_walk_at_less_strength_is_the_end_of_the_whole_walk():
 
 def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():
     seen = []
-    options = replace(ClosedFormOptions(), coarsest=Schedule(5, 9.0, 0.1), finer=Schedule(2, 1.0, 0.1))
+    options = replace(ClosedFormOptions(), coarsest=RatioSchedule(5, 9.0, 0.1), finer=RatioSchedule(2, 1.0, 0.1))
     model = closed_form_model(photograph(48, 56), progression=Levels(2), options=options)
 
     def constrain(index):

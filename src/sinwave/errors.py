@@ -3,7 +3,8 @@
     SinwaveError
     ├── InputError    (also a ValueError)   a value, a picture or a file that cannot be used
     ├── OutputError   (also an OSError)     a result that cannot be written
-    └── MissingError                        an optional extra or a weights file that is not there
+    ├── MissingError                        an optional extra or a weights file that is not there
+    └── TrainingError (also a RuntimeError) a training that does not learn
 
 The message of each is one sentence: what was wrong, the value, what is allowed. The library raises them;
 a front end prints the message on one line, without a traceback, and exits with code `SinwaveError.exit_code`.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "one_line"]
+__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "TrainingError", "one_line"]
 
 
 class SinwaveError(Exception):
@@ -37,6 +38,10 @@ class MissingError(SinwaveError):
     def extra(cls, package: str, extra: str) -> MissingError:
         """The error for an optional `package` that comes with `pip install 'sinwave[extra]'`."""
         return cls(f"this needs the package {package}, which is not installed: pip install 'sinwave[{extra}]'")
+
+
+class TrainingError(SinwaveError, RuntimeError):
+    """A training that diverges whatever is done about it."""
 
 
 def one_line(message: str) -> str:

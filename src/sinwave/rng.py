@@ -38,6 +38,11 @@ def fold(seed: int, *path: Key) -> int:
 class Noise(ABC):
     """Standard normal noise by name: the same key gives the same numbers, another key gives independent ones."""
 
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """For how many pictures it is; the first number of every shape, if it is more than one."""
+
     @abstractmethod
     def child(self, *path: Key) -> Noise:
         """An independent source for a part of the work, such as one scale of a pyramid."""
@@ -54,6 +59,11 @@ class NoiseSource(Noise):
 
     seed: int
     path: tuple[Key, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """One."""
+        return 1
 
     def child(self, *path: Key) -> NoiseSource:
         """The stream one or more names further down: `noise.child(17)` is the stream of picture 17."""
@@ -77,6 +87,11 @@ class NoiseBatch(Noise):
     """One stream a picture: row i of a batch is drawn from `sources[i]`, whoever else is in the batch."""
 
     sources: tuple[NoiseSource, ...]
+
+    @property
+    def count(self) -> int:
+        """As many as there are sources."""
+        return len(self.sources)
 
     def child(self, *path: Key) -> NoiseBatch:
         """The child of every picture's stream."""

@@ -41,17 +41,18 @@ class Module(Protocol):
 
 
 COMMANDS = {
-    "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture"),
+    "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture, or from a trained model"),
+    "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
     "evaluate": Command("sinwave.cli.evaluate", "measure how good, how different and how copied pictures are"),
     "report": Command("sinwave.cli.report", "put samples, where they come from and every figure on one page"),
     "demo": Command("sinwave.cli.demo", "see it work: generate from a photograph that is in the public domain"),
-    "info": Command("sinwave.cli.info", "say what a picture is, and how it was made if sinwave made it"),
+    "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
 }
 
 _USAGE = """\
 usage: sinwave COMMAND [OPTIONS]
 
-New pictures from one picture, with nothing to train.
+New pictures from one picture: at once with nothing to train, or from a model trained in minutes.
 
 commands:
 {commands}
@@ -59,6 +60,7 @@ commands:
 examples:
   sinwave generate photo.jpg -n 8
   sinwave generate photo.jpg --size 1024x256 --variation 1 -o panoramas
+  sinwave train photo.jpg && sinwave generate photo.safetensors
 
 'sinwave COMMAND --help' shows the options of a command, 'sinwave --version' the version."""
 

@@ -10,6 +10,7 @@ Every system of this package is one Gaussian process between a clean signal x_0,
 | `VariancePreserving` | sqrt(abar)    | 0      | sqrt(1 - abar)    | [0, 1]       |
 | `VarianceExploding`  | 1             | 0      | t                 | [0, infinity)|
 | `ResidualShift`      | 1 - eta       | eta    | kappa sqrt(eta)   | [0, 1]       |
+| `Anchored`           | (1 - gamma) a | gamma a| c, of another     | its          |
 
 The clean end is t = 0. A process that was published with T discrete steps has its step k at t = k / T, exactly, and
 is interpolated between them. A time is a float, which gives floats, or a tensor that broadcasts over `(b, c, h, w)`,
@@ -33,6 +34,7 @@ from torch import Tensor
 from sinwave.errors import InputError
 
 __all__ = [
+    "Anchored",
     "Coefficients",
     "Flow",
     "Process",
@@ -65,19 +67,19 @@ class Process(ABC):
     def diffuse(self, clean: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None = None) -> Tensor:
         """x_t, from x_0 and eps."""
         a = self.at(t)
-        return a.signal * clean + anchor_term(a.anchor, anchor) + a.noise * noise
+        return _plus(a.signal * clean + a.noise * noise, a.anchor, anchor)
 
     @final
     def noise_in(self, x_t: Tensor, t: Scalar, clean: Tensor, anchor: Tensor | None = None) -> Tensor:
         """The eps that leads from x_0 to x_t; t must not be a time without noise."""
         a = self.at(t)
-        return (x_t - a.signal * clean - anchor_term(a.anchor, anchor)) / a.noise
+        return _plus(x_t - a.signal * clean, -a.anchor, anchor) / a.noise
 
     @final
     def clean_in(self, x_t: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None = None) -> Tensor:
         """The x_0 from which eps leads to x_t; t must not be a time without signal."""
         a = self.at(t)
-        return (x_t - anchor_term(a.anchor, anchor) - a.noise * noise) / a.signal
+        return _plus(x_t - a.noise * noise, -a.anchor, anchor) / a.signal
 
     @final
     def carry(self, s: Scalar, t: Scalar) -> Scalar:
@@ -202,6 +204,47 @@ class ResidualShift(Process):
         """(1 - eta, eta, kappa sqrt(eta))."""
         root = _interpolate(self.sqrt_eta, t)
         return Coefficients(1 - root**2, root**2, self.kappa * root)
+
+
+@final
+@dataclass(frozen=True)
+class Anchored(Process):
+    """Noise is added by another process, and the signal is drawn to an anchor (the thesis's mix, section 3.1).
+
+        x_t = a(t) [(1 - gamma(t)) x_0 + gamma(t) y] + c(t) eps,      gamma(t) = strongest min(t / start, 1)
+
+    gamma rises with the time from 0 to `strongest`, which it has at `start`, where a walk begins: so the anchor decides
+    at first, and the end of the walk may correct it.
+    """
+
+    base: Process
+    start: float
+    strongest: float = 0.55
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.start > 0 or not 0 <= self.strongest < 1:
+            raise InputError(
+                f"start is {self.start} and strongest {self.strongest}: a positive time and a part of 1 are needed"
+            )
+
+    def gamma(self, t: Scalar) -> Scalar:
+        """The weight of the anchor in the clean mixture."""
+        share = t / self.start
+        return self.strongest * (share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0))
+
+    def at(self, t: Scalar) -> Coefficients:
+        """(a (1 - gamma), a gamma, c)."""
+        a, gamma = self.base.at(t), self.gamma(t)
+        return Coefficients(a.signal * (1 - gamma), a.anchor + a.signal * gamma, a.noise)
+
+
+def _plus(term: Tensor, coefficient: Scalar, anchor: Tensor | None) -> Tensor:
+    """`term` with the anchor's, which may know the leading channels only and is 0 in the others."""
+    if anchor is None or anchor.shape[1] == term.shape[1]:
+        return term + anchor_term(coefficient, anchor)
+    leading = term[:, : anchor.shape[1]] + anchor_term(coefficient, anchor)
+    return torch.cat([leading, term[:, anchor.shape[1] :]], 1)
 
 
 def anchor_term(coefficient: Scalar, anchor: Tensor | None) -> Scalar:

@@ -66,6 +66,7 @@ def sample(
         return clean if constrain is None else constrain(clean, t)
 
     x = x_t
+    del x_t  # of a very large picture every copy counts
     with torch.no_grad():
         for index, (t, s) in enumerate(pairwise(times)):
             clean = estimate(x, t)

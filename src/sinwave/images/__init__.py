@@ -3,8 +3,8 @@
     header.py     what a file says about itself, with no pixel decoded: probe, read_text
     pixels.py     uint8 <-> float: from_uint8, to_uint8
     decoding.py   every kind of picture users have -> colors and opacity
-    picture.py    Picture, read
-    writing.py    write: whole or not at all
+    picture.py    Picture, read, read_bytes
+    writing.py    encode, write: whole or not at all
     contact.py    sheet: a source and its samples side by side
 
 Names load when they are used, so that `probe` costs no torch.
@@ -18,11 +18,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sinwave.images.contact import sheet
     from sinwave.images.header import Header, probe, read_text
-    from sinwave.images.picture import Picture, read
+    from sinwave.images.picture import Picture, read, read_bytes
     from sinwave.images.pixels import from_uint8, to_uint8
-    from sinwave.images.writing import write
+    from sinwave.images.writing import encode, write
 
-__all__ = ["Header", "Picture", "from_uint8", "probe", "read", "read_text", "sheet", "to_uint8", "write"]
+__all__ = [
+    "Header",
+    "Picture",
+    "encode",
+    "from_uint8",
+    "probe",
+    "read",
+    "read_bytes",
+    "read_text",
+    "sheet",
+    "to_uint8",
+    "write",
+]
 
 _HOME = {
     "sheet": "contact",
@@ -31,8 +43,10 @@ _HOME = {
     "read_text": "header",
     "Picture": "picture",
     "read": "picture",
+    "read_bytes": "picture",
     "from_uint8": "pixels",
     "to_uint8": "pixels",
+    "encode": "writing",
     "write": "writing",
 }
 

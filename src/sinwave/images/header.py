@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sinwave.errors import InputError, SinwaveError
 
-__all__ = ["Header", "describe", "opened", "orientation", "probe", "read_text"]
+__all__ = ["Header", "describe", "opened", "orientation", "probe", "read_text", "recognized"]
 
 _DECODERS: Mapping[re.Pattern[bytes], type[ImageFile.ImageFile]] = {
     re.compile(rb"\x89PNG\r\n\x1a\n"): PngImageFile,
@@ -72,16 +72,22 @@ def read_text(path: str | PathLike[str]) -> dict[str, str]:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, ImageFile.ImageFile]]:
     """The file and its undecoded picture; a failure of the decoder, also in the body, becomes one sentence."""
-    with _open_regular(path) as file:
-        try:
-            yield file, _recognize(path, file)(file)
-        except SinwaveError:
-            raise
-        except MemoryError as error:
-            raise InputError(f"{path}: there is not enough memory to decode this picture") from error
-        except Exception as error:  # decoders raise nearly anything on hostile bytes, SyntaxError and KeyError included
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{path}: damaged, truncated or unsupported picture file ({reason})") from error
+    with _open_regular(path) as file, recognized(path, file) as image:
+        yield file, image
+
+
+@contextmanager
+def recognized(path: Path, file: BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """The undecoded picture in an open file, or in bytes that came with the file `path`."""
+    try:
+        yield _recognize(path, file)(file)
+    except SinwaveError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: there is not enough memory to decode this picture") from error
+    except Exception as error:  # decoders raise nearly anything on hostile bytes, SyntaxError and KeyError included
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: damaged, truncated or unsupported picture file ({reason})") from error
 
 
 def _open_regular(path: Path) -> BinaryIO:

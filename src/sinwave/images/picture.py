@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from PIL import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images.decoding import decode
-from sinwave.images.header import Header, describe, opened
+from sinwave.images.header import Header, describe, opened, recognized
 
-__all__ = ["Picture", "fitting_profile", "read"]
+__all__ = ["Picture", "fitting_profile", "read", "read_bytes"]
 
 MAX_ASPECT = 50
 
@@ -56,13 +58,23 @@ def read(path: str | PathLike[str], *, max_pixels: int = 100_000_000, min_side: 
     """The picture at `path`; `InputError` says in one sentence why a file cannot be used."""
     path = Path(path)
     with opened(path) as (file, image):
-        header = describe(path, image)
-        _check_size(header, max_pixels, min_side)
-        if header.format == "PNG":
-            _check_sums(file)
-        digest = _sha256(file)
-        icc = image.info.get("icc_profile")
-        decoded = decode(image, header)
+        return _picture(path, file, image, max_pixels, min_side)
+
+
+def read_bytes(data: bytes, path: Path, *, max_pixels: int = 100_000_000, min_side: int = 16) -> Picture:
+    """The picture that is kept inside of the file `path`, as `read` would give it."""
+    with io.BytesIO(data) as file, recognized(path, file) as image:
+        return _picture(path, file, image, max_pixels, min_side)
+
+
+def _picture(path: Path, file: BinaryIO, image: ImageFile.ImageFile, max_pixels: int, min_side: int) -> Picture:
+    header = describe(path, image)
+    _check_size(header, max_pixels, min_side)
+    if header.format == "PNG":
+        _check_sums(file)
+    digest = _sha256(file)
+    icc = image.info.get("icc_profile")
+    decoded = decode(image, header)
     if not decoded.opaque.any():
         raise InputError(f"{path}: the picture is fully transparent")
     visible = decoded.colors[:, decoded.opaque]

@@ -13,12 +13,12 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from sinwave.atomic import write_bytes
 from sinwave.errors import InputError, OutputError
-from sinwave.images.atomic import write_bytes
 from sinwave.images.picture import fitting_profile
 from sinwave.images.pixels import to_uint8
 
-__all__ = ["write"]
+__all__ = ["encode", "write"]
 
 _NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
@@ -37,18 +37,25 @@ def write(
     `text` becomes PNG text chunks, elsewhere JSON in the EXIF ImageDescription; `icc` is kept where it fits the colors.
     """
     path = Path(path)
-    encode = _ENCODERS.get(path.suffix.lower())
-    if encode is None:
+    write_bytes(path, encode(image, path, text=text, icc=icc, grey=grey), overwrite=overwrite)
+
+
+def encode(
+    image: Tensor, path: Path, *, text: Mapping[str, str] = _NO_TEXT, icc: bytes | None = None, grey: bool = False
+) -> bytes:
+    """The bytes that `write` puts into the file."""
+    into = _ENCODERS.get(path.suffix.lower())
+    if into is None:
         raise InputError(f"{path}: the name of a picture ends in one of {', '.join(_ENCODERS)}")
     picture = _to_pillow(image, grey)
     buffer = io.BytesIO()
     try:
-        encode(buffer, picture, text, fitting_profile(icc, grey))
+        into(buffer, picture, text, fitting_profile(icc, grey))
     except (OSError, ValueError, MemoryError) as error:  # each encoder has limits of its own on size and text
         if isinstance(error, InputError):
             raise
         raise OutputError(f"{path}: the picture cannot be encoded as {path.suffix} ({error})") from error
-    write_bytes(path, buffer.getvalue(), overwrite=overwrite)
+    return buffer.getvalue()
 
 
 def _to_pillow(image: Tensor, grey: bool) -> Image.Image:

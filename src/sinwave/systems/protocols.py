@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from torch import Tensor
 
 from sinwave.diffusion.sample import Constraint
-from sinwave.rng import NoiseSource
+from sinwave.rng import Noise
 from sinwave.wavelets import Size
 
 __all__ = ["OnStep", "ScaleConstraint", "SingleImageModel"]
@@ -21,16 +21,26 @@ OnStep: TypeAlias = Callable[[int, int, int], None]
 
 
 class SingleImageModel(Protocol):
-    """A generator that knows one picture. Pictures are (1, 3, h, w) in [-1, 1]."""
+    """A generator that knows one picture. Pictures are (1, 3, h, w) in [-1, 1].
+
+    Models that can draw several at once take a `NoiseBatch`, and give (b, 3, h, w).
+    """
+
+    @property
+    def together(self) -> int:
+        """How many pictures may be drawn at once."""
 
     @property
     def size(self) -> Size:
         """(height, width) of the picture that the model knows."""
 
+    def effort(self, size: Size) -> tuple[float, ...]:
+        """How long each scale of a picture of `size` takes, in one unit: what progress is told by."""
+
     def generate(
         self,
         size: Size,
-        noise: NoiseSource,
+        noise: Noise,
         *,
         variation: float = 1.0,
         constrain: ScaleConstraint | None = None,
@@ -42,7 +52,7 @@ class SingleImageModel(Protocol):
         self,
         image: Tensor,
         strength: float,
-        noise: NoiseSource,
+        noise: Noise,
         *,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,

@@ -9,7 +9,8 @@ from typing import Literal
 
 from sinwave.errors import MissingError
 from sinwave.options import check, option
-from sinwave.tasks.generate import Generate, Generated, OnProgress, make_folder
+from sinwave.tasks.folders import make_folder
+from sinwave.tasks.generate import Generate, Generated, OnProgress
 from sinwave.tasks.hardware import Hardware
 
 __all__ = ["Demo"]

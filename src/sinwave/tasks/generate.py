@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from sinwave import __version__
 from sinwave.errors import InputError, OutputError
 from sinwave.options import check, option
-from sinwave.tasks.estimate import check_memory
+from sinwave.tasks.folders import make_folder
 from sinwave.tasks.hardware import Hardware
-from sinwave.tasks.sizes import MIN_SIDE, check_size, parse_scale, parse_size
+from sinwave.tasks.sizes import check_size, parse_scale, parse_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sinwave.images import Picture
-    from sinwave.systems.wavelet.model import WaveletModel
+    from sinwave.rng import NoiseSource
+    from sinwave.systems.protocols import SingleImageModel
+    from sinwave.tasks.source import Source
 
 __all__ = ["Generate", "Generated", "OnProgress"]
 
@@ -46,7 +47,10 @@ class Generated(NamedTuple):
 class _Wanted:
     """What to draw; apart from `Generate` so that these options stand before those of the hardware."""
 
-    source: Path = option(help="the picture to learn from: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM", positional=True)
+    source: Path = option(
+        help="the picture to learn from (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM), or a model file of sinwave train",
+        positional=True,
+    )
     count: int = option(8, "how many pictures to draw", low=1, high=10_000, short="-n", metavar="N")
     size: str | None = option(
         None, "size of the new pictures in pixels (default: that of SOURCE)", metavar="WIDTHxHEIGHT"
@@ -57,6 +61,11 @@ class _Wanted:
     variation: float = option(
         0.7, "0 = SOURCE itself, 0.5 = other details, 0.7 = other objects, 1 = a new composition", low=0, high=1
     )
+    engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
+        "auto",
+        "closed-form: the picture's own patches, nothing to train; from a model file also network, what was trained, "
+        "or hybrid, the network's layout with patches for the detail; auto: network for a model file",
+    )
     seed: int = option(0, "another seed draws other pictures", low=0, high=2**63 - 1)
     output: Path = option(Path(), "the folder to write to; it is made if it is not there", short="-o", metavar="DIR")
     overwrite: bool = option(False, "replace files that are there already")
@@ -65,7 +74,7 @@ class _Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Generate(Hardware, _Wanted):
-    """Draw new pictures that look like SOURCE, of any size, with nothing to train.
+    """Draw new pictures that look like SOURCE, of any size: a picture, with nothing to train, or a trained model.
 
     Writes NAME-0000.png, NAME-0001.png, ... and the contact sheet NAME-sheet.png. The same seed draws the same
     pictures: picture 5 of 8 is picture 5 of 100. Run the same command again to go on after an interruption.
@@ -83,43 +92,48 @@ class Generate(Hardware, _Wanted):
 
     def run(self, on_progress: OnProgress = lambda label, done, total: None) -> Generated:
         """Read, draw, write."""
-        from sinwave.images import probe, read, sheet, write
+        from sinwave.images import read, sheet, write
+        from sinwave.images.contact import MAX_SIDE
         from sinwave.rng import NoiseSource
-        from sinwave.systems.wavelet.closed_form import closed_form_model
+        from sinwave.tasks.source import open_source, size_of
 
         start = time.perf_counter()
         on_progress("reading", 0, 1)
-        header = probe(self.source)
-        size = self.size_for(header.size)
-        if size != header.size:
+        known = size_of(self.source)
+        size = self.size_for(known)
+        if size != known:
             check_size(size, self.max_pixels)
-        picture = read(self.source, max_pixels=self.max_pixels, min_side=MIN_SIDE)
-        check_memory(picture.size, size)
+        source = open_source(self.source, self.engine, self.max_pixels)
+        picture = source.picture
+        source.check_memory(size)
         device, dtype = self.prepare()
-        files = [self.output / f"{picture.name}-{index:04d}.png" for index in range(self.count)]
-        contact = self.output / f"{picture.name}-sheet.png"
-        texts = [self._text(picture, size, str(index)) for index in range(self.count)]
+        files = [self.output / f"{source.name}-{index:04d}.png" for index in range(self.count)]
+        contact = self.output / f"{source.name}-sheet.png"
+        texts = [self._text(source, size, str(index)) for index in range(self.count)]
         finished = [not self.overwrite and _is_finished(file, text) for file, text in zip(files, texts, strict=True)]
-        replace_sheet = self.overwrite or _is_finished(contact, self._text(picture, size, "sheet"))
+        replace_sheet = self.overwrite or _is_finished(contact, self._text(source, size, "sheet"))
         if contact.exists() and not replace_sheet:
             raise OutputError(f"{contact}: the file exists already; --overwrite replaces it, -o chooses another folder")
 
-        opaque = None if picture.opaque is None else picture.opaque.to(device)
-        model = None if all(finished) else closed_form_model(picture.pixels[None].to(device, dtype), opaque=opaque)
+        missing = [index for index, done in enumerate(finished) if not done]
+        model = source.model(device, dtype) if missing else None
         make_folder(self.output)
-        shown: list[Tensor] = []
-        for index, (file, text, done) in enumerate(zip(files, texts, finished, strict=True)):
-            if done or model is None:
-                image = read(file).pixels
-            else:
-                report = _reporter(model, size, index, self.count, on_progress)
-                noise = NoiseSource(self.seed).child("picture", index)
-                image = model.generate(size, noise, variation=self.variation, on_step=report)[0].float().cpu()
-                write(file, image, overwrite=self.overwrite, text=text, icc=picture.icc, grey=picture.grey)
-            if index < ON_SHEET:
-                shown.append(image)
-        overview = sheet(picture.pixels, shown)
-        write(contact, overview, overwrite=replace_sheet, text=self._text(picture, size, "sheet"), icc=picture.icc)
+        # Very large pictures are shrunk one by one, so that a sheet needs no more memory than one of them.
+        shrink = min(1.0, MAX_SIDE / max(*size, *picture.size))
+        shown = {i: _shrunk(read(files[i]).pixels, shrink) for i, done in enumerate(finished) if done and i < ON_SHEET}
+        for indices in _batches(missing, model.together if model else 1):
+            if model is None:
+                break
+            report = _reporter(model, size, indices, self.count, on_progress)
+            images = _draw(model, size, NoiseSource(self.seed).child("picture"), indices, self.variation, report)
+            for index, image in zip(indices, images, strict=True):
+                write(
+                    files[index], image, overwrite=self.overwrite, text=texts[index], icc=picture.icc, grey=picture.grey
+                )
+                if index < ON_SHEET:
+                    shown[index] = _shrunk(image, shrink)
+        overview = sheet(_shrunk(picture.pixels, shrink), [shown[index] for index in sorted(shown)])
+        write(contact, overview, overwrite=replace_sheet, text=self._text(source, size, "sheet"), icc=picture.icc)
         seconds = time.perf_counter() - start
         return Generated(tuple(files), contact, size, sum(finished), seconds, picture.notes)
 
@@ -129,31 +143,49 @@ class Generate(Hardware, _Wanted):
             return parse_size(self.size)
         return source if self.scale is None else parse_scale(self.scale, source)
 
-    def _text(self, picture: Picture, size: tuple[int, int], part: str) -> Mapping[str, str]:
+    def _text(self, source: Source, size: tuple[int, int], part: str) -> Mapping[str, str]:
         """What a file says of how it was made. The number of pictures is no part of it: it changes none of them."""
-        name = picture.path.name if picture.path else picture.name
-        words = ["sinwave", "generate", name, "--size", f"{size[1]}x{size[0]}", "--variation", f"{self.variation:g}"]
-        words += ["--seed", str(self.seed)] + (["--dtype", self.dtype] if self.dtype != "float32" else [])
+        words = ["sinwave", "generate", self.source.name, "--size", f"{size[1]}x{size[0]}"]
+        words += ["--variation", f"{self.variation:g}", "--seed", str(self.seed)]
+        words += ["--engine", self.engine] if self.engine != "auto" else []
+        words += ["--dtype", self.dtype] if self.dtype != "float32" else []
         return {
             "Software": f"sinwave {__version__}",
             "sinwave:command": shlex.join(words),
             "sinwave:seed": str(self.seed),
             "sinwave:picture": part,
-            "sinwave:source-sha256": picture.sha256,
+            "sinwave:source-sha256": source.sha256,
         }
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` and what leads to it; an `OutputError` says why that is impossible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = (
-            "a file of that name is in the way"
-            if isinstance(error, (FileExistsError, NotADirectoryError))
-            else getattr(error, "strerror", None) or error
-        )
-        raise OutputError(f"{folder}: the folder cannot be made ({reason})") from error
+def _draw(
+    model: SingleImageModel,
+    size: tuple[int, int],
+    noise: NoiseSource,
+    indices: Sequence[int],
+    variation: float,
+    report: Callable[[int, int, int], None],
+) -> Tensor:
+    """The pictures of these numbers, (b, 3, h, w)."""
+    import torch
+
+    streams = noise.child(indices[0]) if len(indices) == 1 else noise.batch(indices)
+    with torch.inference_mode():
+        images: Tensor = model.generate(size, streams, variation=variation, on_step=report)
+    return images.float().cpu()
+
+
+def _batches(indices: Sequence[int], together: int) -> list[Sequence[int]]:
+    return [indices[first : first + together] for first in range(0, len(indices), together)]
+
+
+def _shrunk(image: Tensor, factor: float) -> Tensor:
+    from sinwave.resize import resize
+
+    if factor == 1:
+        return image
+    height, width = (max(1, round(factor * side)) for side in image.shape[1:])
+    return resize(image[None], (height, width))[0]
 
 
 def _is_finished(file: Path, text: Mapping[str, str]) -> bool:
@@ -172,15 +204,17 @@ def _is_finished(file: Path, text: Mapping[str, str]) -> bool:
 
 
 def _reporter(
-    model: WaveletModel, size: tuple[int, int], index: int, count: int, on_progress: OnProgress
+    model: SingleImageModel, size: tuple[int, int], indices: Sequence[int], count: int, on_progress: OnProgress
 ) -> Callable[[int, int, int], None]:
-    """Turns the steps of a picture into progress of the whole job."""
+    """Turns the steps of some pictures into progress of the whole job."""
     effort = model.effort(size)
     whole = sum(effort)
+    first, last = indices[0] + 1, indices[-1] + 1
+    name = f"picture {first}" if first == last else f"pictures {first} to {last}"
 
     def report(scale: int, step: int, steps: int) -> None:
         done = (sum(effort[:scale]) + effort[scale] * step / steps) / whole
-        label = f"picture {index + 1} of {count}, scale {scale + 1} of {len(effort)}, step {step} of {steps}"
-        on_progress(label, index + done, count)
+        label = f"{name} of {count}, scale {scale + 1} of {len(effort)}, step {step} of {steps}"
+        on_progress(label, indices[0] + len(indices) * done, count)
 
     return report

@@ -13,25 +13,37 @@ from sinwave.options import option
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Hardware", "peak_memory", "physical_memory", "usable_device"]
+__all__ = ["Hardware", "Machine", "peak_memory", "physical_memory", "usable_device"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Device, precision and threads."""
+class Machine:
+    """Device and threads."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, ...; auto takes the fastest that is there")
-    dtype: Literal["float32", "float64"] = option("float32", "the precision to compute in")
     threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
 
-    def prepare(self) -> tuple[torch.device, torch.dtype]:
-        """Set the number of threads; the device and the type to compute with, checked by a small computation."""
+    def place(self, dtype: torch.dtype) -> torch.device:
+        """Set the number of threads; the device, checked by a small computation in `dtype`."""
         import torch
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        return usable_device(self.device, dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware(Machine):
+    """Device, threads and precision."""
+
+    dtype: Literal["float32", "float64"] = option("float32", "the precision to compute in")
+
+    def prepare(self) -> tuple[torch.device, torch.dtype]:
+        """The device and the type to compute with."""
+        import torch
+
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
-        return usable_device(self.device, dtype), dtype
+        return self.place(dtype), dtype
 
 
 def usable_device(name: str, dtype: torch.dtype) -> torch.device:

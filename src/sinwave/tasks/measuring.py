@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sinwave.errors import InputError
 from sinwave.options import option
 from sinwave.tasks.collect import collect
-from sinwave.tasks.generate import make_folder
+from sinwave.tasks.folders import make_folder
 from sinwave.tasks.hardware import usable_device
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ class Report(Measuring, _Asked):
         """Read, measure, draw, write."""
         import torch
 
-        from sinwave.images.atomic import write_bytes
+        from sinwave.atomic import write_bytes
         from sinwave.metrics.evaluate import evaluate
         from sinwave.tasks.reporting.page import page
         from sinwave.tasks.reporting.sections import sections
@@ -88,7 +88,7 @@ class Report(Measuring, _Asked):
 
     def _check_output(self) -> None:
         """Before any work: the page can be written, and it replaces nothing that is read here."""
-        from sinwave.images.atomic import check_place
+        from sinwave.atomic import check_place
 
         check_place(self.output, self.overwrite)
         if self.output.exists() and not self.overwrite:

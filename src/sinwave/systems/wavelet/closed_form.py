@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.rng import NoiseSource
+from sinwave.rng import Noise
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
 from sinwave.systems.wavelet.depth import levels_for
 from sinwave.systems.wavelet.exact import NO_LAYOUT, ExactDenoiser, Focus, Layout
-from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Schedule, Stage, WaveletModel
+from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Stage, WaveletModel, drawn_to
 from sinwave.systems.wavelet.patches import PatchBank
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children
+from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.wavelets import Size
 
 __all__ = ["ClosedForm", "ClosedFormOptions", "closed_form_model"]
@@ -39,8 +40,10 @@ class ClosedFormOptions:
     fine_dimensions: int = 96
     layout: Layout = field(default_factory=Layout)
     balance: float = 1.0
-    coarsest: Schedule = field(default_factory=lambda: Schedule(steps=30, high=20.0, low=0.01, stochasticity=1.0))
-    finer: Schedule = field(default_factory=lambda: Schedule(steps=8, high=1.0, low=0.01))
+    coarsest: RatioSchedule = field(
+        default_factory=lambda: RatioSchedule(steps=30, high=20.0, low=0.01, stochasticity=1.0)
+    )
+    finer: RatioSchedule = field(default_factory=lambda: RatioSchedule(steps=8, high=1.0, low=0.01))
 
 
 def closed_form_model(
@@ -60,7 +63,11 @@ class ClosedForm(Prior):
     """The patches of every scale of a picture."""
 
     def __init__(
-        self, scales: tuple[Scale, ...], progression: Progression, opaque: Tensor | None, options: ClosedFormOptions
+        self,
+        scales: tuple[Scale, ...],
+        progression: Progression,
+        opaque: Tensor | None,
+        options: ClosedFormOptions = ClosedFormOptions(),
     ) -> None:
         """Take the patches of the scales, those that touch no transparency."""
         self.options, self.progression = options, progression
@@ -94,13 +101,20 @@ class ClosedForm(Prior):
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 
-    def descend(self, noise: NoiseSource, strength: float, *, foreign: bool) -> Descent:
+    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
         """Begin a picture: with the layout of the known one, its horizon moved, or with none but its own."""
+        if noise.count != 1:
+            raise InputError(f"the closed form draws one picture at a time, not {noise.count}")
         if foreign:
             return _ClosedFormDescent(self, NO_LAYOUT, 1.0)
         uniform = 2 * torch.special.ndtr(noise.normal((), "horizon")).item() - 1
         layout = self.options.layout
         return _ClosedFormDescent(self, layout, math.exp(layout.drift * strength * uniform))
+
+    @property
+    def together(self) -> int:
+        """One: each picture has matches of its own."""
+        return 1
 
     def effort(self, index: int, size: Size) -> float:
         """Positions times patches that each is compared with, times steps."""
@@ -134,7 +148,7 @@ class _ClosedFormDescent(Descent):
         denoiser = PropagatedDenoiser(PROCESS, bank, source, candidates, options.fine_window)
         self._coarser = denoiser
         guess = torch.cat([known, denoiser.copy()[:, known.shape[1] :]], 1)
-        return Stage(denoiser, guess, options.finer)
+        return Stage(denoiser, guess, options.finer, constrain=drawn_to(known, options.finer))
 
 
 def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor | None]:

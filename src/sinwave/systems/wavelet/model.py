@@ -9,7 +9,6 @@ gamma falls to 0 towards the end, so that a finer scale keeps the layout of the 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,67 +19,36 @@ import torch
 from torch import Tensor
 
 from sinwave.diffusion.denoise import Denoiser
-from sinwave.diffusion.process import Flow
-from sinwave.diffusion.sample import Constraint, Ddim, compose, flow_times, sample
+from sinwave.diffusion.process import Flow, Process
+from sinwave.diffusion.sample import Constraint, Ddim, compose, sample
 from sinwave.errors import InputError
 from sinwave.resize import resize
-from sinwave.rng import NoiseSource
+from sinwave.rng import Noise
 from sinwave.systems.protocols import OnStep, ScaleConstraint
 from sinwave.systems.wavelet.bands import Progression, grid
+from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
-__all__ = ["PROCESS", "Descent", "Prior", "Schedule", "Stage", "WaveletModel"]
+__all__ = ["PROCESS", "Descent", "Prior", "Stage", "WaveletModel"]
 
 PROCESS = Flow()
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The walk of a scale: `steps` steps whose noise-to-signal ratio falls from `high` to `low` by equal factors.
-
-    At the ratio `middle` half of a picture is recognized.
-    """
-
-    steps: int
-    high: float
-    low: float
-    stochasticity: float = 0.0
-    middle: float = 3.2
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """The times of the process."""
-        return flow_times(self.steps, self.low, self.high)
-
-    def starting_at(self, strength: float) -> Schedule:
-        """The last part of this walk, its steps as long as before: nothing changes at strength 0, all is new at 1.
-
-        High-dimensional patches are recognized in much noise and then nearly at once, so the strengths are spread
-        around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power of the start if the
-        signal is weighted with `middle`.
-        """
-        if self.high == self.low:
-            return self
-        ratio = self.middle * math.sqrt(strength / (1 - strength)) if strength < 1 else self.high
-        high = min(max(ratio, self.low), self.high)
-        share = math.log(high / self.low) / math.log(self.high / self.low)
-        return replace(self, steps=max(1, round(share * self.steps)), high=high)
-
-    def descent(self, t: float) -> float:
-        """1 at the start of the walk, 0 at its last estimate, linear in the logarithm of the ratio."""
-        if self.high == self.low:
-            return 0.0
-        share = math.log(t / (1 - t) / self.low) / math.log(self.high / self.low)
-        return min(max(share, 0.0), 1.0)
-
-
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """All that a scale needs to begin: its denoiser, a first guess of its bands (1, c, h, w), and its walk."""
+    """All that a scale needs to begin: its denoiser, a first guess of its bands, and its walk.
+
+    guess       (1 or b, c, h, w)
+    anchor      (b, k, h, w), the y of `process`, if that moves towards one
+    constrain   what holds for every estimate of this scale, before what the user asks
+    """
 
     denoiser: Denoiser
     guess: Tensor
     schedule: Schedule
+    process: Process = PROCESS
+    anchor: Tensor | None = None
+    constrain: Constraint | None = None
 
 
 class Descent(ABC):
@@ -95,11 +63,16 @@ class Prior(ABC):
     """What is known of a picture: the closed form, or a trained network."""
 
     @abstractmethod
-    def descend(self, noise: NoiseSource, strength: float, *, foreign: bool) -> Descent:
+    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
         """Begin a picture that is new to the degree of `strength`; what is decided once for all of it is from `noise`.
 
         A `foreign` picture was given by the user, and has a layout of its own.
         """
+
+    @property
+    @abstractmethod
+    def together(self) -> int:
+        """How many pictures may be drawn at once."""
 
     @abstractmethod
     def effort(self, index: int, size: Size) -> float:
@@ -119,6 +92,11 @@ class WaveletModel:
         """(height, width) of the picture that the model knows."""
         return self._image.shape[2], self._image.shape[3]
 
+    @property
+    def together(self) -> int:
+        """How many pictures may be drawn at once."""
+        return self._prior.together
+
     def effort(self, size: Size) -> tuple[float, ...]:
         """How long each scale of a picture of `size` takes, in one unit."""
         grids = map(grid, self._progression.sizes(size))
@@ -127,7 +105,7 @@ class WaveletModel:
     def generate(
         self,
         size: Size,
-        noise: NoiseSource,
+        noise: Noise,
         *,
         variation: float = 1.0,
         constrain: ScaleConstraint | None = None,
@@ -144,7 +122,7 @@ class WaveletModel:
         self,
         image: Tensor,
         strength: float,
-        noise: NoiseSource,
+        noise: Noise,
         *,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
@@ -159,7 +137,7 @@ class WaveletModel:
         size: Size,
         start: Tensor | None,
         strength: float,
-        noise: NoiseSource,
+        noise: Noise,
         constrain: ScaleConstraint | None,
         on_step: OnStep | None,
         *,
@@ -177,7 +155,6 @@ class WaveletModel:
                 stage = replace(stage, guess=start, schedule=schedule)
             bands = _walk(
                 stage,
-                known,
                 noise.child("scale", index),
                 constrain(index) if constrain else None,
                 partial(on_step, index) if on_step else None,
@@ -188,27 +165,39 @@ class WaveletModel:
 
 def _walk(
     stage: Stage,
-    known: Tensor | None,
-    noise: NoiseSource,
+    noise: Noise,
     constrain: Constraint | None,
     on_step: Callable[[int, int], None] | None,
 ) -> Tensor:
     """The bands of one scale."""
     schedule, times = stage.schedule, stage.schedule.times
-    x = PROCESS.diffuse(stage.guess, times[0], noise.normal(stage.guess.shape, "start", like=stage.guess))
-    constraints = [] if known is None else [drawn_to(known, schedule)]
-    if constrain is not None:
-        constraints.append(constrain)
+    constraints = [each for each in (stage.constrain, constrain) if each is not None]
 
     def report(step: int, x: Tensor, clean: Tensor) -> None:
         if on_step is not None:
             on_step(step + 1, len(times) - 1)
 
-    sampler = Ddim(schedule.stochasticity)
-    return sample(stage.denoiser, PROCESS, sampler, x, times, noise, constrain=compose(*constraints), on_step=report)
+    return sample(
+        stage.denoiser,
+        stage.process,
+        Ddim(schedule.stochasticity),
+        _begun(stage, noise),
+        times,
+        noise,
+        anchor=stage.anchor,
+        constrain=compose(*constraints),
+        on_step=report,
+    )
 
 
-def drawn_to(known: Tensor, schedule: Schedule) -> Constraint:
+def _begun(stage: Stage, noise: Noise) -> Tensor:
+    """The guess with noise."""
+    shape = (noise.count, *stage.guess.shape[1:])
+    drawn = noise.normal(shape, "start", like=stage.guess)
+    return stage.process.diffuse(stage.guess, stage.schedule.times[0], drawn, stage.anchor)
+
+
+def drawn_to(known: Tensor, schedule: RatioSchedule) -> Constraint:
     """The constraint that mixes the leading channels of an estimate with what the coarser scale gave."""
     channels = known.shape[1]
 

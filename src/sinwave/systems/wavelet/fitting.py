@@ -1,0 +1,86 @@
+"""Everything that a training of a wavelet model needs, put together from pictures and a preset."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from sinwave.images import Picture
+from sinwave.nn.local import LocalNetwork
+from sinwave.rng import fold
+from sinwave.systems.wavelet.depth import levels_for
+from sinwave.systems.wavelet.material import Material
+from sinwave.systems.wavelet.presets import Preset
+from sinwave.systems.wavelet.recipe import Numerics, WaveletRecipe
+from sinwave.systems.wavelet.trained import Trained
+
+__all__ = ["Fitting", "common_levels"]
+
+_DTYPES: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+
+
+def common_levels(sizes: Sequence[tuple[int, int]]) -> int:
+    """As many as the smallest picture bears."""
+    return min(map(levels_for, sizes))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """The material on a device, and the network as it begins."""
+
+    pictures: tuple[Picture, ...]
+    preset: Preset
+    material: Material
+    network: LocalNetwork
+
+    @classmethod
+    def begin(cls, pictures: Sequence[Picture], preset: Preset, seed: int, device: torch.device) -> Fitting:
+        """Weights from the seed, the same on every device."""
+        material = Material(
+            [picture.pixels[None] for picture in pictures],
+            preset.configuration.pyramid,
+            crop=preset.practice.crop,
+            opaque=[picture.opaque for picture in pictures],
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(fold(seed, "weights"))
+            network = LocalNetwork(preset.configuration.shape)
+        return cls(tuple(pictures), preset, material.to(device), network.to(device))
+
+    def recipe(self, numerics: Numerics) -> WaveletRecipe:
+        """The training, computed in this way."""
+        return WaveletRecipe(self.preset.configuration, self.preset.practice, self.material, self.network, numerics)
+
+    def fastest(self, on_try: Callable[[str], None] = lambda words: None) -> Numerics:
+        """The way that took the least time just now, in a few steps of each that leave nothing behind."""
+        found = {}
+        for numerics in (Numerics(dtype, last) for dtype, last in product(_DTYPES, (False, True))):
+            on_try(str(numerics))
+            found[numerics] = self._seconds(numerics)
+        return min(found, key=lambda each: found[each])
+
+    def _seconds(self, numerics: Numerics, rounds: int = 4) -> float:
+        """Of a step: the least of some, since whatever disturbs a measurement makes it longer."""
+        trial = Fitting(self.pictures, self.preset, self.material, copy.deepcopy(self.network))
+        recipe, least = trial.recipe(numerics), float("inf")
+        for index in range(rounds):
+            start = time.perf_counter()
+            for update in recipe.updates(fold(0, "trial", index)):
+                update.loss.backward()  # type: ignore[no-untyped-call]
+                update.loss.item()
+            least = min(least, time.perf_counter() - start)
+        return least
+
+    def trained(self, weights: Mapping[str, Tensor]) -> Trained:
+        """The model with these weights, which shares none with the training."""
+        network = copy.deepcopy(self.network)
+        network.load_state_dict(weights)
+        return Trained(self.preset.configuration, network, self.material.statistics, self.pictures)

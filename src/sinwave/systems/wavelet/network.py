@@ -1,0 +1,182 @@
+"""A trained network as the denoiser of every scale.
+
+A network with a bounded field may be applied tile by tile: with a halo of its radius around each tile the result is the
+same, and the memory for what is between its layers does not grow with the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.diffusion.denoise import Denoiser, FromNoise, Network, Preconditioned
+from sinwave.diffusion.process import Scalar
+from sinwave.nn.local import LocalNetwork
+from sinwave.rng import Noise
+from sinwave.systems.wavelet.configuration import Configuration
+from sinwave.systems.wavelet.material import MARGIN, Statistics
+from sinwave.systems.wavelet.model import Descent, Prior, Stage
+from sinwave.wavelets import Size
+
+__all__ = ["NetworkPrior", "Tiled"]
+
+TILE = 512
+"""Positions along a side of a tile."""
+
+TOGETHER = 8
+"""Pictures in a batch."""
+
+
+@final
+class NetworkPrior(Prior):
+    """One network for all scales."""
+
+    def __init__(
+        self,
+        network: LocalNetwork,
+        configuration: Configuration,
+        statistics: Statistics,
+        *,
+        dtype: torch.dtype = torch.float32,
+        tile: int = TILE,
+    ) -> None:
+        """`dtype` is that of the convolutions, and the weights are turned into it."""
+        self.network = network.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
+        self.configuration, self.statistics, self.dtype, self.tile = configuration, statistics, dtype, tile
+
+    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
+        """Nothing is decided for the whole picture."""
+        return _NetworkDescent(self)
+
+    @property
+    def together(self) -> int:
+        """A handful, but one on a processor: there it is as fast, and then no bit depends on who else is drawn."""
+        return 1 if self.statistics.mean.device.type == "cpu" else TOGETHER
+
+    def effort(self, index: int, size: Size) -> float:
+        """Positions times steps."""
+        return size[0] * size[1] * (len(self.configuration.schedule(index).times) - 1)
+
+    def denoiser(self, index: int) -> Denoiser:
+        """That of a scale, for a picture of any size."""
+        return Tiled(_Scale(self, index), self.tile, self.network.shape.radius)
+
+
+@final
+class _NetworkDescent(Descent):
+    def __init__(self, prior: NetworkPrior) -> None:
+        self._prior = prior
+
+    def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
+        """From the mean at the coarsest scale, from the low band alone at the others."""
+        prior, channels = self._prior, channels_of(self._prior.configuration, index)
+        mean = prior.statistics.mean[index, :channels, None, None]
+        guess = mean.expand(1, -1, *size)
+        if known is not None:
+            details = guess[:, known.shape[1] :].expand(len(known), -1, -1, -1)
+            guess = torch.cat([known, torch.zeros_like(details)], 1)
+        configuration = prior.configuration
+        return Stage(
+            prior.denoiser(index), guess, configuration.schedule(index), configuration.process(index), anchor=known
+        )
+
+
+def channels_of(configuration: Configuration, index: int) -> int:
+    """How many channels the bands of a scale have."""
+    return 3 * (index + 1) if configuration.progression == "bands" else 12
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Scale(Denoiser):
+    """The denoiser of one scale; its `condition` is where there is no picture, (1, 1, h, w)."""
+
+    prior: NetworkPrior
+    index: int
+
+    def __call__(
+        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """The estimate of x_0."""
+        if condition is None:
+            raise ValueError("the denoiser of a network must be told what is outside of the picture")
+        prior, index, channels = self.prior, self.index, x_t.shape[1]
+        configuration, statistics = prior.configuration, prior.statistics
+        process, network = configuration.process(index), self._network(condition)
+        if configuration.answers == "noise":
+            low, high = (each[index, :channels, None, None] for each in (statistics.low, statistics.high))
+            return FromNoise(network, process, low, high)(x_t, t, anchor=anchor)
+        mean, deviation = (each[index, :channels, None, None] for each in (statistics.mean, statistics.deviation))
+        follows = 0 if anchor is None else anchor.shape[1]
+        return Preconditioned(network, process, mean, deviation, follows)(x_t, t, anchor=anchor)
+
+    def _network(self, outside: Tensor) -> Network:
+        prior, dtype = self.prior, self.prior.dtype
+
+        def network(x: Tensor, log_ratio: float) -> Tensor:
+            missing = prior.network.shape.channels - x.shape[1]
+            whole = functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
+            clock = torch.full((len(x),), log_ratio, device=x.device)
+            scale = torch.full_like(clock, self.index)
+            whole = whole.to(dtype).contiguous(memory_format=torch.channels_last)
+            answer = prior.network(whole, outside.to(dtype).expand(len(x), -1, -1, -1), clock, scale)
+            wanted: Tensor = answer[:, : x.shape[1]].to(x)
+            return wanted
+
+        return network
+
+
+class _Tile(NamedTuple):
+    """The first and last row (or column) of a tile, and of what it needs to see, which may lie in the margin."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Tiled(Denoiser):
+    """A denoiser of bounded radius, tile by tile; around the picture there is a margin, of which it is told."""
+
+    inner: Denoiser
+    tile: int
+    radius: int
+
+    def __call__(
+        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """The estimate of x_0, all of it."""
+        clean = torch.empty_like(x_t)
+        for rows in self._tiles(x_t.shape[2]):
+            for columns in self._tiles(x_t.shape[3]):
+                seen = _seen(x_t, rows, columns)
+                outside = 1 - _seen(torch.ones_like(x_t[:1, :1]), rows, columns)
+                near = None if anchor is None else _seen(anchor, rows, columns)
+                found = self.inner(seen, t, anchor=near, condition=outside)
+                top, left = rows.first - rows.begin, columns.first - columns.begin
+                height, width = rows.last - rows.first, columns.last - columns.first
+                clean[:, :, rows.first : rows.last, columns.first : columns.last] = found[
+                    :, :, top : top + height, left : left + width
+                ]
+        return clean
+
+    def _tiles(self, side: int) -> Iterator[_Tile]:
+        for first in range(0, side, self.tile):
+            last = min(first + self.tile, side)
+            yield _Tile(first, last, max(first - self.radius, -MARGIN), min(last + self.radius, side + MARGIN))
+
+
+def _seen(x: Tensor, rows: _Tile, columns: _Tile) -> Tensor:
+    """What a tile sees of x, zero in the margin."""
+    frame = []
+    for tile, side in ((columns, x.shape[3]), (rows, x.shape[2])):
+        frame += [max(-tile.begin, 0), max(tile.end - side, 0)]
+    inner = x[:, :, max(rows.begin, 0) : rows.end, max(columns.begin, 0) : columns.end]
+    return functional.pad(inner, frame)

@@ -1,0 +1,91 @@
+"""A trained wavelet model and its file: the weights, what the network is, the statistics, and the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sinwave.errors import InputError
+from sinwave.images import Picture, encode, read_bytes
+from sinwave.nn.local import LocalNetwork
+from sinwave.systems.files import ModelFile
+from sinwave.systems.wavelet.closed_form import ClosedForm, closed_form_model
+from sinwave.systems.wavelet.configuration import Configuration
+from sinwave.systems.wavelet.hybrid import HybridPrior
+from sinwave.systems.wavelet.material import Statistics
+from sinwave.systems.wavelet.model import WaveletModel
+from sinwave.systems.wavelet.network import NetworkPrior
+
+__all__ = ["SYSTEM", "Trained", "from_file"]
+
+SYSTEM = "wavelet"
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training leaves behind."""
+
+    configuration: Configuration
+    network: LocalNetwork
+    statistics: Statistics
+    pictures: tuple[Picture, ...]
+
+    def to_file(self, provenance: Mapping[str, Any]) -> ModelFile:
+        """The content of the model file."""
+        weights = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        weights |= {f"statistics.{name}": getattr(self.statistics, name) for name in _STATISTICS}
+        options = self.configuration.to_json()
+        pictures = tuple(_encoded(picture) for picture in self.pictures)
+        return ModelFile(SYSTEM, options, provenance, {n: w.detach().cpu() for n, w in weights.items()}, pictures)
+
+    def model(
+        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype
+    ) -> WaveletModel:
+        """The model that draws with `engine`; `convolutions` is the precision of the network's."""
+        engine = engine or "network"
+        picture = self.pictures[0]
+        image = picture.pixels[None].to(device, dtype)
+        opaque = None if picture.opaque is None else picture.opaque.to(device)
+        if engine != "network" and len(self.pictures) > 1:
+            raise InputError(f"the engine {engine} knows one picture, and this model has {len(self.pictures)}: network")
+        if engine == "closed-form":
+            return closed_form_model(image, opaque=opaque)
+        statistics = self.statistics.to(device)
+        network = NetworkPrior(self.network.to(device), self.configuration, statistics, dtype=convolutions)
+        progression = self.configuration.pyramid
+        if engine == "network":
+            return WaveletModel(image, progression, network)
+        closed_form = ClosedForm(progression.split(image), progression, opaque)
+        return WaveletModel(image, progression, HybridPrior(network, closed_form))
+
+
+_STATISTICS = ("mean", "deviation", "low", "high")
+
+
+def from_file(file: ModelFile, path: Path) -> Trained:
+    """The model in a file; a sentence says what of it does not fit."""
+    configuration = Configuration.from_json(file.options)
+    network = LocalNetwork(configuration.shape)
+    prefix = "network."
+    weights = {n.removeprefix(prefix): w for n, w in file.weights.items() if n.startswith(prefix)}
+    try:
+        network.load_state_dict(weights)
+        statistics = Statistics(*(file.weights[f"statistics.{name}"] for name in _STATISTICS))
+        statistics.check(configuration.scales, configuration.shape.channels)
+    except (RuntimeError, KeyError) as error:
+        raise InputError(f"{path}: the weights do not fit the options of the model ({error})") from error
+    if not file.pictures:
+        raise InputError(f"{path}: the model holds no picture")
+    pictures = tuple(read_bytes(data, path) for data in file.pictures)
+    return Trained(configuration, network, statistics, pictures)
+
+
+def _encoded(picture: Picture) -> bytes:
+    image = picture.pixels
+    if picture.opaque is not None:
+        image = torch.cat([image, 2.0 * picture.opaque[None] - 1])
+    return encode(image, Path("picture.png"), icc=picture.icc, grey=picture.grey)

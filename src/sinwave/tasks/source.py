@@ -1,0 +1,80 @@
+"""What new pictures are drawn from: a picture, or a model file, whichever a path leads to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sinwave.errors import InputError
+from sinwave.images import probe
+from sinwave.systems.files import is_model_file
+from sinwave.tasks.estimate import check_memory
+from sinwave.tasks.sizes import MIN_SIDE
+
+if TYPE_CHECKING:
+    import torch
+
+    from sinwave.images import Picture
+    from sinwave.systems.protocols import SingleImageModel
+    from sinwave.systems.table import TrainedModel
+
+__all__ = ["Source", "open_source", "size_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture that is known, and the model that was trained on it, if there is one."""
+
+    path: Path
+    engine: str
+    picture: Picture
+    sha256: str
+    trained: TrainedModel | None = None
+
+    @property
+    def name(self) -> str:
+        """What results are named after."""
+        return self.path.stem
+
+    def check_memory(self, size: tuple[int, int]) -> None:
+        """Refuse a size that this machine cannot hold."""
+        check_memory(self.picture.size, size)
+
+    def model(self, device: torch.device, dtype: torch.dtype) -> SingleImageModel:
+        """The model that draws."""
+        from sinwave.systems.wavelet.closed_form import closed_form_model
+
+        if self.trained is not None:
+            return self.trained.model(None if self.engine == "auto" else self.engine, device, dtype, dtype)
+        opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
+        return closed_form_model(self.picture.pixels[None].to(device, dtype), opaque=opaque)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(height, width) of the picture, or of the first that a model was trained on; quick."""
+    if is_model_file(path):
+        from sinwave.systems.files import read_manifest
+
+        size = read_manifest(path).provenance.get("size")
+        if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) for side in size):
+            raise InputError(f"{path}: the model does not say how large its picture is")
+        return size[0], size[1]
+    return probe(path).size
+
+
+def open_source(path: Path, engine: str, max_pixels: int) -> Source:
+    """Read it; `engine` must be one that it has."""
+    from sinwave.images import read
+
+    if not is_model_file(path):
+        if engine not in ("auto", "closed-form"):
+            raise InputError(f"{path}: the engine {engine} needs a model file; 'sinwave train {path}' makes one")
+        picture = read(path, max_pixels=max_pixels, min_side=MIN_SIDE)
+        return Source(path, engine, picture, picture.sha256)
+    from sinwave.systems.table import load
+
+    trained = load(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Source(path, engine, trained.pictures[0], digest, trained)

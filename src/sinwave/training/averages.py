@@ -1,0 +1,51 @@
+"""The exponential moving average of the weights, which draws better than the weights themselves.
+
+    average_n = d_n average_{n-1} + (1 - d_n) weights_n,      d_n = min(longest, n / (n + 9))
+
+so the first steps are soon forgotten (Karras et al., 2022; Polyak and Juditsky, 1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Averages"]
+
+
+@final
+class Averages:
+    """Of all floating-point numbers in the state of a module; the rest is copied."""
+
+    def __init__(self, module: nn.Module, longest: float = 0.999) -> None:
+        self._module, self.longest = module, longest
+        self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After step `step`, counted from 1."""
+        decay = min(self.longest, step / (step + 9))
+        state = self._module.state_dict()
+        floating = [name for name, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[name] for name in floating], [state[name] for name in floating], 1 - decay)
+        for name in state.keys() - floating:
+            self.values[name].copy_(state[name])
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Go on from these."""
+        for name, value in self.values.items():
+            value.copy_(values[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The module with its averages; afterwards it has its weights again, exactly."""
+        weights = {name: value.detach().clone() for name, value in self._module.state_dict().items()}
+        self._module.load_state_dict(self.values)
+        try:
+            yield
+        finally:
+            self._module.load_state_dict(weights)

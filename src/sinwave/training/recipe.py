@@ -1,0 +1,59 @@
+"""What a system says of its training; the loop does the rest.
+
+    groups       which parameters move together, with an optimizer of their own
+    updates      the losses of one step, one by one: the generator goes on when the optimizer of the group has stepped
+
+Diffusion yields once a step, a GAN once a player.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+__all__ = ["Group", "Recipe", "Update"]
+
+
+class Update(NamedTuple):
+    """The loss, a scalar, that the optimizer of a group lowers next, and numbers for the log."""
+
+    group: str
+    loss: Tensor
+    logs: Mapping[str, Tensor | float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters and their AdamW: `rate` is the largest learning rate, `clip` the largest norm of the gradient."""
+
+    parameters: tuple[nn.Parameter, ...]
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float | None = 1.0
+
+
+class Recipe(ABC):
+    """The training of one system."""
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """What is averaged and kept."""
+
+    @abstractmethod
+    def groups(self) -> Mapping[str, Group]:
+        """By name."""
+
+    @abstractmethod
+    def updates(self, seed: int) -> Iterator[Update]:
+        """The losses of a step, all of whose random numbers come from `seed`."""
+
+    @abstractmethod
+    def held_out(self) -> Mapping[str, float]:
+        """Losses on draws that are always the same and that no step has: `loss` is the one that should fall."""

@@ -1,0 +1,58 @@
+r"""Learning rates, and when a loss has stopped falling: pure functions, so a resumed training decides the same.
+
+    rate(n) / largest
+        1        _______________
+                /               \
+               /                  \
+        0     /                     \
+              warm-up   constant   tail: linear to 0
+
+While nobody knows when the training ends the rate is constant, and the plateau of the held-out loss is where the tail
+begins. (Linear, since it is as good as the cosine and one may see it in the log: Hagele et al., 2024.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Plateau", "Trapezoid"]
+
+
+@dataclass(frozen=True)
+class Trapezoid:
+    """`warm_up` steps of rise, and a fall over the last `tail` of all steps."""
+
+    warm_up: int = 50
+    tail: float = 0.4
+
+    def __call__(self, step: int, stop: int | None) -> float:
+        """The share of the largest rate in `step`, counted from 0, of `stop`, None if that is not known yet."""
+        rise = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        if stop is None or self.tail == 0:
+            return rise
+        return min(rise, 1.0, (stop - step) / (self.tail * stop))
+
+    def stop_after(self, step: int) -> int:
+        """When a training ends whose tail begins at `step`."""
+        return math.ceil(step / (1 - self.tail))
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A loss has stopped falling when the mean of the last third of all looks is not `least` below the one before.
+
+    Means of thirds, because single looks scatter, and because what counts as slow depends on how long it has taken.
+    """
+
+    least: float = 0.01
+    looks: int = 9
+
+    def reached(self, losses: Sequence[float]) -> bool:
+        """Whether it has, from the losses of all looks."""
+        if len(losses) < self.looks:
+            return False
+        third = len(losses) // 3
+        last, before = (sum(some) / third for some in (losses[-third:], losses[-2 * third : -third]))
+        return last > before - self.least * abs(before)

@@ -1,0 +1,157 @@
+"""The model file: what goes in comes out, damage is seen, nothing runs."""
+
+import json
+import pickle
+import struct
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from sinwave.errors import InputError, OutputError
+from sinwave.systems.files import ModelFile, is_model_file, read_manifest, read_model, write_model
+
+WEIGHTS = {
+    "b": torch.arange(6.0).reshape(2, 3),
+    "a": torch.tensor([1.5], dtype=torch.bfloat16),
+    "count": torch.tensor(3),
+    "empty": torch.zeros(0, 4),
+}
+MODEL = ModelFile("wavelet", {"levels": 3}, {"seed": 7}, WEIGHTS, (b"\x89PNG one", b"\x89PNG two"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    write_model(tmp_path / "m.safetensors", MODEL)
+    return tmp_path / "m.safetensors"
+
+
+def test_what_goes_in_comes_out(file):
+    found = read_model(file)
+    assert (found.system, found.options, found.provenance) == ("wavelet", {"levels": 3}, {"seed": 7})
+    assert found.pictures == MODEL.pictures
+    assert found.weights.keys() == WEIGHTS.keys()
+    for name, tensor in WEIGHTS.items():
+        assert found.weights[name].dtype == tensor.dtype
+        assert torch.equal(found.weights[name], tensor)
+    assert read_manifest(file).parameters == 8
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, width=32) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(options=st.dictionaries(st.text(), json_values, max_size=4))
+def test_any_options_survive(tmp_path_factory, options):
+    path = tmp_path_factory.mktemp("any") / "m.safetensors"
+    write_model(path, ModelFile("wavelet", options, {}, {}, ()))
+    assert read_manifest(path).options == options
+
+
+def test_the_same_model_gives_the_same_bytes(file, tmp_path):
+    turned = ModelFile("wavelet", {"levels": 3}, {"seed": 7}, dict(reversed(WEIGHTS.items())), MODEL.pictures)
+    write_model(tmp_path / "n.safetensors", turned)
+    assert (tmp_path / "n.safetensors").read_bytes() == file.read_bytes()
+
+
+def test_the_manifest_is_read_without_torch(file):
+    code = f"""
+import sys
+from pathlib import Path
+from sinwave.systems.files import is_model_file, read_manifest
+assert is_model_file(Path({str(file)!r}))
+read_manifest(Path({str(file)!r}))
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_is_overwritten_unless_asked(file):
+    before = file.read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        write_model(file, ModelFile("wavelet", {}, {}, {}, ()))
+    assert file.read_bytes() == before
+    write_model(file, ModelFile("wavelet", {}, {}, {}, ()), overwrite=True)
+    assert read_model(file).weights == {}
+
+
+def with_manifest(changes, weights=None):
+    tensors = {"w": torch.ones(2)} if weights is None else weights
+    manifest = {"schema": 1, "system": "wavelet", "options": {}, "provenance": {}, "sha256": "0"} | changes
+    return save(tensors, {"sinwave": json.dumps(manifest)})
+
+
+def flipped(data):
+    """One bit of the last weight is another."""
+    return data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
+
+
+class Evil:
+    path = ""
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+HOSTILE = {
+    "empty": (lambda data: b"", "the file is empty"),
+    "picture": (lambda data: b"\x89PNG\r\n\x1a\n" + bytes(100), "not a model file"),
+    "short": (lambda data: data[:5], "not a model file"),
+    "header cut": (lambda data: data[:60], "not a model file"),
+    "data cut": (lambda data: data[:-5], "damaged or cut off"),
+    "absurd header": (lambda data: struct.pack("<Q", 2**60) + data[8:], "not a model file"),
+    "no json": (lambda data: struct.pack("<Q", 20) + b"{" * 40, "damaged"),
+    "a list": (lambda data: struct.pack("<Q", 2) + b"[]", "damaged"),
+    "flipped bit": (flipped, "its weights are not those that were written"),
+    "foreign": (lambda data: save({"lora.up": torch.ones(1)}, {"format": "pt"}), r"another program .*lora\.up"),
+    "newer": (lambda data: with_manifest({"schema": 3}), r"newer sinwave \(schema 3, this one reads up to 1\)"),
+    "no system": (lambda data: with_manifest({"system": None}), "manifest of the model is damaged"),
+    "options": (lambda data: with_manifest({"options": [1]}), "manifest of the model is damaged"),
+    "checksum": (lambda data: with_manifest({}), "not those that were written"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_bad_file_ends_in_a_sentence(name, file):
+    spoil, sentence = HOSTILE[name]
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_model(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_a_folder(tmp_path):
+    for name, sentence in (("none", "no such file"), ("", "folder")):
+        with pytest.raises(InputError, match=sentence):
+            read_model(tmp_path / name)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    write_model(tmp_path / "m", ModelFile("wavelet", {}, {}, {"w": torch.tensor([1.0, float("nan")])}, ()))
+    with pytest.raises(InputError, match="the weights w hold NaN"):
+        read_model(tmp_path / "m")
+
+
+def test_a_pickle_does_not_run(tmp_path):
+    evil = Evil()
+    evil.path = str(tmp_path / "ran")
+    (tmp_path / "evil.safetensors").write_bytes(pickle.dumps(evil))
+    with pytest.raises(InputError):
+        read_model(tmp_path / "evil.safetensors")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_is_told_from_a_picture_by_its_content(file, tmp_path):
+    assert is_model_file(file)
+    (tmp_path / "p.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
+    assert not is_model_file(tmp_path / "p.safetensors")
+    assert not is_model_file(tmp_path / "missing")
+    assert not is_model_file(tmp_path)

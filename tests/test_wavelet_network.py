@@ -1,0 +1,279 @@
+"""The thesis's equations against the code on random tensors, the bounded field, and the network on tiles."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sinwave.diffusion.denoise import FromNoise, Preconditioned, scalings, signals
+from sinwave.diffusion.process import Anchored, Flow, VariancePreserving
+from sinwave.diffusion.sample import Ddim, sample
+from sinwave.errors import InputError
+from sinwave.nn.local import LocalNetwork, LocalShape
+from sinwave.rng import NoiseSource
+from sinwave.systems.wavelet.bands import Bands, Levels
+from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
+from sinwave.systems.wavelet.material import MARGIN, Material
+from sinwave.systems.wavelet.model import WaveletModel
+from sinwave.systems.wavelet.network import NetworkPrior
+from sinwave.systems.wavelet.presets import preset
+
+T = 100
+
+
+def normal(*key, shape=(2, 12, 6, 7)):
+    return NoiseSource(3).normal(shape, *key).double()
+
+
+def low_of(x, known=3):
+    return torch.cat([x[:, :known], torch.zeros_like(x[:, known:])], 1)
+
+
+def abar(step):
+    """The cosine schedule written out once more (Nichol and Dhariwal, equation 17)."""
+    curve = [math.cos((k / T + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(T + 1)]
+    product = 1.0
+    for k in range(1, step + 1):
+        product *= 1 - min(1 - curve[k] / curve[k - 1], 0.999)
+    return product
+
+
+def anchored(start=55):
+    return Anchored(VariancePreserving.cosine(T), start / T)
+
+
+def gamma(step, start=55):
+    return 0.55 * min(step / start, 1)
+
+
+@pytest.mark.parametrize("step", [1, 20, 54, 55])
+def test_forward_mix_of_the_thesis(step):
+    x, eps = normal("x"), normal("eps")
+    g, a = gamma(step), abar(step)
+    mixed = math.sqrt(a) * ((1 - g) * x + g * low_of(x)) + math.sqrt(1 - a) * eps
+    assert_close(anchored().diffuse(x, step / T, eps, low_of(x)), mixed)
+    assert_close(anchored().diffuse(x, step / T, eps, x[:, :3]), mixed)  # the channels that the anchor lacks are zero
+
+
+@pytest.mark.parametrize("step", [1, 20, 55])
+def test_clean_signal_is_recovered_from_the_noise(step):
+    x_t, eps, low = normal("x"), normal("eps"), low_of(normal("low"))
+    g, a = gamma(step), abar(step)
+    mixture = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
+    clean = (mixture - g * low) / (1 - g)
+    assert_close(anchored().clean_in(x_t, step / T, eps, low), clean)
+    high = torch.full((12, 1, 1), 0.7, dtype=torch.float64)
+    denoiser = FromNoise(lambda x, log_ratio: eps, anchored(), -high, high)
+    assert_close(denoiser(x_t, step / T, anchor=low[:, :3]), clean.clamp(-0.7, 0.7))
+
+
+@pytest.mark.parametrize("step", [1, 20, 55])
+def test_reverse_step_is_the_ddim_update_of_the_thesis(step):
+    x_t, eps, low = normal("x"), normal("eps"), low_of(normal("low"))
+    process, far = anchored(), torch.full((12, 1, 1), 1e9, dtype=torch.float64)
+    denoiser = FromNoise(lambda x, log_ratio: eps, process, -far, far)
+    t, s = step / T, (step - 1) / T
+    found = sample(denoiser, process, Ddim(), x_t, (t, s), NoiseSource(0), anchor=low)
+    g, a, h, b = gamma(step), abar(step), gamma(step - 1), abar(step - 1)
+    mixture = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
+    clean = (mixture - g * low) / (1 - g)
+    noise = (x_t - math.sqrt(a) * mixture) / math.sqrt(1 - a)
+    assert_close(found, math.sqrt(b) * ((1 - h) * clean + h * low) + math.sqrt(1 - b) * noise)
+
+
+def test_reverse_mean_at_the_coarsest_scale_is_that_of_ddpm():
+    process, step = VariancePreserving.cosine(T), 40
+    x_t, eps = normal("x"), normal("eps")
+    far = torch.full((12, 1, 1), 1e9, dtype=torch.float64)
+
+    class Still(NoiseSource):
+        def normal(self, shape, *key, like=None):
+            return torch.zeros(tuple(shape), dtype=torch.float64)
+
+    found = sample(FromNoise(lambda x, r: eps, process, -far, far), process, Ddim(1.0), x_t, (0.4, 0.39), Still(0))
+    alpha = abar(step) / abar(step - 1)
+    assert_close(found, (x_t - (1 - alpha) / math.sqrt(1 - abar(step)) * eps) / math.sqrt(alpha))
+
+
+def test_gamma_rises_from_0_to_its_largest():
+    process = anchored(43)
+    values = [process.gamma(step / T) for step in range(T + 1)]
+    assert values[0] == 0
+    assert_close(max(values), 0.55)
+    assert all(a < b for a, b in pairwise(values[:44]))
+    assert values[43:] == [values[43]] * 58
+    assert_close(process.gamma(torch.tensor([0.0, 0.43, 0.9])), torch.tensor([0.0, 0.55, 0.55]))
+
+
+@pytest.mark.parametrize(("start", "strongest"), [(0.0, 0.5), (0.5, 1.0), (0.5, -0.1)])
+def test_a_mixture_of_nothing_or_of_the_anchor_alone_is_refused(start, strongest):
+    with pytest.raises(InputError, match="start is"):
+        Anchored(Flow(), start, strongest)
+
+
+def test_reference_has_the_published_constants():
+    assert [REFERENCE.schedule(index).times[0] for index in range(4)] == [1.0, 0.55, 0.43, 0.33]
+    assert [len(REFERENCE.schedule(index).times) - 1 for index in range(3)] == [100, 55, 43]
+    assert [REFERENCE.schedule(index).stochasticity for index in range(3)] == [1.0, 0.0, 0.0]
+    assert REFERENCE.shape.field == 65
+    assert 0.9e6 < sum(p.numel() for p in LocalNetwork(REFERENCE.shape).parameters()) < 1.15e6
+    assert all(REFERENCE.process(index).strongest == 0.55 for index in (1, 2))
+
+
+def test_scalings_make_the_best_linear_estimate_of_gaussian_data():
+    generator = torch.Generator().manual_seed(0)
+    deviation, signal, noise = 0.3, 0.6, 0.2
+    x = deviation * torch.randn(400_000, generator=generator, dtype=torch.float64)
+    z = signal * x + noise * torch.randn(400_000, generator=generator, dtype=torch.float64)
+    scale = scalings(signal, noise, torch.tensor(deviation, dtype=torch.float64))
+    slope = (z @ x / (z @ z)).item()
+    assert scale.skip.item() == pytest.approx(slope, rel=0.01)
+    assert (scale.into * z).std().item() == pytest.approx(1, rel=0.01)
+    assert ((x - scale.skip * z) / scale.out).std().item() == pytest.approx(1, rel=0.01)
+
+
+def test_a_network_that_answers_the_target_leads_to_the_clean_signal():
+    process = Anchored(Flow(), 0.5)
+    mean, deviation = normal("mean", shape=(12, 1, 1)), normal("deviation", shape=(12, 1, 1)).abs() + 0.1
+    x, t = normal("x"), 0.3
+    x_t = process.diffuse(x, t, normal("eps"), x[:, :3])
+    signal, noise = signals(process, t, 12, 3, like=x)
+    scale = scalings(signal, noise, deviation)
+    z = x_t - signal * mean
+    target = (x - mean - scale.skip * z) / scale.out
+    denoiser = Preconditioned(lambda seen, log_ratio: target, process, mean, deviation, follows=3)
+    assert_close(denoiser(x_t, t, anchor=x[:, :3]), x)
+
+
+def awake(shape, seed=0):
+    """A network none of whose weights is zero."""
+    torch.manual_seed(seed)
+    network = LocalNetwork(shape)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+@pytest.mark.parametrize("shape", [LocalShape(12, 8, 1), LocalShape(12, 8, 5), LocalShape(12, 8, 2, spread=5)])
+def test_the_field_is_what_differentiation_finds(shape):
+    network, side = awake(shape).double(), shape.field + 8
+    x = normal("x", shape=(1, 12, side, side)).requires_grad_()
+    clock = torch.zeros(1)
+    network(x, torch.zeros(1, 1, side, side, dtype=torch.float64), clock, clock)[
+        0, :, side // 2, side // 2
+    ].sum().backward()
+    reached = x.grad.abs().sum((0, 1)) > 0
+    rows, columns = reached.any(1).nonzero(), reached.any(0).nonzero()
+    assert (rows.max() - rows.min() + 1).item() == (columns.max() - columns.min() + 1).item() == shape.field
+
+
+def photograph(height, width):
+    """A smooth picture with some texture."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 3, height), torch.linspace(0, 4, width), indexing="ij")
+    plain = torch.stack([rows.sin(), (rows * columns).cos(), columns.cos()])
+    return (0.7 * plain + 0.1 * NoiseSource(1).normal((3, height, width)))[None].clamp(-1, 1)
+
+
+def model_of(configuration, image, *, tile=512, seed=0):
+    material = Material([image], configuration.pyramid, crop=16)
+    prior = NetworkPrior(awake(configuration.shape, seed), configuration, material.statistics, tile=tile)
+    return WaveletModel(image, configuration.pyramid, prior)
+
+
+SMALL = replace(FAST, width=8, blocks=2, levels=2, coarse_steps=4, fine_steps=3, finest_steps=3)
+SMALL_REFERENCE = replace(REFERENCE, width=8, blocks=1, levels=2)
+
+
+@pytest.mark.parametrize("configuration", [SMALL, replace(SMALL, progression="bands"), SMALL_REFERENCE])
+def test_tiles_make_no_difference(configuration):
+    image = photograph(70, 91)
+    whole, tiled = (model_of(configuration, image, tile=tile) for tile in (512, 11))
+    noise = NoiseSource(0)
+    with torch.inference_mode():
+        assert_close(whole.generate((83, 60), noise), tiled.generate((83, 60), noise), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("progression", ["levels", "bands"])
+def test_a_batch_draws_what_its_pictures_draw_alone(progression):
+    model = model_of(replace(SMALL, progression=progression), photograph(48, 60))
+    noise = NoiseSource(5)
+    with torch.inference_mode():
+        together = model.generate((40, 52), noise.batch(range(3)), variation=0.6)
+        alone = [model.generate((40, 52), noise.child(index), variation=0.6) for index in range(3)]
+    assert together.shape == (3, 3, 40, 52)
+    assert_close(together, torch.cat(alone), rtol=0, atol=1e-4)  # sums are taken in another order
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 47), (16, 128), (128, 16), (200, 25)])
+def test_any_size_is_drawn(size):
+    model = model_of(SMALL, photograph(48, 60))
+    with torch.inference_mode():
+        picture = model.generate(size, NoiseSource(0))
+    assert picture.shape == (1, 3, *size)
+    assert picture.isfinite().all()
+
+
+def test_nothing_changes_at_strength_0():
+    """At the least noise the estimate is the input, whatever the network says, but for the network's share of it."""
+    image = photograph(48, 60)
+    configuration = replace(SMALL, low=1e-4, start=2e-4)
+    with torch.inference_mode():
+        same = model_of(configuration, image).generate((48, 60), NoiseSource(0), variation=0.0)
+    # The details of the finer scales are drawn anew, those of the coarsest are kept.
+    assert_close(Levels(2).split(same)[0].picture, Levels(2).split(image)[0].picture, rtol=0, atol=0.02)
+
+
+def test_crops_lie_where_they_say():
+    image = photograph(64, 80)
+    material = Material([image], Levels(2), crop=12)
+    assert material.crop == (12, 12)
+    generator = torch.Generator().manual_seed(0)
+    framed = torch.nn.functional.pad(Levels(2).split(image)[1].bands, (MARGIN,) * 4)
+    found = 0
+    for _ in range(60):
+        batch = material.draw([1], generator)
+        windows = framed.unfold(2, 12, 1).unfold(3, 12, 1)
+        differences = (windows - batch.bands[0][None, :, None, None]).abs().amax((1, 4, 5))
+        inside = batch.outside[0].sum() == 0
+        found += bool(differences.min() < 1e-6 and inside)
+    assert 3 < found < 40  # about a quarter are of the phase that was not moved
+
+
+def test_the_margin_is_outside_and_empty():
+    material = Material([photograph(64, 80)], Levels(3), crop=48)
+    batch = material.draw([0, 0, 0, 0], torch.Generator().manual_seed(0))
+    assert batch.outside[:, :, :MARGIN].all() and batch.outside[:, :, :, -MARGIN:].all()
+    assert not (batch.bands * batch.outside).any()
+
+
+def test_what_is_transparent_is_outside():
+    image, opaque = photograph(64, 64), torch.ones(64, 64, dtype=torch.bool)
+    opaque[:, 40:] = False
+    image[..., 40:] = 9.0
+    material = Material([image], Levels(2), crop=64, opaque=[opaque])
+    batch = material.draw([0, 1] * 8, torch.Generator().manual_seed(0))
+    assert batch.bands.abs().max() < 4
+    assert material.statistics.high.max() < 4
+
+
+def test_missing_bands_are_zero():
+    material = Material([photograph(48, 48)], Bands(), crop=16)
+    batch = material.draw([0, 1, 2, 3], torch.Generator().manual_seed(0))
+    for index in range(4):
+        assert not batch.bands[index, 3 * (index + 1) :].any()
+        assert batch.bands[index, 3 * index : 3 * (index + 1)].any()
+
+
+def test_a_field_that_no_number_of_blocks_has_is_refused():
+    assert preset("fast", levels=3, progression="levels", width=None, field=29).configuration.shape.field == 29
+    with pytest.raises(InputError, match="for instance 21 or 25, not 22"):
+        preset("fast", levels=3, progression="levels", width=None, field=22)
+
+
+def test_configuration_survives_json_and_names_what_is_wrong():
+    assert Configuration.from_json(REFERENCE.to_json()) == REFERENCE
+    with pytest.raises(InputError, match="make no sense"):
+        Configuration.from_json({"depth": 3})
