@@ -1,6 +1,7 @@
 """The model file: what goes in comes out, damage is seen, nothing runs."""
 
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -109,12 +110,14 @@ HOSTILE = {
     "absurd header": (lambda data: struct.pack("<Q", 2**60) + data[8:], "not a model file"),
     "no json": (lambda data: struct.pack("<Q", 20) + b"{" * 40, "damaged"),
     "a list": (lambda data: struct.pack("<Q", 2) + b"[]", "damaged"),
-    "flipped bit": (flipped, "its weights are not those that were written"),
+    "flipped bit": (flipped, "it is not what was written"),
     "foreign": (lambda data: save({"lora.up": torch.ones(1)}, {"format": "pt"}), r"another program .*lora\.up"),
     "newer": (lambda data: with_manifest({"schema": 3}), r"newer sinwave \(schema 3, this one reads up to 1\)"),
     "no system": (lambda data: with_manifest({"system": None}), "manifest of the model is damaged"),
     "options": (lambda data: with_manifest({"options": [1]}), "manifest of the model is damaged"),
-    "checksum": (lambda data: with_manifest({}), "not those that were written"),
+    "nested": (lambda data: struct.pack("<Q", 200_000) + b'{"a":' + b"[" * 199_995, "damaged"),
+    "other options": (lambda data: data.replace(b'levels\\": 3', b'levels\\": 4'), "it is not what was written"),
+    "checksum": (lambda data: with_manifest({}), "it is not what was written"),
 }
 
 
@@ -135,9 +138,16 @@ def test_no_file_and_a_folder(tmp_path):
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
-    write_model(tmp_path / "m", ModelFile("wavelet", {}, {}, {"w": torch.tensor([1.0, float("nan")])}, ()))
     with pytest.raises(InputError, match="the weights w hold NaN"):
-        read_model(tmp_path / "m")
+        write_model(tmp_path / "m", ModelFile("wavelet", {}, {}, {"w": torch.tensor([1.0, float("nan")])}, ()))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names here")
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_model_file(tmp_path / "pipe")
 
 
 def test_a_pickle_does_not_run(tmp_path):

@@ -169,7 +169,7 @@ def test_a_halved_rate_is_half():
 
 def test_three_times_is_enough():
     training = Training(Line(lambda seed: True), Budget(60), 7)
-    with pytest.raises(TrainingError, match="diverged at step 0 for the 4th time"):
+    with pytest.raises(TrainingError, match="diverged at step 1 for the 4th time"):
         train(training)
 
 

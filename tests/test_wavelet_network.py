@@ -153,11 +153,13 @@ def awake(shape, seed=0):
     torch.manual_seed(seed)
     network = LocalNetwork(shape)
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.normal_(parameter, std=0.15)
     return network
 
 
-@pytest.mark.parametrize("shape", [LocalShape(12, 8, 1), LocalShape(12, 8, 5), LocalShape(12, 8, 2, spread=5)])
+@pytest.mark.parametrize(
+    "shape", [LocalShape(width=8, blocks=1), LocalShape(width=8, blocks=5), LocalShape(width=8, blocks=2, spread=5)]
+)
 def test_the_field_is_what_differentiation_finds(shape):
     network, side = awake(shape).double(), shape.field + 8
     x = normal("x", shape=(1, 12, side, side)).requires_grad_()

@@ -9,6 +9,7 @@ from typing import Any
 from sinwave.cli.show import Showing, show_json, show_table
 from sinwave.images import Header, probe
 from sinwave.options import option
+from sinwave.systems.files import Manifest, is_model_file, read_manifest
 from sinwave.systems.wavelet.depth import levels_for
 from sinwave.tasks.estimate import estimate
 from sinwave.tasks.sizes import check_size
@@ -18,14 +19,19 @@ __all__ = ["Options", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Showing):
-    """Say what PICTURE is, what generating from it would take, and how it was made if sinwave made it."""
+    """Say what PICTURE is, what generating from it would take, and how it was made if sinwave made it.
 
-    picture: Path = option(help="a picture file", positional=True)
+    A model file is described too: what it is, what it was trained on, and for how long.
+    """
+
+    picture: Path = option(help="a picture file, or a model file of sinwave train", positional=True)
     max_pixels: int = option(100_000_000, "the largest picture to accept", low=256)
 
 
 def run(options: Options) -> int:
-    """Show the header of the picture and the text that its file carries."""
+    """Show the header of the picture and the text that its file carries, or the manifest of a model."""
+    if is_model_file(options.picture):
+        return _show_model(options, read_manifest(options.picture))
     header = probe(options.picture)
     check_size(header.size, options.max_pixels)
     needed = estimate(header.size, header.size)
@@ -42,6 +48,21 @@ def run(options: Options) -> int:
         ("memory", f"about {needed.memory / 1e9:.1f} GB"),
     ]
     show_table([("file", header.path), *rows, *header.text.items()])
+    return 0
+
+
+def _show_model(options: Options, manifest: Manifest) -> int:
+    known = dict(manifest.provenance)
+    fingerprint = known.pop("fingerprint", {})
+    known["receptive_field"] = fingerprint.get("receptive field") if isinstance(fingerprint, dict) else None
+    facts = {"system": manifest.system, "parameters": manifest.parameters, **known}
+    if options.json:
+        show_json({"file": str(options.picture), **facts, "options": dict(manifest.options)})
+        return 0
+    words = {name: f"{value[1]} x {value[0]}" if name == "size" else value for name, value in facts.items()}
+    rows = [(name.replace("_", " "), value) for name, value in words.items()]
+    settings = ", ".join(f"{name} {value}" for name, value in manifest.options.items())
+    show_table([("file", options.picture), *rows, ("options", settings)])
     return 0
 
 

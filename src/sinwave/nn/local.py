@@ -26,9 +26,13 @@ __all__ = ["LocalNetwork", "LocalShape"]
 
 @dataclass(frozen=True)
 class LocalShape:
-    """The size of a network: `spread` is the depthwise kernel of a block, 1 for none."""
+    """The size of a network: `spread` is the depthwise kernel of a block, 1 for none.
+
+    Beside the `channels` that it answers it may see `guides` that it does not.
+    """
 
     channels: int = 12
+    guides: int = 0
     width: int = 64
     blocks: int = 5
     spread: int = 1
@@ -54,13 +58,13 @@ class LocalNetwork(nn.Module):
         self.clock = nn.Sequential(
             nn.Linear(2 * _FREQUENCIES, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width), nn.GELU()
         )
-        self.head = nn.Conv2d(shape.channels + 1, shape.width, 1)
+        self.head = nn.Conv2d(shape.channels + shape.guides + 1, shape.width, 1)
         self.blocks = nn.ModuleList(_Block(shape.width, shape.spread) for _ in range(shape.blocks))
         self.tail = nn.Conv2d(shape.width, shape.channels, 1)
         _silence(self.tail)  # the best linear estimate is where training begins
 
     def forward(self, x: Tensor, outside: Tensor, ratio: Tensor, scale: Tensor) -> Tensor:
-        """(b, c, h, w) from x (b, c, h, w), outside (b, 1, h, w) with 1 where there is no picture, and (b,) each."""
+        """(b, c, h, w) from x with guides (b, c + g, h, w), outside (b, 1, h, w), 1 off the picture, and (b,) each."""
         waves = torch.cat([_waves(ratio, 0.25), _waves(scale, 1.0)], 1)
         clock = self.clock(waves.to(self.head.weight.dtype))
         x = self.head(torch.cat([x * (1 - outside), outside], 1))

@@ -25,9 +25,9 @@ class TrainedModel(Protocol):
         """What it was trained on."""
 
     def model(
-        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype
+        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
     ) -> SingleImageModel:
-        """The model that draws with `engine`, None for the one that is best."""
+        """The model that draws with `engine`, None for the best; networks as they were trained unless told."""
 
 
 class _Module(Protocol):

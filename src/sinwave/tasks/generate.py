@@ -64,7 +64,7 @@ class _Wanted:
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
         "closed-form: the picture's own patches, nothing to train; from a model file also network, what was trained, "
-        "or hybrid, the network's layout with patches for the detail; auto: network for a model file",
+        "or hybrid, the network's layout with patches for the detail; auto: hybrid if there is a network",
     )
     seed: int = option(0, "another seed draws other pictures", low=0, high=2**63 - 1)
     output: Path = option(Path(), "the folder to write to; it is made if it is not there", short="-o", metavar="DIR")
@@ -116,7 +116,7 @@ class Generate(Hardware, _Wanted):
             raise OutputError(f"{contact}: the file exists already; --overwrite replaces it, -o chooses another folder")
 
         missing = [index for index, done in enumerate(finished) if not done]
-        model = source.model(device, dtype) if missing else None
+        model = source.model(device, dtype, None if self.dtype == "auto" else dtype) if missing else None
         make_folder(self.output)
         # Very large pictures are shrunk one by one, so that a sheet needs no more memory than one of them.
         shrink = min(1.0, MAX_SIDE / max(*size, *picture.size))
@@ -148,7 +148,7 @@ class Generate(Hardware, _Wanted):
         words = ["sinwave", "generate", self.source.name, "--size", f"{size[1]}x{size[0]}"]
         words += ["--variation", f"{self.variation:g}", "--seed", str(self.seed)]
         words += ["--engine", self.engine] if self.engine != "auto" else []
-        words += ["--dtype", self.dtype] if self.dtype != "float32" else []
+        words += ["--dtype", self.dtype] if self.dtype != "auto" else []
         return {
             "Software": f"sinwave {__version__}",
             "sinwave:command": shlex.join(words),

@@ -36,7 +36,9 @@ class Machine:
 class Hardware(Machine):
     """Device, threads and precision."""
 
-    dtype: Literal["float32", "float64"] = option("float32", "the precision to compute in")
+    dtype: Literal["auto", "float32", "float64"] = option(
+        "auto", "the precision to compute in; auto: float32, and of a trained network that of its training"
+    )
 
     def prepare(self) -> tuple[torch.device, torch.dtype]:
         """The device and the type to compute with."""

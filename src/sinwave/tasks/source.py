@@ -42,12 +42,14 @@ class Source:
         """Refuse a size that this machine cannot hold."""
         check_memory(self.picture.size, size)
 
-    def model(self, device: torch.device, dtype: torch.dtype) -> SingleImageModel:
-        """The model that draws."""
+    def model(
+        self, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
+    ) -> SingleImageModel:
+        """The model that draws; a network's convolutions are as they were trained, or as is told here."""
         from sinwave.systems.wavelet.closed_form import closed_form_model
 
         if self.trained is not None:
-            return self.trained.model(None if self.engine == "auto" else self.engine, device, dtype, dtype)
+            return self.trained.model(None if self.engine == "auto" else self.engine, device, dtype, convolutions)
         opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
         return closed_form_model(self.picture.pixels[None].to(device, dtype), opaque=opaque)
 

@@ -237,14 +237,14 @@ class _Run:
             self._say(f"going on from step {self.training.step}")
         self._pace: Pace = Pace()
         self._tensorboard = Events(folder)
-        log = JsonLines(folder / "log.jsonl", self.training.step)
+        log = JsonLines(folder / "log.jsonl", self.training.step, halvings=self.training.halvings)
         self._hooks: list[Hook] = [
             self._watch,
             self._deadline,
             log,
             self._tensorboard,
             self._show,
-            Saver(resume, fingerprint),
+            Saver(resume, fingerprint, every=10),
         ]
 
     def finish(self) -> TrainedFile:
@@ -320,10 +320,10 @@ class _Run:
         from sinwave.images import encode, sheet
         from sinwave.rng import NoiseSource
 
-        trained = self._fitting.trained(self.training.averages.values)
+        trained = self._fitting.trained(self.training.averages.values, self.numerics)
         picture = trained.pictures[0]
         device = self._fitting.material.statistics.mean.device
-        model = trained.model("network", device, torch.float32, torch.float32)
+        model = trained.model("network", device, torch.float32)
         with torch.inference_mode():
             samples = [model.generate(picture.size, NoiseSource(0).child("picture", n))[0].cpu() for n in range(3)]
         shown = sheet(picture.pixels, samples)
@@ -352,7 +352,7 @@ class _Run:
             "pictures": [picture.sha256 for picture in self._fitting.pictures],
             "size": list(self._fitting.pictures[0].size),
         }
-        model = self._fitting.trained(training.averages.values).to_file(provenance)
+        model = self._fitting.trained(training.averages.values, self.numerics).to_file(provenance)
         write_model(self._task.target, model, overwrite=True)
 
     def _say(self, sentence: str) -> None:

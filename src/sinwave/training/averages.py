@@ -19,20 +19,21 @@ __all__ = ["Averages"]
 
 @final
 class Averages:
-    """Of all floating-point numbers in the state of a module; the rest is copied."""
+    """Of the parameters of a module, in float32 or better; its buffers are copied."""
 
     def __init__(self, module: nn.Module, longest: float = 0.999) -> None:
         self._module, self.longest = module, longest
-        self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        self.values = {name: _wide(value).clone() for name, value in module.state_dict(keep_vars=True).items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After step `step`, counted from 1."""
         decay = min(self.longest, step / (step + 9))
-        state = self._module.state_dict()
-        floating = [name for name, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.values[name] for name in floating], [state[name] for name in floating], 1 - decay)
-        for name in state.keys() - floating:
+        state = self._module.state_dict(keep_vars=True)
+        moving = [name for name, value in state.items() if isinstance(value, nn.Parameter)]
+        news = [_wide(state[name]) for name in moving]
+        torch._foreach_lerp_([self.values[name] for name in moving], news, 1 - decay)
+        for name in state.keys() - moving:
             self.values[name].copy_(state[name])
 
     def load(self, values: Mapping[str, Tensor]) -> None:
@@ -44,8 +45,14 @@ class Averages:
     def applied(self) -> Iterator[None]:
         """The module with its averages; afterwards it has its weights again, exactly."""
         weights = {name: value.detach().clone() for name, value in self._module.state_dict().items()}
-        self._module.load_state_dict(self.values)
         try:
+            self._module.load_state_dict(self.values)
             yield
         finally:
             self._module.load_state_dict(weights)
+
+
+def _wide(value: Tensor) -> Tensor:
+    """A parameter in at least float32, since a thousandth of a step is lost in 8 bits; a buffer as it is."""
+    wide = isinstance(value, nn.Parameter) and value.is_floating_point()
+    return value.detach().to(torch.promote_types(value.dtype, torch.float32)) if wide else value.detach()

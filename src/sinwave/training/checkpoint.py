@@ -7,8 +7,9 @@ in between; it is read with `weights_only`, so nothing in it can run.
 from __future__ import annotations
 
 import io
-import pickle
 import time
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -52,27 +53,48 @@ def load(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
+    if path.is_dir():  # Windows would speak of permissions
+        raise InputError(f"{path}: this is a folder, not a file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        data = io.BytesIO(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: this is a folder, not a file") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from error
+    try:
+        return _content(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
         raise InputError(f"{path}: the file is damaged, or no state of training; --overwrite begins anew") from error
+
+
+def _content(data: io.BytesIO) -> Any:
+    with zipfile.ZipFile(data) as archive:
+        damaged = archive.testzip()  # torch itself compares no checksums
+    if damaged is not None:
+        raise ValueError(damaged)
+    data.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about foreign files, which are then refused
+        return torch.load(data, map_location="cpu", weights_only=True)
 
 
 @final
 class Saver:
-    """A hook that saves at most every `seconds`, and at the end."""
+    """A hook that saves at most every `seconds`, and at the end.
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, Any], seconds: float = 15.0) -> None:
-        self._path, self._fingerprint, self._seconds = path, fingerprint, seconds
+    With the `every` of a log no line of the log is cut in two when the training goes on.
+    """
+
+    def __init__(self, path: Path, fingerprint: Mapping[str, Any], seconds: float = 15.0, every: int = 1) -> None:
+        self._path, self._fingerprint, self._seconds, self._every = path, fingerprint, seconds, every
         self._last = time.monotonic()
 
     def __call__(self, training: Training, report: Report) -> None:
         """Save if it is time."""
-        if training.finished or time.monotonic() - self._last >= self._seconds:
+        due = training.step % self._every == 0 and time.monotonic() - self._last >= self._seconds
+        if training.finished or due:
             self.save(training)
 
     def save(self, training: Training) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, final
 
+from sinwave.atomic import write_bytes
 from sinwave.training.events import EventFile
 from sinwave.training.loop import Report, Training
 
@@ -23,8 +25,10 @@ class Means:
         self._counts: dict[str, int] = {}
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """One step's."""
+        """One step's; what is no number counts for nothing."""
         for name, value in losses.items():
+            if not math.isfinite(value):
+                continue
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
@@ -45,8 +49,8 @@ class Pace:
     def steps_a_second(self, step: int) -> float:
         """After `step`, which is told each time."""
         now = time.monotonic()
-        if step < self._marks[-1][1] or len(self._marks) == 1:
-            self._marks = [(now, step)] if step > 1 and len(self._marks) == 1 else [self._marks[0]]
+        if step < self._marks[-1][1] or (step > 1 and len(self._marks) == 1):  # it fell back, or goes on
+            self._marks = [(now, step)]
         self._marks.append((now, step))
         while len(self._marks) > 2 and now - self._marks[1][0] > self._window:
             self._marks.pop(0)
@@ -56,13 +60,17 @@ class Pace:
 
 @final
 class JsonLines:
-    """One JSON object a line, every `every` steps and whenever something happens; each step once, after any resume."""
+    """One JSON object a line, every `every` steps and whenever something happens; each once, after any resume.
 
-    def __init__(self, path: Path, step: int, every: int = 10) -> None:
-        """Lines after `step`, where the training goes on, are dropped."""
+    A training that fell back does some steps again: its lines count `halvings`, and (halvings, step) only grows.
+    """
+
+    def __init__(self, path: Path, step: int, every: int = 10, *, halvings: int | None = None) -> None:
+        """Lines after `step`, where the training goes on after so many halvings, are dropped."""
         self._path, self._every, self._means = path, every, Means()
-        kept = [line for line in _lines(path) if line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        here = (math.inf if halvings is None else halvings, step)
+        kept = [line for line in _lines(path) if _is_kept(line, here)]
+        write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode(), overwrite=True)
 
     def __call__(self, training: Training, report: Report) -> None:
         """Append a line if it is time."""
@@ -70,6 +78,8 @@ class JsonLines:
         if report.step % self._every and not (report.held_out or report.event or training.finished):
             return
         line: dict[str, Any] = {"step": report.step, "stop": report.stop, "rate": report.rate}
+        if training.halvings:
+            line["halvings"] = training.halvings
         line |= {"seconds": round(report.seconds, 4), "losses": _rounded(self._means.take())}
         if report.held_out is not None:
             line["held_out"] = _rounded(report.held_out)
@@ -118,10 +128,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _is_kept(line: Mapping[str, Any], here: tuple[float, int]) -> bool:
+    if math.isinf(here[0]):
+        return bool(line["step"] <= here[1])
+    return (line.get("halvings", 0), line["step"]) <= here
+
+
 def _put(file: IO[str], line: Mapping[str, Any]) -> None:
     file.write(json.dumps(line) + "\n")
     file.flush()
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.6g}") for name, value in values.items()}
+def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
+    """To six digits; None is for what is no number, which JSON does not know."""
+    return {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}

@@ -9,14 +9,15 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
 
-from sinwave.errors import TrainingError
+from sinwave.errors import InputError, TrainingError
 from sinwave.rng import fold
 from sinwave.training.averages import Averages
 from sinwave.training.recipe import Group, Recipe
@@ -24,8 +25,8 @@ from sinwave.training.schedule import Plateau, Trapezoid
 
 __all__ = ["Budget", "Hook", "Report", "Training", "train"]
 
-_WORSE = 3.0
-"""A held-out loss so many times its best is no scatter."""
+_WORSE, _LOST = 3.0, 0.1
+"""A held-out loss so many times its best is no scatter, if this part of all that was gained is lost as well."""
 
 _MOST_HALVINGS = 3
 
@@ -78,6 +79,7 @@ class Training:
         self.recipe, self._budget, self._seed = recipe, budget, seed
         self._schedule, self._plateau, self._look_every = schedule, plateau, look_every
         self._groups = recipe.groups()
+        _check_all_are_saved(recipe, self._groups)
         self._optimizers = {name: _optimizer(group) for name, group in self._groups.items()}
         self.averages = Averages(recipe.module, longest_average)
         self._now = _State(stop=budget.steps)
@@ -92,6 +94,11 @@ class Training:
     def stop(self) -> int | None:
         """How many there will be, None while that is not known."""
         return self._now.stop
+
+    @property
+    def halvings(self) -> int:
+        """How often it fell back, each time to half the learning rate."""
+        return self._now.halvings
 
     @property
     def expected_stop(self) -> int:
@@ -120,7 +127,7 @@ class Training:
             if now.step % self._look_every == 0 or self.finished:
                 held_out = self._look()
                 sound = self._is_sound(held_out["loss"])
-        event = self._accept(held_out) if sound else self._fall_back()
+        event = self._accept(held_out) if sound else self._fall_back(self.step if held_out else self.step + 1)
         return Report(self.step, self.stop, losses, held_out, rate, time.perf_counter() - start, event)
 
     def _descend(self, share: float) -> tuple[dict[str, float], bool]:
@@ -128,9 +135,12 @@ class Training:
         path = ("train", self._now.step) if not self._now.halvings else ("train", self._now.step, self._now.halvings)
         found: dict[str, Tensor | float] = {}
         for update in self.recipe.updates(fold(self._seed, *path)):
+            if update.group not in self._groups:
+                raise InputError(f"a loss of {update.group!r}: the groups are {', '.join(self._groups)}")
             group, optimizer = self._groups[update.group], self._optimizers[update.group]
             optimizer.zero_grad(set_to_none=True)
-            update.loss.backward()  # type: ignore[no-untyped-call]
+            # No gradient for other players: a critic has none of its own from the generator's loss.
+            update.loss.backward(inputs=list(group.parameters))  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(group.parameters, group.clip if group.clip is not None else math.inf)
             found |= {update.group: update.loss.detach(), **update.logs}
             # One wait for the device an update; to step first would spoil the weights and the moments.
@@ -142,39 +152,46 @@ class Training:
         return {name: float(value) for name, value in found.items()}, True
 
     def _look(self) -> dict[str, float]:
-        with self.averages.applied():
+        with self.averages.applied(), _judged(self.recipe.module), torch.no_grad():
             return dict(self.recipe.held_out())
 
     def _is_sound(self, loss: float) -> bool:
-        return math.isfinite(loss) and loss <= _WORSE * min(self._now.looks, default=math.inf)
+        """Whether a look is no worse than scatter; a loss may be negative, or have nothing left to lose."""
+        if not self._now.looks or not math.isfinite(loss):
+            return math.isfinite(loss)
+        first, best = self._now.looks[0], min(self._now.looks)
+        return loss <= best + max((_WORSE - 1) * abs(best), _LOST * (first - best))
 
     def _accept(self, held_out: Mapping[str, float] | None) -> str | None:
         """Remember a good look, and decide when the training ends if that has not been decided."""
-        if held_out is None:
-            return None
-        now, event = self._now, None
-        now.looks.append(held_out["loss"])
-        if now.stop is None:
-            last = math.floor(self._budget.most * (1 - self._schedule.tail))
-            plateau = self._plateau.reached(now.looks)
-            if plateau or now.step >= last:
-                now.stop = min(self._schedule.stop_after(now.step), self._budget.most)
-                why = "the loss has stopped falling" if plateau else "the longest training is near"
-                event = f"{why}: the learning rate falls from step {now.step} to the end at {now.stop}"
-        self._good = self._snapshot()
+        if held_out is not None:
+            self._now.looks.append(held_out["loss"])
+        event = self._decide(held_out is not None and self._plateau.reached(self._now.looks))
+        if held_out is not None:
+            self._good = self._snapshot()
         return event
 
-    def _fall_back(self) -> str:
-        halvings, where = self._now.halvings + 1, self._now.step
+    def _decide(self, plateau: bool) -> str | None:
+        now, most = self._now, self._budget.most
+        # In any step, not only when looking, or the longest training would lack a part of its tail.
+        if now.stop is not None or not (plateau or self._schedule.stop_after(now.step) >= most):
+            return None
+        now.stop = min(self._schedule.stop_after(now.step), most)
+        why = "the loss has stopped falling" if plateau else "the longest training is near"
+        return f"{why}: the learning rate falls from step {now.step} to the end at {now.stop}"
+
+    def _fall_back(self, where: int) -> str:
+        halvings, stop = self._now.halvings + 1, self._now.stop
         if halvings > _MOST_HALVINGS:
             raise TrainingError(
                 f"the training diverged at step {where} for the {halvings}th time, even at an eighth of the learning "
                 "rate: the picture or the options are unusual; try a lower width or another seed"
             )
         self._restore(self._good)
-        self._now.halvings = halvings
+        # What was decided since, such as `end_at`, stays decided.
+        self._now.halvings, self._now.stop = halvings, stop
         self._good = self._snapshot()
-        return f"diverged at step {where + 1}: back to step {self.step}, with the learning rate halved"
+        return f"diverged at step {where}: back to step {self.step}, with the learning rate halved"
 
     def state(self) -> dict[str, Any]:
         """Everything that the next steps depend on: numbers, strings and tensors."""
@@ -182,13 +199,17 @@ class Training:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self._restore(state["now"])
+        try:
+            self._restore(state["now"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError("the state is of another training: its weights or its optimizers do not fit") from error
         self._good = copy.deepcopy(state["good"])
 
     def _snapshot(self) -> dict[str, Any]:
         live = {
             "counters": vars(self._now),
             "weights": dict(self.recipe.module.state_dict()),
+            "companions": {name: dict(each.state_dict()) for name, each in self.recipe.companions.items()},
             "averages": self.averages.values,
             "optimizers": {name: each.state_dict() for name, each in self._optimizers.items()},
         }
@@ -197,6 +218,8 @@ class Training:
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
         self._now = _State(**copy.deepcopy(snapshot["counters"]))
         self.recipe.module.load_state_dict(snapshot["weights"])
+        for name, companion in self.recipe.companions.items():
+            companion.load_state_dict(snapshot["companions"][name])
         self.averages.load(snapshot["averages"])
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
@@ -211,6 +234,27 @@ def train(training: Training, hooks: Sequence[Hook] = ()) -> None:
         report = training.advance()
         for hook in hooks:
             hook(training, report)
+
+
+@contextmanager
+def _judged(module: nn.Module) -> Iterator[None]:
+    """`module.eval()` for a while, after which each part is as it was."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, mode in modes:
+            each.training = mode
+
+
+def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
+    """Refuse a group that a resumed training would begin anew."""
+    networks = (recipe.module, *recipe.companions.values())
+    saved = {id(parameter) for each in networks for parameter in each.parameters()}
+    for name, group in groups.items():
+        if any(id(parameter) not in saved for parameter in group.parameters):
+            raise InputError(f"the group {name!r} has parameters that are neither in the module nor in a companion")
 
 
 def _optimizer(group: Group) -> torch.optim.AdamW:

@@ -46,6 +46,11 @@ class Recipe(ABC):
     def module(self) -> nn.Module:
         """What is averaged and kept."""
 
+    @property
+    def companions(self) -> Mapping[str, nn.Module]:
+        """Networks that are trained too and then forgotten, such as a critic: a training that goes on needs them."""
+        return {}
+
     @abstractmethod
     def groups(self) -> Mapping[str, Group]:
         """By name."""

@@ -17,6 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sinwave.errors import InputError
+
 __all__ = ["Plateau", "Trapezoid"]
 
 
@@ -27,12 +29,19 @@ class Trapezoid:
     warm_up: int = 50
     tail: float = 0.4
 
+    def __post_init__(self) -> None:
+        """Check that something is left beside the tail."""
+        if self.warm_up < 0 or not 0 <= self.tail < 1:
+            raise InputError(f"{self}: warm_up must be 0 or more, and tail at least 0 and less than 1")
+
     def __call__(self, step: int, stop: int | None) -> float:
         """The share of the largest rate in `step`, counted from 0, of `stop`, None if that is not known yet."""
-        rise = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        # A short training still reaches the top: the rise ends where the tail begins.
+        warm_up = self.warm_up if stop is None else min(self.warm_up, stop - math.ceil(self.tail * stop))
+        rise = min(1.0, (step + 1) / max(warm_up, 1))
         if stop is None or self.tail == 0:
             return rise
-        return min(rise, 1.0, (stop - step) / (self.tail * stop))
+        return min(rise, (stop - step) / (self.tail * stop))
 
     def stop_after(self, step: int) -> int:
         """When a training ends whose tail begins at `step`."""

@@ -35,11 +35,13 @@ class Configuration:
     """Everything that a model file must know beside weights and statistics; all of it is plain JSON.
 
     levels            of the pyramid, where `progression` is `levels`
+    guided            whether the network sees the coarser scale's result, as it is, beside what is noisy
     answers           `clean` (EDM's scalings, band by band) or `noise` (DDPM)
     high, low         noise-to-signal ratios between which the coarsest scale is walked
     start             the ratio at which a finer scale begins
     coarse_steps, fine_steps, finest_steps      of the walks of the coarsest, the finer and the finest scale
     gamma             the anchor's largest weight
+    precision         of the convolutions, in training and in drawing: so a file draws the same wherever it is
     """
 
     progression: Literal["levels", "bands"] = "levels"
@@ -48,14 +50,16 @@ class Configuration:
     width: int = 64
     blocks: int = 5
     spread: int = 1
+    guided: bool = True
     high: float = 20.0
     low: float = 0.02
     start: float = 1.0
-    coarse_steps: int = 24
-    fine_steps: int = 10
-    finest_steps: int = 8
+    coarse_steps: int = 20
+    fine_steps: int = 8
+    finest_steps: int = 5
     stochasticity: float = 0.0
     gamma: float = 0.55
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
@@ -75,7 +79,12 @@ class Configuration:
     @property
     def shape(self) -> LocalShape:
         """That of the network."""
-        return LocalShape(channels=12, width=self.width, blocks=self.blocks, spread=self.spread)
+        return LocalShape(12, self.guides, self.width, self.blocks, self.spread)
+
+    @property
+    def guides(self) -> int:
+        """How many channels of the coarser scale the network sees."""
+        return (9 if self.progression == "bands" else 3) if self.guided else 0
 
     @property
     def pyramid(self) -> Progression:
@@ -104,4 +113,4 @@ class Configuration:
 
 
 FAST = Configuration()
-REFERENCE = Configuration(answers="noise", width=80, blocks=8, spread=5)
+REFERENCE = Configuration(answers="noise", guided=False, width=80, blocks=8, spread=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, final
 
@@ -79,8 +79,9 @@ class Fitting:
             least = min(least, time.perf_counter() - start)
         return least
 
-    def trained(self, weights: Mapping[str, Tensor]) -> Trained:
+    def trained(self, weights: Mapping[str, Tensor], numerics: Numerics) -> Trained:
         """The model with these weights, which shares none with the training."""
+        configuration = replace(self.preset.configuration, precision=numerics.dtype)
         network = copy.deepcopy(self.network)
         network.load_state_dict(weights)
-        return Trained(self.preset.configuration, network, self.material.statistics, self.pictures)
+        return Trained(configuration, network, self.material.statistics, self.pictures)

@@ -16,15 +16,19 @@ from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Scalar
 from sinwave.errors import InputError
 from sinwave.rng import Noise
-from sinwave.systems.wavelet.closed_form import ClosedForm
+from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
 from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Stage
 from sinwave.systems.wavelet.network import NetworkPrior
+from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.wavelets import Size
 
-__all__ = ["HANDOVER", "HybridPrior"]
+__all__ = ["HANDOVER", "OPTIONS", "HybridPrior"]
 
-HANDOVER = 0.5
+HANDOVER = 1.0
 """The noise-to-signal ratio below which the closed form answers."""
+
+OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=4, high=1.0, low=0.01))
+"""Half the steps of the closed form alone: no figure changes, and the finer scales are what takes the time."""
 
 
 @final

@@ -20,7 +20,7 @@ from sinwave.errors import InputError
 from sinwave.systems.wavelet.bands import Progression, Scale
 from sinwave.wavelets import Size
 
-__all__ = ["MARGIN", "Batch", "Material", "Statistics", "opaque_grid"]
+__all__ = ["MARGIN", "Batch", "Material", "Statistics", "crops_for", "guide", "opaque_grid"]
 
 MARGIN = 2
 """Positions around a picture that say that there is none."""
@@ -151,6 +151,13 @@ def opaque_grid(hidden: Tensor, picture: Size, down: int, right: int, size: Size
 
 def _below(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator)) if count > 1 else 0
+
+
+def guide(low: Tensor, statistics: Statistics, scale: Tensor) -> Tensor:
+    """The leading bands (b, k, h, w) of scales (b,) as a network sees them, of mean 0 and deviation 1."""
+    count = low.shape[1]
+    mean, deviation = (each[scale, :count, None, None] for each in (statistics.mean, statistics.deviation))
+    return (low - mean) / deviation
 
 
 def crops_for(positions: int, crop: Size) -> int:

@@ -19,7 +19,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.configuration import Configuration
-from sinwave.systems.wavelet.material import MARGIN, Statistics
+from sinwave.systems.wavelet.material import MARGIN, Statistics, guide
 from sinwave.systems.wavelet.model import Descent, Prior, Stage
 from sinwave.wavelets import Size
 
@@ -107,7 +107,7 @@ class _Scale(Denoiser):
             raise ValueError("the denoiser of a network must be told what is outside of the picture")
         prior, index, channels = self.prior, self.index, x_t.shape[1]
         configuration, statistics = prior.configuration, prior.statistics
-        process, network = configuration.process(index), self._network(condition)
+        process, network = configuration.process(index), self._network(condition, anchor)
         if configuration.answers == "noise":
             low, high = (each[index, :channels, None, None] for each in (statistics.low, statistics.high))
             return FromNoise(network, process, low, high)(x_t, t, anchor=anchor)
@@ -115,14 +115,19 @@ class _Scale(Denoiser):
         follows = 0 if anchor is None else anchor.shape[1]
         return Preconditioned(network, process, mean, deviation, follows)(x_t, t, anchor=anchor)
 
-    def _network(self, outside: Tensor) -> Network:
-        prior, dtype = self.prior, self.prior.dtype
+    def _network(self, outside: Tensor, anchor: Tensor | None) -> Network:
+        prior, dtype, index = self.prior, self.prior.dtype, self.index
 
         def network(x: Tensor, log_ratio: float) -> Tensor:
             missing = prior.network.shape.channels - x.shape[1]
             whole = functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
             clock = torch.full((len(x),), log_ratio, device=x.device)
-            scale = torch.full_like(clock, self.index)
+            scale = torch.full((len(x),), index, device=x.device)
+            guides = prior.network.shape.guides
+            if guides:
+                seen = x.new_zeros(len(x), 0, *x.shape[2:]) if anchor is None else anchor
+                seen = guide(seen, prior.statistics, scale)
+                whole = torch.cat([whole, functional.pad(seen, (0, 0, 0, 0, 0, guides - seen.shape[1]))], 1)
             whole = whole.to(dtype).contiguous(memory_format=torch.channels_last)
             answer = prior.network(whole, outside.to(dtype).expand(len(x), -1, -1, -1), clock, scale)
             wanted: Tensor = answer[:, : x.shape[1]].to(x)

@@ -24,7 +24,7 @@ from sinwave.diffusion.denoise import scalings
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import fold
 from sinwave.systems.wavelet.configuration import STEPS, Configuration
-from sinwave.systems.wavelet.material import Batch, Material, crops_for
+from sinwave.systems.wavelet.material import Batch, Material, crops_for, guide
 from sinwave.training.recipe import Group, Recipe, Update
 
 __all__ = ["Numerics", "Practice", "WaveletRecipe"]
@@ -39,11 +39,13 @@ class Practice:
 
     positions         of all crops of a step together
     crop              positions along a side of a crop
+    fault             the most noise on the guide, which stands for the faults of a coarser scale that was drawn
     coarse_share      of the crops, are of the coarsest scale; the others share the rest
     noise_mean, noise_spread      of the normal distribution of log ratio at the coarsest scale
     """
 
     rate: float = 1e-3
+    fault: float = 0.1
     positions: int = 12288
     crop: int = 48
     coarse_share: float = 0.3
@@ -65,13 +67,14 @@ class Numerics:
 
 
 class _Noised(NamedTuple):
-    """z, its noise, and the coefficients that led there: (b, c, 1, 1) and (b, 1, 1, 1)."""
+    """z, its noise, the coefficients that led there, (b, c, 1, 1) and (b, 1, 1, 1), and what guides the network."""
 
     z: Tensor
     eps: Tensor
     signal: Tensor
     noise: Tensor
     log_ratio: Tensor
+    guide: Tensor
 
 
 @final
@@ -138,22 +141,32 @@ class WaveletRecipe(Recipe):
         rows = [[float(a.signal), float(a.signal + a.anchor), float(a.noise)] for a in found]
         fading, whole, noise = torch.tensor(rows, device=self.device).T.reshape(3, -1, 1, 1, 1)
         signal = torch.where(self._follows[batch.scale], whole, fading)
-        eps = torch.randn(batch.bands.shape, generator=self._on_device(generator), device=self.device)
-        return _Noised(signal * batch.bands + noise * eps, eps, signal, noise, (noise / whole).log().flatten())
+        chance = self._on_device(generator)
+        eps = torch.randn(batch.bands.shape, generator=chance, device=self.device)
+        guide = self._guide(batch, chance)
+        return _Noised(signal * batch.bands + noise * eps, eps, signal, noise, (noise / whole).log().flatten(), guide)
+
+    def _guide(self, batch: Batch, chance: torch.Generator) -> Tensor:
+        """What a coarser scale would have given: the low band with some noise, and no more of it than there is."""
+        low = batch.bands[:, : self.configuration.guides]
+        share = torch.rand(len(low), 1, 1, 1, generator=chance, device=self.device)
+        noise = torch.randn(low.shape, generator=chance, device=self.device)
+        faulty = low + self.practice.fault * share * noise
+        return guide(faulty, self.material.statistics, batch.scale) * self._follows[batch.scale][:, : low.shape[1]]
 
     def _answer_and_target(self, batch: Batch, noised: _Noised) -> tuple[Tensor, Tensor]:
         if self.configuration.answers == "noise":
-            return self._network(noised.z, batch, noised.log_ratio), noised.eps
+            return self._network(noised.z, noised, batch), noised.eps
         statistics = self.material.statistics
         mean, deviation = (each[batch.scale][:, :, None, None] for each in (statistics.mean, statistics.deviation))
         scale = scalings(noised.signal, noised.noise, deviation)
         z = noised.z - noised.signal * mean
-        return self._network(scale.into * z, batch, noised.log_ratio), (batch.bands - mean - scale.skip * z) / scale.out
+        return self._network(scale.into * z, noised, batch), (batch.bands - mean - scale.skip * z) / scale.out
 
-    def _network(self, x: Tensor, batch: Batch, log_ratio: Tensor) -> Tensor:
-        x = (x * self._present[batch.scale]).to(memory_format=self._layout)
+    def _network(self, x: Tensor, noised: _Noised, batch: Batch) -> Tensor:
+        x = torch.cat([x * self._present[batch.scale], noised.guide], 1).to(memory_format=self._layout)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            answer: Tensor = self.network(x, batch.outside, log_ratio, batch.scale)
+            answer: Tensor = self.network(x, batch.outside, noised.log_ratio, batch.scale)
         return answer.float()
 
     def _time(self, scale: int, uniform: float, generator: torch.Generator) -> float:

@@ -15,7 +15,7 @@ from sinwave.nn.local import LocalNetwork
 from sinwave.systems.files import ModelFile
 from sinwave.systems.wavelet.closed_form import ClosedForm, closed_form_model
 from sinwave.systems.wavelet.configuration import Configuration
-from sinwave.systems.wavelet.hybrid import HybridPrior
+from sinwave.systems.wavelet.hybrid import OPTIONS, HybridPrior
 from sinwave.systems.wavelet.material import Statistics
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
@@ -42,11 +42,17 @@ class Trained:
         pictures = tuple(_encoded(picture) for picture in self.pictures)
         return ModelFile(SYSTEM, options, provenance, {n: w.detach().cpu() for n, w in weights.items()}, pictures)
 
+    @property
+    def best_engine(self) -> str:
+        """The hybrid, where there is one picture and a process that it shares with the closed form."""
+        return "hybrid" if len(self.pictures) == 1 and self.configuration.answers == "clean" else "network"
+
     def model(
-        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype
+        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
     ) -> WaveletModel:
-        """The model that draws with `engine`; `convolutions` is the precision of the network's."""
-        engine = engine or "network"
+        """The model that draws with `engine`, None for the best; convolutions as they were trained unless told."""
+        engine = engine or self.best_engine
+        convolutions = convolutions or getattr(torch, self.configuration.precision)
         picture = self.pictures[0]
         image = picture.pixels[None].to(device, dtype)
         opaque = None if picture.opaque is None else picture.opaque.to(device)
@@ -59,7 +65,7 @@ class Trained:
         progression = self.configuration.pyramid
         if engine == "network":
             return WaveletModel(image, progression, network)
-        closed_form = ClosedForm(progression.split(image), progression, opaque)
+        closed_form = ClosedForm(progression.split(image), progression, opaque, OPTIONS)
         return WaveletModel(image, progression, HybridPrior(network, closed_form))
 
 

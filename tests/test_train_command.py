@@ -1,0 +1,221 @@
+"""`sinwave train` as users run it, small: what it writes, how it goes on, and what it refuses."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sinwave.cli.main import main
+from sinwave.images import from_uint8, probe, read, write
+from sinwave.rng import NoiseSource
+from sinwave.systems.files import read_manifest, read_model
+from sinwave.tasks.train import Train
+
+SMALL = ["--width", "8", "--receptive-field", "9", "--precision", "float32", "-q"]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    rows = torch.linspace(-1, 1, 52)[:, None].expand(52, 64)
+    image = torch.stack([rows, rows.T[:52, :1] * rows, -rows])
+    write(tmp_path / "photo.png", (0.8 * image + 0.1 * NoiseSource(0).normal((3, 52, 64))).clamp(-1, 1))
+    return tmp_path / "photo.png"
+
+
+def train(*arguments):
+    return main(["train", *map(str, arguments), *SMALL])
+
+
+def weights_of(path):
+    model = read_model(path)
+    return hashlib.sha256(b"".join(model.weights[name].numpy().tobytes() for name in sorted(model.weights))).hexdigest()
+
+
+def test_it_writes_a_model_that_draws(picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train(picture, "--steps", 12, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["steps"], told["receptive_field"], told["kept"]) == ("photo.safetensors", 12, 9, False)
+    assert probe(told["samples"]).format == "PNG"
+    log = [json.loads(line) for line in Path("photo.run/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [10, 12]
+    assert log[-1]["held_out"]["loss"] == pytest.approx(told["loss"], rel=1e-4)
+    assert list(Path("photo.run").glob("events.out.tfevents.*"))
+    manifest = read_manifest(tmp_path / "photo.safetensors")
+    assert manifest.provenance["finished"]
+    assert manifest.provenance["pictures"] == [hashlib.sha256(picture.read_bytes()).hexdigest()]
+    for engine in ("network", "hybrid", "closed-form"):
+        command = [
+            "generate",
+            "photo.safetensors",
+            "-n",
+            "2",
+            "--size",
+            "40x33",
+            "--engine",
+            engine,
+            "-o",
+            engine,
+            "-q",
+        ]
+        assert main(command) == 0
+        assert read(tmp_path / engine / "photo-0001.png").size == (33, 40)
+    capsys.readouterr()
+    assert main(["info", "photo.safetensors", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["system"], told["receptive_field"], told["steps"]) == ("wavelet", 9, 12)
+    assert main(["info", "photo.safetensors"]) == 0
+    assert "receptive field" in capsys.readouterr().out
+
+
+def test_the_closed_form_of_a_model_is_that_of_its_picture(picture, tmp_path):
+    assert train(picture, "--steps", 1, "-o", tmp_path / "m.safetensors") == 0
+    for source in (picture, tmp_path / "m.safetensors"):
+        assert (
+            main(["generate", str(source), "-n", "1", "--engine", "closed-form", "-o", str(tmp_path / "out"), "-q"])
+            == 0
+        )
+    assert torch.equal(read(tmp_path / "out/photo-0000.png").pixels, read(tmp_path / "out/m-0000.png").pixels)
+
+
+def test_the_same_command_has_nothing_left_to_do(picture, tmp_path, capsys):
+    model = tmp_path / "m.safetensors"
+    assert train(picture, "--steps", 3, "-o", model) == 0
+    before = model.read_bytes()
+    capsys.readouterr()
+    assert train(picture, "--steps", 3, "-o", model, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kept"]
+    assert model.read_bytes() == before
+    assert train(picture, "--steps", 4, "-o", model) == 2
+    assert "another file of that name exists; --overwrite" in capsys.readouterr().err
+    assert train(picture, "--steps", 4, "-o", model, "--overwrite") == 0
+    assert read_manifest(model).provenance["steps"] == 4
+
+
+def test_the_seed_decides(picture, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert train(picture, "--steps", 3, "--seed", seed, "-o", tmp_path / f"{name}.safetensors") == 0
+    a, b, c = (weights_of(tmp_path / f"{name}.safetensors") for name in "abc")
+    assert a == b != c
+
+
+def test_several_pictures_make_one_model(picture, tmp_path, capsys):
+    other = tmp_path / "other.png"
+    write(other, -read(picture).pixels[:, 5:45, 3:50])
+    model = tmp_path / "both.safetensors"
+    assert train(picture, other, "--steps", 3, "-o", model) == 0
+    assert len(read_model(model).pictures) == 2
+    assert main(["generate", str(model), "-n", "1", "-o", str(tmp_path), "-q"]) == 0
+    assert main(["generate", str(model), "-n", "1", "--engine", "hybrid", "-o", str(tmp_path / "h")]) == 2
+    assert "knows one picture, and this model has 2" in capsys.readouterr().err
+
+
+def test_transparent_and_grey_pictures_train(tmp_path):
+    values = (torch.rand(3, 40, 48, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    colors = from_uint8(values)
+    opacity = torch.ones(1, 40, 48)
+    opacity[:, :, 30:] = -1
+    write(tmp_path / "holes.png", torch.cat([colors, opacity]))
+    write(tmp_path / "grey.png", colors[:1].expand(3, -1, -1), grey=True)
+    for name in ("holes", "grey"):
+        assert train(tmp_path / f"{name}.png", "--steps", 2, "-o", tmp_path / f"{name}.safetensors") == 0
+        assert main(["generate", str(tmp_path / f"{name}.safetensors"), "-n", "1", "-o", str(tmp_path), "-q"]) == 0
+    assert probe(tmp_path / "grey-0000.png").mode == "L"
+
+
+def test_minutes_become_steps(picture, tmp_path, capsys):
+    model = tmp_path / "m.safetensors"
+    assert main(["train", str(picture), "--minutes", "0.05", "-o", str(model), *SMALL[:-1]]) == 0
+    assert "steps a second" in capsys.readouterr().err
+    known = read_manifest(model).provenance
+    assert known["finished"]
+    assert known["steps"] == known["stop"] > 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--steps", "0"], "steps must be"),
+        (["--steps", "5", "--minutes", "1"], "exclude each other"),
+        (["--minutes", "nan"], "minutes must be"),
+        (["-o", "model.pt"], "ends in .safetensors"),
+        (["--receptive-field", "12"], "for instance 9 or 13, not 12"),
+        (["--preset", "slow"], "one of fast, reference"),
+        (["--width", "4"], "width must be"),
+    ],
+)
+def test_bad_options_end_in_a_sentence(arguments, sentence, picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(picture), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.run"))
+
+
+def test_bad_pictures_and_places_end_in_a_sentence(picture, tmp_path, capsys):
+    assert main(["train"]) == 2
+    assert "PICTURE is missing" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "none.png")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "m.run").write_text("a file")
+    assert train(picture, "--steps", 1, "-o", tmp_path / "m.safetensors") == 2
+    assert "a file of that name is in the way" in capsys.readouterr().err
+
+
+def test_a_picture_has_no_network(picture, tmp_path, capsys):
+    assert main(["generate", str(picture), "--engine", "network", "-o", str(tmp_path)]) == 2
+    assert "needs a model file; 'sinwave train" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_named(picture, tmp_path, capsys):
+    model = tmp_path / "m.safetensors"
+    assert train(picture, "--steps", 1, "-o", model) == 0
+    data = model.read_bytes()
+    model.write_bytes(data[:-9])
+    assert main(["generate", str(model), "-o", str(tmp_path)]) == 2
+    assert "m.safetensors: the model file is damaged or cut off" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_model_is_the_same(picture, tmp_path, monkeypatch):
+    straight, killed = tmp_path / "straight.safetensors", tmp_path / "killed.safetensors"
+    assert train(picture, "--steps", 400, "-o", straight) == 0
+    command = [sys.executable, "-c", KILLED, str(picture), str(killed)]
+    chance, environment = random.Random(1), os.environ | {"OMP_NUM_THREADS": "1"}
+    for _ in range(10):
+        process = subprocess.Popen(command, env=environment)
+        time.sleep(chance.uniform(2.0, 5.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if killed.exists():
+            read_model(killed)
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert weights_of(killed) == weights_of(straight)
+
+
+KILLED = """
+import sys
+import torch
+torch.set_num_threads(1)
+from sinwave.cli.main import main
+from sinwave.training import checkpoint
+checkpoint.Saver.__init__.__kwdefaults__ = None
+checkpoint.Saver.__init__.__defaults__ = (0.2,)
+picture, model = sys.argv[1:]
+options = "--width 8 --receptive-field 9 --precision float32 -q --steps 400 --samples-every 50".split()
+sys.exit(main(["train", picture, "-o", model, *options]))
+"""
+
+
+def test_options_are_read_in_python_too(picture, tmp_path):
+    result = Train(
+        pictures=(picture,), output=tmp_path / "m.safetensors", steps=2, width=8, receptive_field=9, precision="float32"
+    ).run()
+    assert (result.steps, result.field) == (2, 9)
