@@ -6,6 +6,9 @@ FOLDER has the sources in `real` and one sample of each in `singan` and in `gpnn
 is one sample a picture too, that of the seed, so that every mean is over as many samples. Diversity needs two samples
 of one picture, which the peers do not have: it is no part of the table. NIQE's model is fitted to the sources. Samples
 are kept as those of closed_form.py.
+
+With `--models FOLDER` a model is trained for each source, unless FOLDER has it already (some minutes each; an
+interrupted training goes on), and its engines are two more columns at each variation.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from drawing import OURS, Job, costs
 from PIL import Image, ImageDraw
 from reporting import deliver, provenance, share_options, table
@@ -26,8 +30,11 @@ from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.evaluate import Judged, Measured, evaluate
 from sinwave.metrics.measures import Equipment
 from sinwave.metrics.niqe import NaturalModel
+from sinwave.rng import NoiseSource
+from sinwave.systems.table import load
 from sinwave.tasks.collect import collect
 from sinwave.tasks.measuring import NIQE_BLOCK
+from sinwave.tasks.train import Train
 
 PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
 MARGIN, HEAD, WIDTH = 6, 22, 250
@@ -51,6 +58,24 @@ def drawn(options: argparse.Namespace, sources: Mapping[str, Tensor], variation:
         job = Job(str(path), size, OURS, variation, options.threads, options.seed)
         costs(job, 1)
         samples[name] = to_uint8(read(job.sample(0)).pixels)
+    return samples
+
+
+def learned(
+    options: argparse.Namespace, sources: Mapping[str, Tensor], engine: str, variation: float
+) -> dict[str, Tensor]:
+    """One sample for each source by a model that was trained on it, with the command's defaults."""
+    samples = {}
+    for name in sources:
+        source = keep(options.work, f"peers-{name}", sources[name].float() / 127.5 - 1, tuple(sources[name].shape[1:]))
+        file = options.models / f"{name}.safetensors"
+        Train(pictures=(source,), output=file, threads=options.threads, seed=options.seed, steps=options.steps).run(
+            on_event=lambda sentence, name=name: print(f"{name}: {sentence}", file=sys.stderr, flush=True)
+        )
+        model = load(file).model(engine, torch.device("cpu"), torch.float32)
+        with torch.inference_mode():
+            sample = model.generate(model.size, NoiseSource(options.seed).child(0), variation=variation)
+        samples[name] = to_uint8(sample[0])
     return samples
 
 
@@ -110,6 +135,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--peers", type=Path, required=True, metavar="FOLDER", help="with the folders real, singan, gpnn")
     add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
+    add("--models", type=Path, metavar="FOLDER", help="of trained models, made where they are missing; none")
+    add("--steps", type=int, metavar="N", help="of their training; as the command's default")
     add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
     share_options(parser)
     return parser.parse_args(arguments)
@@ -124,6 +151,10 @@ def main(arguments: Sequence[str]) -> None:
         if set(some) != set(sources):
             raise SystemExit(f"{label}: the names of its samples are not those of the sources")
     methods |= {f"{OURS} {variation:g}": drawn(options, sources, variation) for variation in options.variation}
+    for engine in ("network", "hybrid") if options.models else ():
+        methods |= {
+            f"{engine} {variation:g}": learned(options, sources, engine, variation) for variation in options.variation
+        }
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
     natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)

@@ -24,7 +24,7 @@ from sinwave.wavelets import Size
 
 __all__ = ["HANDOVER", "OPTIONS", "HybridPrior"]
 
-HANDOVER = 1.0
+HANDOVER = 0.5
 """The noise-to-signal ratio below which the closed form answers."""
 
 OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=4, high=1.0, low=0.01))
