@@ -15,11 +15,14 @@ from sinwave.errors import InputError
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Bands, Levels
+from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
+from sinwave.systems.wavelet.hybrid import HANDOVER, OPTIONS, HybridPrior
 from sinwave.systems.wavelet.material import MARGIN, Material
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import preset
+from sinwave.systems.wavelet.recipe import Practice, WaveletRecipe
 
 T = 100
 
@@ -279,3 +282,59 @@ def test_configuration_survives_json_and_names_what_is_wrong():
     assert Configuration.from_json(REFERENCE.to_json()) == REFERENCE
     with pytest.raises(InputError, match="make no sense"):
         Configuration.from_json({"depth": 3})
+
+
+def hybrid_of(configuration, image):
+    material = Material([image], configuration.pyramid, crop=16)
+    network = NetworkPrior(awake(configuration.shape), configuration, material.statistics)
+    closed_form = ClosedForm(configuration.pyramid.split(image), configuration.pyramid, None, OPTIONS)
+    return HybridPrior(network, closed_form)
+
+
+def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches():
+    image = photograph(48, 60)
+    prior, noise = hybrid_of(SMALL, image), NoiseSource(0)
+    size = (12, 15)
+    whole = prior.descend(noise, 1.0, foreign=False).stage(0, size, None)
+    network = prior.network.descend(noise, 1.0, foreign=False).stage(0, size, None)
+    patches = prior.closed_form.descend(noise, 1.0, foreign=True).stage(0, size, None)
+    x = NoiseSource(1).normal((1, 12, *size))
+    for ratio, asked in ((4 * HANDOVER, network), (1.01 * HANDOVER, network), (0.5 * HANDOVER, patches)):
+        t = ratio / (1 + ratio)
+        assert_close(whole.denoiser(x, t), asked.denoiser(x, t))
+    assert whole.schedule == network.schedule
+
+
+def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():
+    image = photograph(48, 60)
+    model = WaveletModel(image, SMALL.pyramid, hybrid_of(SMALL, image))
+    with torch.inference_mode():
+        assert model.generate((35, 80), NoiseSource(0)).shape == (1, 3, 35, 80)
+    with pytest.raises(InputError, match="no hybrid"):
+        hybrid_of(SMALL_REFERENCE, image)
+
+
+def test_a_step_is_a_function_of_its_seed():
+    image = photograph(48, 60)
+    material = Material([image], SMALL.pyramid, crop=16)
+    practice = replace(Practice(), positions=16 * 16 * 4, fault=0.0)
+    recipe = WaveletRecipe(SMALL, practice, material, awake(SMALL.shape))
+    (update,) = recipe.updates(3)
+    update.loss.backward()
+    assert update.loss.item() > 0
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all() for parameter in recipe.module.parameters()
+    )
+    assert set(update.logs) <= {"scale 1", "scale 2"}
+    assert recipe.held_out() == recipe.held_out()
+    (again,) = recipe.updates(3)
+    assert again.loss.item() == update.loss.item()
+
+
+def test_a_silent_network_has_the_loss_of_the_best_linear_estimate():
+    """With an answer of 0, each band's squared error is out^2 on average for Gaussian data: the loss is near 1."""
+    noise = NoiseSource(4).normal((1, 3, 96, 96)).clamp(-3, 3) / 3
+    material = Material([noise], SMALL.pyramid, crop=48)
+    torch.manual_seed(0)
+    recipe = WaveletRecipe(SMALL, replace(Practice(), positions=48 * 48 * 8), material, LocalNetwork(SMALL.shape))
+    assert recipe.held_out()["loss"] == pytest.approx(1, abs=0.05)
