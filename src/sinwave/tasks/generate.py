@@ -14,6 +14,7 @@ from sinwave.errors import InputError, OutputError
 from sinwave.options import check, option
 from sinwave.tasks.folders import make_folder
 from sinwave.tasks.hardware import Hardware
+from sinwave.tasks.parallel import Tally, in_parallel
 from sinwave.tasks.sizes import check_size, parse_scale, parse_size
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ OnProgress: TypeAlias = Callable[[str, float, float], None]
 
 ON_SHEET = 47
 """More samples than this make a sheet that nobody looks at."""
+
+SMALL = 1 << 19
+"""Pixels up to which pictures are drawn several at once."""
 
 
 class Generated(NamedTuple):
@@ -94,7 +98,6 @@ class Generate(Hardware, _Wanted):
         """Read, draw, write."""
         from sinwave.images import read, sheet, write
         from sinwave.images.contact import MAX_SIDE
-        from sinwave.rng import NoiseSource
         from sinwave.tasks.source import open_source, size_of
 
         start = time.perf_counter()
@@ -121,21 +124,47 @@ class Generate(Hardware, _Wanted):
         # Very large pictures are shrunk one by one, so that a sheet needs no more memory than one of them.
         shrink = min(1.0, MAX_SIDE / max(*size, *picture.size))
         shown = {i: _shrunk(read(files[i]).pixels, shrink) for i, done in enumerate(finished) if done and i < ON_SHEET}
-        for indices in _batches(missing, model.together if model else 1):
-            if model is None:
-                break
-            report = _reporter(model, size, indices, self.count, on_progress)
-            images = _draw(model, size, NoiseSource(self.seed).child("picture"), indices, self.variation, report)
-            for index, image in zip(indices, images, strict=True):
-                write(
-                    files[index], image, overwrite=self.overwrite, text=texts[index], icc=picture.icc, grey=picture.grey
-                )
-                if index < ON_SHEET:
-                    shown[index] = _shrunk(image, shrink)
+        if model is not None:
+            workers = _workers(picture.size, size, len(missing)) if device.type == "cpu" else 1
+            shown |= self._draw(model, source, size, missing, files, texts, shrink, workers, on_progress)
         overview = sheet(_shrunk(picture.pixels, shrink), [shown[index] for index in sorted(shown)])
         write(contact, overview, overwrite=replace_sheet, text=self._text(source, size, "sheet"), icc=picture.icc)
         seconds = time.perf_counter() - start
         return Generated(tuple(files), contact, size, sum(finished), seconds, picture.notes)
+
+    def _draw(
+        self,
+        model: SingleImageModel,
+        source: Source,
+        size: tuple[int, int],
+        missing: Sequence[int],
+        files: Sequence[Path],
+        texts: Sequence[Mapping[str, str]],
+        shrink: float,
+        workers: int,
+        on_progress: OnProgress,
+    ) -> dict[int, Tensor]:
+        """Draw and write the missing pictures, several at once where that is faster; they come back for the sheet."""
+        from sinwave.images import write
+        from sinwave.rng import NoiseSource
+
+        batches = [missing[first : first + model.together] for first in range(0, len(missing), model.together)]
+        tally = Tally(on_progress, self.count - len(missing), self.count)
+        noise, picture = NoiseSource(self.seed).child("picture"), source.picture
+
+        def work(indices: Sequence[int]) -> dict[int, Tensor]:
+            report = _reporter(model, size, indices, self.count, tally)
+            images = _drawn(model, size, noise, indices, self.variation, report)
+            for index, image in zip(indices, images, strict=True):
+                text = texts[index]
+                write(files[index], image, overwrite=self.overwrite, text=text, icc=picture.icc, grey=picture.grey)
+            some = zip(indices, images, strict=True)
+            return {index: _shrunk(image, shrink) for index, image in some if index < ON_SHEET}
+
+        shown: dict[int, Tensor] = {}
+        for made in in_parallel(work, batches, workers, tally.stop):
+            shown |= made
+        return shown
 
     def size_for(self, source: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) of the new pictures for a source of that size."""
@@ -158,7 +187,7 @@ class Generate(Hardware, _Wanted):
         }
 
 
-def _draw(
+def _drawn(
     model: SingleImageModel,
     size: tuple[int, int],
     noise: NoiseSource,
@@ -175,8 +204,12 @@ def _draw(
     return images.float().cpu()
 
 
-def _batches(indices: Sequence[int], together: int) -> list[Sequence[int]]:
-    return [indices[first : first + together] for first in range(0, len(indices), together)]
+def _workers(source: tuple[int, int], size: tuple[int, int], count: int) -> int:
+    """One a core for small pictures; a large one has work for all cores, and needs the memory."""
+    import torch
+
+    small = max(source[0] * source[1], size[0] * size[1]) <= SMALL
+    return max(1, min(torch.get_num_threads(), count)) if small else 1
 
 
 def _shrunk(image: Tensor, factor: float) -> Tensor:
@@ -204,7 +237,7 @@ def _is_finished(file: Path, text: Mapping[str, str]) -> bool:
 
 
 def _reporter(
-    model: SingleImageModel, size: tuple[int, int], indices: Sequence[int], count: int, on_progress: OnProgress
+    model: SingleImageModel, size: tuple[int, int], indices: Sequence[int], count: int, tally: Tally
 ) -> Callable[[int, int, int], None]:
     """Turns the steps of some pictures into progress of the whole job."""
     effort = model.effort(size)
@@ -215,6 +248,6 @@ def _reporter(
     def report(scale: int, step: int, steps: int) -> None:
         done = (sum(effort[:scale]) + effort[scale] * step / steps) / whole
         label = f"{name} of {count}, scale {scale + 1} of {len(effort)}, step {step} of {steps}"
-        on_progress(label, indices[0] + len(indices) * done, count)
+        tally.tell(first, label, len(indices) * done)
 
     return report
