@@ -14,7 +14,7 @@ from sinwave.images import Picture
 from sinwave.systems.files import ModelFile, read_model
 from sinwave.systems.protocols import SingleImageModel
 
-__all__ = ["ENGINES", "SYSTEMS", "TrainedModel", "load"]
+__all__ = ["SYSTEMS", "TrainedModel", "load"]
 
 
 class TrainedModel(Protocol):
@@ -35,7 +35,6 @@ class _Module(Protocol):
 
 
 SYSTEMS: Mapping[str, str] = {"wavelet": "sinwave.systems.wavelet.trained"}
-ENGINES = ("closed-form", "network", "hybrid")
 
 
 def load(path: Path) -> TrainedModel:
