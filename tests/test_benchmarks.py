@@ -109,3 +109,17 @@ def test_the_comparison_with_peers_runs(tmp_path):
     assert "| sliced Wasserstein | lower |" in text
     assert " of 2 |" in text
     assert sheet.exists()
+
+
+def test_the_search_of_the_design_space_runs(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    write(tmp_path / "pictures/small.png", from_uint8(texture(40, 48)))
+    places = ["--pictures", str(tmp_path / "pictures"), "--work", str(tmp_path / "work")]
+    told = ["--variants", "default", "blocks=1,width=8,coarse_share=0.5", "--steps", "2", "--samples", "2"]
+    choices = ["--engines", "network", "--variation", "1", "--precision", "float32", "--threads", "1"]
+    text = run("design_space.py", *places, *told, *choices)
+    assert "| small | default | 21 |" in text
+    assert "| small | blocks=1,width=8,coarse_share=0.5 | 5 |" in text
+    assert "| small | blocks=1,width=8,coarse_share=0.5 | network | 1 |" in text
+    with pytest.raises(subprocess.CalledProcessError):
+        run("design_space.py", *places, "--variants", "nothing=3")

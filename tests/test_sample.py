@@ -9,8 +9,17 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from sinwave.diffusion.denoise import Denoiser, GaussianDenoiser
-from sinwave.diffusion.process import Coefficients, Flow, Process, ResidualShift, VarianceExploding, VariancePreserving
-from sinwave.diffusion.sample import Ddim, Heun, compose, even_times, karras_times, sample
+from sinwave.diffusion.process import (
+    Anchored,
+    Coefficients,
+    Flow,
+    Process,
+    ResidualShift,
+    VarianceExploding,
+    VariancePreserving,
+)
+from sinwave.diffusion.sample import Ddim, Heun, Step, compose, even_times, karras_times, sample
+from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.rng import Noise, NoiseSource
 
@@ -271,6 +280,31 @@ def test_same_seed_same_picture_alone_and_in_a_batch():
     together, alone = pictures([4, 17, 5]), pictures([17])
     assert torch.equal(together[1:2], alone)
     assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 0.7])
+def test_large_pictures_go_strip_by_strip_with_the_same_result(stochasticity, monkeypatch):
+    process = Anchored(Flow(), 0.6)
+    x, clean, drawn = (normal(name) for name in ("x", "clean", "z"))
+    for anchor in (normal("y"), normal("y")[:, :1]):  # it may know the leading channels only
+        step = Step(process, 0.6, 0.3, x, clean, anchor, lambda x, t: clean, lambda: drawn)
+        whole = Ddim(stochasticity).step(step)
+        with monkeypatch.context() as patch:
+            patch.setattr("sinwave.diffusion.strips.STRIP", x[:, :, :2].numel() + 1)
+            assert torch.equal(Ddim(stochasticity).step(step), whole)
+
+
+def test_strips_cover_every_row_once(monkeypatch):
+    x, seen = torch.arange(2 * 3 * 7 * 5.0).reshape(2, 3, 7, 5), []
+    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 60)
+
+    def compute(x, other, missing):
+        seen.append(x.shape[2])
+        assert missing is None
+        return x + other
+
+    assert torch.equal(by_strips(compute, x, x[:1, :1], None), x + x[:1, :1])
+    assert seen == [2, 2, 2, 1]
 
 
 def test_each_step_has_noise_of_its_own():

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
+from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 
@@ -163,11 +164,17 @@ class Ddim(Sampler):
 
     def step(self, step: Step) -> Tensor:
         """x_s, with one estimate a step."""
-        eps = step.process.noise_in(step.x_t, step.t, step.clean, step.anchor)
-        if self.stochasticity > 0:
-            fresh = self._fresh_share(step.process, step.t, step.s)
-            eps = _root(1 - fresh) * eps + _root(fresh) * step.draw()
-        return step.process.diffuse(step.clean, step.s, eps, step.anchor)
+        process, t, s = step.process, step.t, step.s
+        fresh = self._fresh_share(process, t, s) if self.stochasticity > 0 else 0.0
+
+        def walked(x_t: Tensor, clean: Tensor, anchor: Tensor | None, drawn: Tensor | None) -> Tensor:
+            eps = process.noise_in(x_t, t, clean, anchor)
+            if drawn is not None:
+                eps = _root(1 - fresh) * eps + _root(fresh) * drawn
+            return process.diffuse(clean, s, eps, anchor)
+
+        drawn = step.draw() if self.stochasticity > 0 else None
+        return by_strips(walked, step.x_t, step.clean, step.anchor, drawn)
 
     def _fresh_share(self, process: Process, t: float, s: float) -> Scalar:
         carried = process.carry(s, t) * process.at(s).noise / process.at(t).noise

@@ -24,10 +24,14 @@ class TrainedModel(Protocol):
     def pictures(self) -> tuple[Picture, ...]:
         """What it was trained on."""
 
+    @property
+    def best_engine(self) -> str:
+        """What draws unless the user says otherwise."""
+
     def model(
-        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
+        self, engine: str, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
     ) -> SingleImageModel:
-        """The model that draws with `engine`, None for the best; networks as they were trained unless told."""
+        """The model that draws with `engine`; networks as they were trained unless told."""
 
 
 class _Module(Protocol):

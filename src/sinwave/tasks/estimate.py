@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sinwave.errors import InputError
 from sinwave.tasks.hardware import physical_memory
 
-__all__ = ["Estimate", "check_memory", "estimate"]
+__all__ = ["Estimate", "check_memory", "estimate", "network_memory"]
 
 
 class Estimate(NamedTuple):
@@ -31,9 +31,14 @@ def estimate(source: tuple[int, int], size: tuple[int, int]) -> Estimate:
     return Estimate(2 + 3 * learned, 0.4 + 10 * drawn + coarsest, 0.4e9 + 0.85e9 * learned + 0.5e9 * drawn)
 
 
-def check_memory(source: tuple[int, int], size: tuple[int, int]) -> None:
-    """Refuse what this machine cannot hold, before it is brought to its knees."""
-    needed, there = estimate(source, size).memory, physical_memory()
+def network_memory(size: tuple[int, int]) -> float:
+    """Bytes for a picture of `size` by a network alone: its tiles, and the walk of the finest bands."""
+    return 0.6e9 + 45 * size[0] * size[1]
+
+
+def check_memory(source: tuple[int, int], size: tuple[int, int], *, network: bool = False) -> None:
+    """Refuse what this machine cannot hold, before it is brought to its knees; a network alone needs little."""
+    needed, there = network_memory(size) if network else estimate(source, size).memory, physical_memory()
     if there is not None and needed > there:
         raise InputError(
             f"a picture of {size[1]} x {size[0]} from one of {source[1]} x {source[0]} pixels needs about "

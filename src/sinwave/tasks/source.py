@@ -40,7 +40,14 @@ class Source:
 
     def check_memory(self, size: tuple[int, int]) -> None:
         """Refuse a size that this machine cannot hold."""
-        check_memory(self.picture.size, size)
+        check_memory(self.picture.size, size, network=self._drawn_by == "network")
+
+    @property
+    def _drawn_by(self) -> str:
+        """The engine, whichever `auto` stands for."""
+        if self.engine != "auto":
+            return self.engine
+        return "closed-form" if self.trained is None else self.trained.best_engine
 
     def model(
         self, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
@@ -49,7 +56,7 @@ class Source:
         from sinwave.systems.wavelet.closed_form import closed_form_model
 
         if self.trained is not None:
-            return self.trained.model(None if self.engine == "auto" else self.engine, device, dtype, convolutions)
+            return self.trained.model(self._drawn_by, device, dtype, convolutions)
         opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
         return closed_form_model(self.picture.pixels[None].to(device, dtype), opaque=opaque)
 

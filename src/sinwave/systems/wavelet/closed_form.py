@@ -142,13 +142,14 @@ class _ClosedFormDescent(Descent):
                 PROCESS, prior.foci, size, layout=self._layout, horizon=self._horizon, balance=options.balance
             )
             self._coarser = exact
-            return Stage(exact, prior.foci[0].bank.mean.expand(-1, -1, *size), options.coarsest)
+            mean = prior.foci[0].bank.mean
+            return Stage(exact, mean.expand(-1, -1, *size), mean.shape[1], options.coarsest)
         candidates = children(self._coarser.matches, size, prior.progression.factor)
         bank, source = prior.banks[index - 1], prior.sources[index]
         denoiser = PropagatedDenoiser(PROCESS, bank, source, candidates, options.fine_window)
         self._coarser = denoiser
         guess = torch.cat([known, denoiser.copy()[:, known.shape[1] :]], 1)
-        return Stage(denoiser, guess, options.finer, constrain=drawn_to(known, options.finer))
+        return Stage(denoiser, guess, guess.shape[1], options.finer, constrain=drawn_to(known, options.finer))
 
 
 def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor | None]:

@@ -17,10 +17,12 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Flow, Process
 from sinwave.diffusion.sample import Constraint, Ddim, compose, sample
+from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
@@ -38,13 +40,15 @@ PROCESS = Flow()
 class Stage:
     """All that a scale needs to begin: its denoiser, a first guess of its bands, and its walk.
 
-    guess       (1 or b, c, h, w)
+    guess       (1 or b, k, h, w), of the first k bands; the others are 0
+    channels    of all bands
     anchor      (b, k, h, w), the y of `process`, if that moves towards one
     constrain   what holds for every estimate of this scale, before what the user asks
     """
 
     denoiser: Denoiser
     guess: Tensor
+    channels: int
     schedule: Schedule
     process: Process = PROCESS
     anchor: Tensor | None = None
@@ -192,9 +196,14 @@ def _walk(
 
 def _begun(stage: Stage, noise: Noise) -> Tensor:
     """The guess with noise."""
-    shape = (noise.count, *stage.guess.shape[1:])
-    drawn = noise.normal(shape, "start", like=stage.guess)
-    return stage.process.diffuse(stage.guess, stage.schedule.times[0], drawn, stage.anchor)
+    guess, missing = stage.guess, stage.channels - stage.guess.shape[1]
+
+    def diffused(drawn: Tensor, guess: Tensor, anchor: Tensor | None) -> Tensor:
+        whole = functional.pad(guess, (0, 0, 0, 0, 0, missing))
+        return stage.process.diffuse(whole, stage.schedule.times[0], drawn, anchor)
+
+    shape = (noise.count, stage.channels, *guess.shape[2:])
+    return by_strips(diffused, noise.normal(shape, "start", like=guess), guess, stage.anchor)
 
 
 def drawn_to(known: Tensor, schedule: RatioSchedule) -> Constraint:

@@ -75,15 +75,12 @@ class _NetworkDescent(Descent):
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """From the mean at the coarsest scale, from the low band alone at the others."""
         prior, channels = self._prior, channels_of(self._prior.configuration, index)
-        mean = prior.statistics.mean[index, :channels, None, None]
-        guess = mean.expand(1, -1, *size)
-        if known is not None:
-            details = guess[:, known.shape[1] :].expand(len(known), -1, -1, -1)
-            guess = torch.cat([known, torch.zeros_like(details)], 1)
+        guess = known
+        if guess is None:
+            guess = prior.statistics.mean[index, :channels, None, None].expand(1, -1, *size)
         configuration = prior.configuration
-        return Stage(
-            prior.denoiser(index), guess, configuration.schedule(index), configuration.process(index), anchor=known
-        )
+        schedule, process = configuration.schedule(index), configuration.process(index)
+        return Stage(prior.denoiser(index), guess, channels, schedule, process, anchor=known)
 
 
 def channels_of(configuration: Configuration, index: int) -> int:

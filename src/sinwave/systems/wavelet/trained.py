@@ -48,10 +48,9 @@ class Trained:
         return "hybrid" if len(self.pictures) == 1 and self.configuration.answers == "clean" else "network"
 
     def model(
-        self, engine: str | None, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
+        self, engine: str, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
     ) -> WaveletModel:
-        """The model that draws with `engine`, None for the best; convolutions as they were trained unless told."""
-        engine = engine or self.best_engine
+        """The model that draws with `engine`; convolutions as they were trained unless told."""
         convolutions = convolutions or getattr(torch, self.configuration.precision)
         picture = self.pictures[0]
         image = picture.pixels[None].to(device, dtype)
