@@ -168,9 +168,10 @@ def _cells(found: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _code() -> str:
-    """All that a training depends on."""
-    root = Path(inspect.getfile(sinwave)).parent
-    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", "training/*.py", "systems/wavelet/*.py"]
+    """All that a training depends on, beside its own files."""
+    root, wavelet = Path(inspect.getfile(sinwave)).parent, "systems/wavelet"
+    parts = [f"{wavelet}/{name}.py" for name in ("bands", "configuration", "material", "recipe", "schedules")]
+    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", "training/*.py", *parts]
     return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))
 
 

@@ -17,12 +17,13 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
-from sinwave.systems.wavelet.hybrid import HANDOVER, OPTIONS, HybridPrior
+from sinwave.systems.wavelet.hybrid import OPTIONS, PATCHES, HybridPrior, Relay
 from sinwave.systems.wavelet.material import MARGIN, Material
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import preset
 from sinwave.systems.wavelet.recipe import Practice, WaveletRecipe
+from sinwave.systems.wavelet.schedules import RatioSchedule
 
 T = 100
 
@@ -299,10 +300,22 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
     network = prior.network.descend(noise, 1.0, foreign=False).stage(0, size, None)
     patches = prior.closed_form.descend(noise, 1.0, foreign=True).stage(0, size, None)
     x = NoiseSource(1).normal((1, 12, *size))
-    for ratio, asked in ((4 * HANDOVER, network), (1.01 * HANDOVER, network), (0.5 * HANDOVER, patches)):
-        t = ratio / (1 + ratio)
+    handover = PATCHES.times[0]
+    assert handover in whole.schedule.times
+    for t in whole.schedule.times[:-1]:
+        asked = network if t > handover else patches
         assert_close(whole.denoiser(x, t), asked.denoiser(x, t))
-    assert whole.schedule == network.schedule
+
+
+def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
+    relay = Relay(RatioSchedule(10, 20.0, 0.02), PATCHES)
+    assert relay.times[-5:] == PATCHES.times
+    for strength in (1.0, 0.7, 0.3, 0.01, 0.0):
+        times = relay.starting_at(strength).times
+        assert list(times) == sorted(times, reverse=True)
+        alone = RatioSchedule(10, 20.0, 0.02).starting_at(strength).times[0]
+        assert times[0] == pytest.approx(alone)
+    assert len(relay.starting_at(0.0).times) == 2
 
 
 def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():

@@ -1,8 +1,8 @@
 """The network decides the layout, the closed form draws the detail.
 
-At the coarsest scale the network answers while there is much noise, and the exact closed form with its small patches
-once there is less than `HANDOVER`: what the network has laid out is put together from real patches. Their matches are
-propagated to the finer scales as ever.
+At the coarsest scale the network answers while there is much noise, and the exact closed form in the last few steps:
+what the network has laid out is put together from real patches. Their matches are propagated to the finer scales as
+ever.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from sinwave.diffusion.process import Scalar
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
-from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Stage
+from sinwave.systems.wavelet.model import Descent, Prior, Stage
 from sinwave.systems.wavelet.network import NetworkPrior
-from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
-__all__ = ["HANDOVER", "OPTIONS", "HybridPrior"]
+__all__ = ["OPTIONS", "PATCHES", "HybridPrior", "Relay"]
 
-HANDOVER = 0.5
-"""The noise-to-signal ratio below which the closed form answers."""
+PATCHES = RatioSchedule(steps=4, high=0.5, low=0.02)
+"""The closed form's part of the coarsest walk: two steps with its large patches, and two with the small ones."""
 
 OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=4, high=1.0, low=0.01))
 """Half the steps of the closed form alone: no figure changes, and the finer scales are what takes the time."""
@@ -67,7 +67,28 @@ class _HybridDescent(Descent):
         if index > 0:
             return fine
         coarse = self._coarse.stage(index, size, known)
-        return replace(coarse, denoiser=_Handover(coarse.denoiser, fine.denoiser))
+        denoiser = _Handover(coarse.denoiser, fine.denoiser, PATCHES.times[0])
+        schedule = Relay(coarse.schedule, PATCHES, stochasticity=coarse.schedule.stochasticity)
+        return replace(coarse, denoiser=denoiser, schedule=schedule)
+
+
+@final
+@dataclass(frozen=True)
+class Relay(Schedule):
+    """A walk whose last part is another one; both times are of one process."""
+
+    first: Schedule
+    last: Schedule
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Those of the first that lie before the last, and the last."""
+        last = self.last.times
+        return (*(t for t in self.first.times if t > last[0]), *last)
+
+    def starting_at(self, strength: float) -> Relay:
+        """Each from its own start."""
+        return replace(self, first=self.first.starting_at(strength), last=self.last.starting_at(strength))
 
 
 @final
@@ -75,10 +96,10 @@ class _HybridDescent(Descent):
 class _Handover(Denoiser):
     above: Denoiser
     below: Denoiser
+    time: float
 
     def __call__(
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
-        """The estimate of whoever is asked at this noise."""
-        signal, _, noise = (float(each) for each in PROCESS.at(t))
-        return (self.above if noise > HANDOVER * signal else self.below)(x_t, t)
+        """The estimate of whoever is asked at this time."""
+        return (self.above if float(t) > self.time else self.below)(x_t, t)
