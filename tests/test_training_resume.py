@@ -333,3 +333,18 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path):
     assert kills > 3, kills
     assert json.dumps(found, sort_keys=True) == everything(straight)
     assert lines(tmp_path / "log.jsonl") == lines(tmp_path / "straight.jsonl")
+
+
+@pytest.mark.parametrize(("pace", "most"), [(0.3, 15.0), (7.0, 31.0), (40.0, 40.0)])
+def test_a_kill_costs_half_a_minute_or_a_step_at_the_most(pace, most, monkeypatch, tmp_path):
+    now, training = 0.0, begin(steps=200)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    saved, ages = [0.0], []
+    monkeypatch.setattr(checkpoint, "save", lambda *content: saved.append(now))
+    saver = checkpoint.Saver(tmp_path / "state.pt", {}, every=10)
+    while not training.finished:
+        now += pace
+        ages.append(now - saved[-1])  # what a kill just before this step's save would cost
+        saver(training, training.advance())
+    assert max(ages) <= most
+    assert len(saved) - 2 <= now / 12  # and yet it does not write all the time

@@ -84,17 +84,28 @@ def _content(data: io.BytesIO) -> Any:
 class Saver:
     """A hook that saves at most every `seconds`, and at the end.
 
-    With the `every` of a log no line of the log is cut in two when the training goes on.
+    With the `every` of a log no line of the log is cut in two when the training goes on; but where steps are slow it
+    does not wait for that beyond `latest`, so what a kill can cost is at most `latest` and a step.
     """
 
-    def __init__(self, path: Path, fingerprint: Mapping[str, Any], seconds: float = 15.0, every: int = 1) -> None:
-        self._path, self._fingerprint, self._seconds, self._every = path, fingerprint, seconds, every
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: Mapping[str, Any],
+        seconds: float = 12.0,
+        every: int = 1,
+        *,
+        latest: float = 24.0,
+    ) -> None:
+        self._path, self._fingerprint, self._every = path, fingerprint, every
+        self._seconds, self._latest = seconds, latest
         self._last = time.monotonic()
 
     def __call__(self, training: Training, report: Report) -> None:
         """Save if it is time."""
-        due = training.step % self._every == 0 and time.monotonic() - self._last >= self._seconds
-        if training.finished or due:
+        waited = time.monotonic() - self._last
+        due = self._seconds if training.step % self._every == 0 else self._latest
+        if training.finished or waited >= due:
             self.save(training)
 
     def save(self, training: Training) -> None:
