@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,14 @@ from sinwave.systems.wavelet.recipe import Numerics
 from sinwave.training.loop import Budget, Report, Training, train
 
 DEFAULT = "default"
-DISTANCES = {"SWD": sliced_wasserstein, "coherence": coherence, "completeness": completeness}
+STRIDE = 3
+"""Pixels between the patches that look for their nearest."""
+
+DISTANCES = {
+    "SWD": sliced_wasserstein,
+    "coherence": partial(coherence, stride=STRIDE),
+    "completeness": partial(completeness, stride=STRIDE),
+}
 
 
 def changed(base: Preset, variant: str) -> Preset:
@@ -171,7 +179,8 @@ def _code() -> str:
     """All that a training depends on, beside its own files."""
     root, wavelet = Path(inspect.getfile(sinwave)).parent, "systems/wavelet"
     parts = [f"{wavelet}/{name}.py" for name in ("bands", "configuration", "material", "recipe", "schedules")]
-    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", "training/*.py", *parts]
+    parts += [f"training/{name}.py" for name in ("averages", "loop", "recipe", "schedule")]
+    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", *parts]
     return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))
 
 

@@ -30,6 +30,8 @@ from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.evaluate import Judged, Measured, evaluate
 from sinwave.metrics.measures import Equipment
 from sinwave.metrics.niqe import NaturalModel
+from sinwave.metrics.patches import pixel_diversity
+from sinwave.metrics.scores import Score, mean_score
 from sinwave.rng import NoiseSource
 from sinwave.systems.table import load
 from sinwave.tasks.collect import collect
@@ -86,13 +88,24 @@ def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
         cells = []
         for method in methods:
             score = measured.of(metric, method)
-            if score is None:
-                cells.append("-")
-            else:
-                interval = f" ({score.interval[0]:.4f} to {score.interval[1]:.4f})" if score.interval else ""
-                cells.append(f"{score.value:.4f}{interval}")
+            cells.append("-" if score is None else _cell(score))
         lines.append((CARDS[metric].title, CARDS[metric].better, *cells))
     return lines
+
+
+def departures(methods: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Pixel diversity of sample and source: were the source one more sample, this would be that of the method."""
+    cells = []
+    for label, some in methods.items():
+        pairs = {name: torch.stack([some[name], source]) for name, source in sources.items()}
+        each = {name: pixel_diversity(pair, sources[name]) for name, pair in pairs.items()}
+        cells.append(_cell(mean_score("departure", label, each)))
+    return ("diversity of sample and source", "higher", *cells)
+
+
+def _cell(score: Score) -> str:
+    interval = f" ({score.interval[0]:.4f} to {score.interval[1]:.4f})" if score.interval else ""
+    return f"{score.value:.4f}{interval}"
 
 
 def wins(measured: Measured, ours: Sequence[str]) -> list[tuple[str, ...]]:
@@ -165,7 +178,7 @@ def main(arguments: Sequence[str]) -> None:
     parts = [
         provenance("single_image.py", threads=options.threads, seed=options.seed),
         f"n = {len(sources)} pictures, one sample each, mean and 95 % interval over pictures\n",
-        table(("metric", "better", *methods), rows(measured, list(methods))),
+        table(("metric", "better", *methods), [*rows(measured, list(methods)), departures(methods, sources)]),
         "Of how many pictures ours is the better one:\n",
         table(("metric", *(f"{label} / {peer}" for label in ours for peer in PEERS)), wins(measured, ours)),
     ]

@@ -107,6 +107,7 @@ def test_the_comparison_with_peers_runs(tmp_path):
     text = run("single_image.py", *places, "--variation", "1", "--threads", "1")
     assert "| metric | better | SinGAN | GPNN | ours 1 |" in text
     assert "| sliced Wasserstein | lower |" in text
+    assert "| diversity of sample and source | higher |" in text
     assert " of 2 |" in text
     assert sheet.exists()
 

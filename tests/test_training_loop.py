@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 import pytest
@@ -28,6 +29,8 @@ from sinwave.training.schedule import Plateau, Trapezoid
 @final
 class Line(Recipe):
     """Least squares for y = 2 x - 1, with noise; `spoil(step, rate seed)` may break a loss."""
+
+    companions = MappingProxyType({})
 
     def __init__(self, spoil=lambda seed: False, rate=0.05):
         torch.manual_seed(0)
@@ -56,6 +59,8 @@ class Line(Recipe):
 @final
 class Players(Recipe):
     """The second player sees what the first has just done."""
+
+    companions = MappingProxyType({})
 
     def __init__(self):
         torch.manual_seed(0)

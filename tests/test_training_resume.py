@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 import pytest
@@ -143,6 +144,7 @@ def test_a_player_gets_no_gradient_from_the_loss_of_another():
 def test_parameters_that_no_state_would_hold_are_refused():
     @final
     class Careless(Recipe):
+        companions = MappingProxyType({})
         module = nn.Linear(1, 1)
         stranger = nn.Linear(1, 1)
 

@@ -318,6 +318,14 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
     assert len(relay.starting_at(0.0).times) == 2
 
 
+def test_progress_of_a_hybrid_counts_both_engines_in_one_unit():
+    prior = hybrid_of(SMALL, photograph(48, 60))
+    size, fine = (12, 15), (24, 30)
+    patches = prior.closed_form.effort(0, size) * PATCHES.steps / OPTIONS.coarsest.steps
+    assert prior.effort(0, size) > patches
+    assert prior.effort(1, fine) == prior.closed_form.effort(1, fine)
+
+
 def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():
     image = photograph(48, 60)
     model = WaveletModel(image, SMALL.pyramid, hybrid_of(SMALL, image))

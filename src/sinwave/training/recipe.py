@@ -47,9 +47,9 @@ class Recipe(ABC):
         """What is averaged and kept."""
 
     @property
+    @abstractmethod
     def companions(self) -> Mapping[str, nn.Module]:
         """Networks that are trained too and then forgotten, such as a critic: a training that goes on needs them."""
-        return {}
 
     @abstractmethod
     def groups(self) -> Mapping[str, Group]:

@@ -30,6 +30,9 @@ PATCHES = RatioSchedule(steps=4, high=0.5, low=0.02)
 OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=4, high=1.0, low=0.01))
 """Half the steps of the closed form alone: no figure changes, and the finer scales are what takes the time."""
 
+_NETWORK = 13.0
+"""Units of the closed form's effort that a position takes in a step of the network; measured with the defaults."""
+
 
 @final
 class HybridPrior(Prior):
@@ -52,8 +55,12 @@ class HybridPrior(Prior):
         return self.closed_form.together
 
     def effort(self, index: int, size: Size) -> float:
-        """That of whoever draws the scale."""
-        return (self.closed_form if index else self.network).effort(index, size)
+        """That of whoever draws the scale, in units of the closed form."""
+        patches = self.closed_form.effort(index, size)
+        if index:
+            return patches
+        steps = self.closed_form.options.coarsest.steps
+        return _NETWORK * self.network.effort(index, size) + patches * PATCHES.steps / steps
 
 
 @final

@@ -48,7 +48,7 @@ class Practice:
     fault: float = 0.1
     positions: int = 12288
     crop: int = 48
-    coarse_share: float = 0.3
+    coarse_share: float = 0.5
     noise_mean: float = 0.0
     noise_spread: float = 1.6
     weight_decay: float = 0.0
@@ -106,6 +106,11 @@ class WaveletRecipe(Recipe):
     def module(self) -> nn.Module:
         """The network."""
         return self.network
+
+    @property
+    def companions(self) -> Mapping[str, nn.Module]:
+        """None."""
+        return {}
 
     def groups(self) -> Mapping[str, Group]:
         """All weights."""
