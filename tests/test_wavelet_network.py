@@ -338,7 +338,7 @@ def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():
 def test_a_step_is_a_function_of_its_seed():
     image = photograph(48, 60)
     material = Material([image], SMALL.pyramid, crop=16)
-    practice = replace(Practice(), positions=16 * 16 * 4, fault=0.0)
+    practice = replace(Practice(), positions=16 * 16 * 4)
     recipe = WaveletRecipe(SMALL, practice, material, awake(SMALL.shape))
     (update,) = recipe.updates(3)
     update.loss.backward()

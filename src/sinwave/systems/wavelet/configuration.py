@@ -36,6 +36,7 @@ class Configuration:
 
     levels            of the pyramid, where `progression` is `levels`
     guided            whether the network sees the coarser scale's result, as it is, beside what is noisy
+    fault             the most noise on that in training, which stands for the faults of a result that was drawn
     answers           `clean` (EDM's scalings, band by band) or `noise` (DDPM)
     high, low         noise-to-signal ratios between which the coarsest scale is walked
     start             the ratio at which a finer scale begins
@@ -51,12 +52,13 @@ class Configuration:
     blocks: int = 5
     spread: int = 1
     guided: bool = True
+    fault: float = 0.1
     high: float = 20.0
     low: float = 0.02
     start: float = 1.0
     coarse_steps: int = 20
-    fine_steps: int = 8
-    finest_steps: int = 5
+    fine_steps: int = 12
+    finest_steps: int = 8
     stochasticity: float = 0.0
     gamma: float = 0.55
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -94,6 +96,14 @@ class Configuration:
     def scales(self) -> int:
         """How many scales there are."""
         return 4 if self.progression == "bands" else self.levels
+
+    def known(self, index: int) -> int:
+        """How many bands the coarser scale gives."""
+        return 3 * index if self.progression == "bands" else 3 * (index > 0)
+
+    def channels(self, index: int) -> int:
+        """How many bands a scale has."""
+        return 3 * (index + 1) if self.progression == "bands" else 12
 
     def process(self, index: int) -> Process:
         """That of a scale, counted from the coarsest."""

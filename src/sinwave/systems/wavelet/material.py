@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from sinwave.errors import InputError
 from sinwave.systems.wavelet.bands import Progression, Scale
+from sinwave.systems.wavelet.expectation import LEAST, activity, fitted
 from sinwave.wavelets import Size
 
 __all__ = ["MARGIN", "Batch", "Material", "Statistics", "crops_for", "guide", "opaque_grid"]
@@ -30,21 +31,30 @@ _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Of each channel of each scale: (scales, c), over all pictures. `low` and `high` are the range."""
+    """Of each channel of each scale: (scales, c), over all pictures.
+
+    `low` and `high` are the range; `offset` and `slope` are what the activity of the coarser scale says of details.
+    """
 
     mean: Tensor
     deviation: Tensor
     low: Tensor
     high: Tensor
+    offset: Tensor
+    slope: Tensor
 
     @classmethod
-    def of(cls, scales: Sequence[Sequence[Tensor]]) -> Statistics:
-        """From the inner values (c, n) of every picture, scale by scale."""
+    def of(cls, scales: Sequence[Sequence[Tensor]], activities: Sequence[Sequence[Tensor]]) -> Statistics:
+        """From the inner values (c, n) of every picture, scale by scale, and the activities (n,) at their places."""
         pooled = [torch.cat(list(some), 1).double() for some in scales]
         found = ([each.mean(1), each.std(1), each.amin(1), each.amax(1)] for each in pooled)
-        mean, deviation, low, high = (torch.stack(list(some)).float() for some in zip(*found, strict=True))
-        # A band without any detail has no scale of its own; one level of 255 is as good as nothing.
-        return cls(mean, deviation.clamp(min=2 / 255), low, high)
+        mean, deviation, low, high = (torch.stack(list(some)) for some in zip(*found, strict=True))
+        deviation = deviation.clamp(min=LEAST)
+        centered = (each - middle[:, None] for each, middle in zip(pooled, mean, strict=True))
+        active = (torch.cat(list(some)).double() for some in activities)
+        lines = [fitted(a, x) for a, x in zip(active, centered, strict=True)]
+        offset, slope = (torch.stack(list(some)) for some in zip(*lines, strict=True))
+        return cls(*(each.float() for each in (mean, deviation, low, high, offset, slope)))
 
     def check(self, scales: int, channels: int) -> None:
         """Raise `InputError` unless these are numbers for so many scales and channels."""
@@ -54,7 +64,7 @@ class Statistics:
 
     def to(self, device: torch.device) -> Statistics:
         """The same on another device."""
-        return Statistics(*(each.to(device) for each in (self.mean, self.deviation, self.low, self.high)))
+        return Statistics(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 class Batch(NamedTuple):
@@ -81,17 +91,21 @@ class Material:
         self.channels = [scale.bands.shape[1] for scale in splits[0]]
         self._planes: list[list[Tensor]] = []
         inner: list[list[Tensor]] = []
+        activities: list[list[Tensor]] = []
         for index in range(len(splits[0])):
-            planes, values = [], []
+            planes, values, active = [], [], []
             for scales, mask in zip(splits, hidden, strict=True):
                 for down, right in _PHASES:
                     bands = scales[index].shifted(down, right)
                     outside = _hidden(mask, scales[index], down, right, (bands.shape[2], bands.shape[3]))
                     planes.append(self._framed(bands, outside))
                     values.append(_filled(bands, max(self.channels))[0, :, ~outside])
+                    known = bands[:, : self.known[index]]
+                    active.append(activity(known, outside[None, None].to(bands))[0, 0, ~outside])
             self._planes.append(planes)
             inner.append(values)
-        self.statistics = Statistics.of(inner)
+            activities.append(active)
+        self.statistics = Statistics.of(inner, activities)
 
     @property
     def scales(self) -> int:

@@ -19,6 +19,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.configuration import Configuration
+from sinwave.systems.wavelet.expectation import LOOK, Expectation
 from sinwave.systems.wavelet.material import MARGIN, Statistics, guide
 from sinwave.systems.wavelet.model import Descent, Prior, Stage
 from sinwave.wavelets import Size
@@ -48,6 +49,7 @@ class NetworkPrior(Prior):
         """`dtype` is that of the convolutions, and the weights are turned into it."""
         self.network = network.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.configuration, self.statistics, self.dtype, self.tile = configuration, statistics, dtype, tile
+        self.expectation = Expectation.of(statistics, configuration)
 
     def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
         """Nothing is decided for the whole picture."""
@@ -64,7 +66,7 @@ class NetworkPrior(Prior):
 
     def denoiser(self, index: int) -> Denoiser:
         """That of a scale, for a picture of any size."""
-        return Tiled(_Scale(self, index), self.tile, self.network.shape.radius)
+        return Tiled(_Scale(self, index), self.tile, self.network.shape.radius + LOOK)
 
 
 @final
@@ -74,18 +76,13 @@ class _NetworkDescent(Descent):
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """From the mean at the coarsest scale, from the low band alone at the others."""
-        prior, channels = self._prior, channels_of(self._prior.configuration, index)
+        prior, channels = self._prior, self._prior.configuration.channels(index)
         guess = known
         if guess is None:
             guess = prior.statistics.mean[index, :channels, None, None].expand(1, -1, *size)
         configuration = prior.configuration
         schedule, process = configuration.schedule(index), configuration.process(index)
         return Stage(prior.denoiser(index), guess, channels, schedule, process, anchor=known)
-
-
-def channels_of(configuration: Configuration, index: int) -> int:
-    """How many channels the bands of a scale have."""
-    return 3 * (index + 1) if configuration.progression == "bands" else 12
 
 
 @final
@@ -108,8 +105,10 @@ class _Scale(Denoiser):
         if configuration.answers == "noise":
             low, high = (each[index, :channels, None, None] for each in (statistics.low, statistics.high))
             return FromNoise(network, process, low, high)(x_t, t, anchor=anchor)
-        mean, deviation = (each[index, :channels, None, None] for each in (statistics.mean, statistics.deviation))
         follows = 0 if anchor is None else anchor.shape[1]
+        low = x_t[:, :0] if anchor is None else anchor
+        scale = torch.full((len(x_t),), index, device=x_t.device)
+        mean, deviation = (each[:, :channels] for each in prior.expectation(scale, low, condition))
         return Preconditioned(network, process, mean, deviation, follows)(x_t, t, anchor=anchor)
 
     def _network(self, outside: Tensor, anchor: Tensor | None) -> Network:

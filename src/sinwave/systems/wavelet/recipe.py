@@ -4,7 +4,7 @@ With e the signal of each channel (a for the low band, which the anchor repeats,
 c the noise, both at a time that is drawn for each crop,
 
     z        = e x_0 + c eps                      the forward mix, since the anchor is x_0 without its details
-    clean    | F(into (z - e mean)) - (x_0 - mean - skip (z - e mean)) / out |^2
+    clean    | F(into (z - e mean)) - (x_0 - mean - skip (z - e mean)) / out |^2      mean: what is expected there
     noise    | F(z) - eps |
 
 averaged over what is inside of the picture.
@@ -24,6 +24,7 @@ from sinwave.diffusion.denoise import scalings
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import fold
 from sinwave.systems.wavelet.configuration import STEPS, Configuration
+from sinwave.systems.wavelet.expectation import Expectation
 from sinwave.systems.wavelet.material import Batch, Material, crops_for, guide
 from sinwave.training.recipe import Group, Recipe, Update
 
@@ -39,13 +40,11 @@ class Practice:
 
     positions         of all crops of a step together
     crop              positions along a side of a crop
-    fault             the most noise on the guide, which stands for the faults of a coarser scale that was drawn
     coarse_share      of the crops, are of the coarsest scale; the others share the rest
     noise_mean, noise_spread      of the normal distribution of log ratio at the coarsest scale
     """
 
     rate: float = 1e-3
-    fault: float = 0.1
     positions: int = 12288
     crop: int = 48
     coarse_share: float = 0.5
@@ -67,14 +66,14 @@ class Numerics:
 
 
 class _Noised(NamedTuple):
-    """z, its noise, the coefficients that led there, (b, c, 1, 1) and (b, 1, 1, 1), and what guides the network."""
+    """z, its noise, the coefficients that led there, (b, c, 1, 1) and (b, 1, 1, 1), and the coarser scale's result."""
 
     z: Tensor
     eps: Tensor
     signal: Tensor
     noise: Tensor
     log_ratio: Tensor
-    guide: Tensor
+    low: Tensor
 
 
 @final
@@ -101,6 +100,7 @@ class WaveletRecipe(Recipe):
         ]
         self._follows, self._present = (channels < each for each in sizes)
         self._shares = self._scale_shares()
+        self._expectation = Expectation.of(material.statistics, configuration)
 
     @property
     def module(self) -> nn.Module:
@@ -148,28 +148,28 @@ class WaveletRecipe(Recipe):
         signal = torch.where(self._follows[batch.scale], whole, fading)
         chance = self._on_device(generator)
         eps = torch.randn(batch.bands.shape, generator=chance, device=self.device)
-        guide = self._guide(batch, chance)
-        return _Noised(signal * batch.bands + noise * eps, eps, signal, noise, (noise / whole).log().flatten(), guide)
+        low = self._low(batch, chance)
+        return _Noised(signal * batch.bands + noise * eps, eps, signal, noise, (noise / whole).log().flatten(), low)
 
-    def _guide(self, batch: Batch, chance: torch.Generator) -> Tensor:
+    def _low(self, batch: Batch, chance: torch.Generator) -> Tensor:
         """What a coarser scale would have given: the low band with some noise, and no more of it than there is."""
         low = batch.bands[:, : self.configuration.guides]
         share = torch.rand(len(low), 1, 1, 1, generator=chance, device=self.device)
         noise = torch.randn(low.shape, generator=chance, device=self.device)
-        faulty = low + self.practice.fault * share * noise
-        return guide(faulty, self.material.statistics, batch.scale) * self._follows[batch.scale][:, : low.shape[1]]
+        return low + self.configuration.fault * share * noise
 
     def _answer_and_target(self, batch: Batch, noised: _Noised) -> tuple[Tensor, Tensor]:
         if self.configuration.answers == "noise":
             return self._network(noised.z, noised, batch), noised.eps
-        statistics = self.material.statistics
-        mean, deviation = (each[batch.scale][:, :, None, None] for each in (statistics.mean, statistics.deviation))
+        mean, deviation = self._expectation(batch.scale, noised.low, batch.outside)
         scale = scalings(noised.signal, noised.noise, deviation)
         z = noised.z - noised.signal * mean
         return self._network(scale.into * z, noised, batch), (batch.bands - mean - scale.skip * z) / scale.out
 
     def _network(self, x: Tensor, noised: _Noised, batch: Batch) -> Tensor:
-        x = torch.cat([x * self._present[batch.scale], noised.guide], 1).to(memory_format=self._layout)
+        seen = guide(noised.low, self.material.statistics, batch.scale)
+        seen = seen * self._follows[batch.scale][:, : seen.shape[1]]
+        x = torch.cat([x * self._present[batch.scale], seen], 1).to(memory_format=self._layout)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             answer: Tensor = self.network(x, batch.outside, noised.log_ratio, batch.scale)
         return answer.float()

@@ -68,7 +68,7 @@ class Trained:
         return WaveletModel(image, progression, HybridPrior(network, closed_form))
 
 
-_STATISTICS = ("mean", "deviation", "low", "high")
+_STATISTICS = ("mean", "deviation", "low", "high", "offset", "slope")
 
 
 def from_file(file: ModelFile, path: Path) -> Trained:
