@@ -75,6 +75,7 @@ def sample(
             x = sampler.step(Step(process, t, s, x, clean, anchor, estimate, draw))
             if on_step is not None:
                 on_step(index, x, clean)
+            del clean
     return x
 
 

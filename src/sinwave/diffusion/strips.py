@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["by_strips"]
 
-STRIP = 1 << 23
+STRIP = 1 << 22
 """Numbers in a strip."""
 
 

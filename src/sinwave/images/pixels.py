@@ -26,7 +26,8 @@ def to_uint8(image: Tensor) -> Tensor:
     """Float values in [-1, 1], rounded to the nearest of 256 levels; what lies outside is clamped."""
     if not image.is_floating_point():
         raise InputError(f"to_uint8 takes a float tensor in [-1, 1], not {image.dtype}")
-    if not image.isfinite().all():
+    # The extremes are NaN if anything is; asking each number would need as much memory again.
+    if not all(extreme.isfinite() for extreme in image.aminmax()):
         raise InputError("the image holds NaN or infinite values, which no picture file can show")
     # Half precision cannot count to 255 in steps of a half.
-    return ((image.to(torch.float32) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return (image.to(torch.float32) + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
