@@ -120,12 +120,11 @@ def _pack_haar(image: Tensor) -> Tensor:
 
 def _unpack_haar(bands: Tensor) -> Tensor:
     batch, channels, height, width = bands.shape
-    lowpass, horizontal, vertical, diagonal = (bands * 0.5).chunk(4, dim=1)
+    lowpass, horizontal, vertical, diagonal = bands.chunk(4, dim=1)
     image = bands.new_empty(batch, channels // 4, 2 * height, 2 * width)
-    for row, low, high in (
-        (0, lowpass + horizontal, vertical + diagonal),
-        (1, lowpass - horizontal, vertical - diagonal),
-    ):
+    for row, sign in ((0, 1), (1, -1)):
+        low = torch.add(lowpass, horizontal, alpha=sign).mul_(0.5)
+        high = torch.add(vertical, diagonal, alpha=sign).mul_(0.5)
         image[..., row::2, 0::2] = low + high
         image[..., row::2, 1::2] = low - high
     return image

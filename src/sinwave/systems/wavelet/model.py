@@ -153,6 +153,8 @@ class WaveletModel:
         sizes = self._progression.sizes(size)
         bands, known = torch.empty(0), None
         for index, picture_size in enumerate(sizes):
+            if index > 0:
+                known = self._progression.known(bands, sizes[index - 1])
             stage = descent.stage(index, grid(picture_size), known)
             if index == 0 and start is not None:
                 schedule = stage.schedule.starting_at(strength)
@@ -163,7 +165,6 @@ class WaveletModel:
                 constrain(index) if constrain else None,
                 partial(on_step, index) if on_step else None,
             )
-            known = self._progression.known(bands, picture_size)
         return self._progression.picture(bands, size)
 
 
