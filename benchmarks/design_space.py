@@ -136,7 +136,7 @@ def figures(samples: Sequence[Tensor], source: Tensor) -> dict[str, float]:
     """Distances of the samples to the source, and how they differ."""
     drawn = [to_uint8(each) for each in samples]
     found = {name: statistics.fmean(measure(each, source) for each in drawn) for name, measure in DISTANCES.items()}
-    return found | {"diversity": float(pixel_diversity(torch.stack(drawn), source))}
+    return found | {"diversity": pixel_diversity(torch.stack(drawn), source)}
 
 
 def tables(options: argparse.Namespace, sources: Mapping[str, Picture]) -> list[str]:

@@ -18,7 +18,7 @@ from PIL import Image
 from sinwave.cli.main import main
 from sinwave.errors import InputError, OutputError
 from sinwave.images import probe, read, read_text, to_uint8
-from sinwave.tasks.estimate import check_memory, estimate
+from sinwave.tasks.estimate import check_memory, estimate, network_memory
 from sinwave.tasks.generate import Generate
 from sinwave.tasks.hardware import physical_memory
 from sinwave.tasks.sizes import parse_scale, parse_size
@@ -224,6 +224,9 @@ def test_the_estimate_grows_linearly_and_guards_the_machine() -> None:
         check_memory((200, 300), (200, 300))
         with pytest.raises(InputError, match="this machine has"):
             check_memory((200, 300), (10**6, 10**6))
+        with pytest.raises(InputError, match="this machine has"):
+            check_memory((200, 300), (10**6, 10**6), network=True)
+    assert network_memory((8192, 8192)) < estimate((200, 300), (8192, 8192)).memory
 
 
 def test_the_task_in_python(picture: Path, tmp_path: Path) -> None:

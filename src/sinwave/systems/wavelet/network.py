@@ -1,7 +1,8 @@
 """A trained network as the denoiser of every scale.
 
-A network with a bounded field may be applied tile by tile: with a halo of its radius around each tile the result is the
-same, and the memory for what is between its layers does not grow with the picture.
+A network with a bounded field may be applied tile by tile: with a halo around each tile, its radius and what the
+expectation looks at, the result is the same, and the memory for what is between its layers does not grow with the
+picture.
 """
 
 from __future__ import annotations

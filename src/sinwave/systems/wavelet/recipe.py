@@ -96,7 +96,8 @@ class WaveletRecipe(Recipe):
         self.count = crops_for(practice.positions, material.crop)
         channels = torch.arange(max(material.channels), device=self.device)[:, None, None]
         sizes = [
-            torch.tensor(each, device=self.device).view(-1, 1, 1, 1) for each in (material.known, material.channels)
+            torch.tensor([of(index) for index in range(material.scales)], device=self.device).view(-1, 1, 1, 1)
+            for of in (configuration.known, configuration.channels)
         ]
         self._follows, self._present = (channels < each for each in sizes)
         self._shares = self._scale_shares()
