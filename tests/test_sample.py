@@ -1,12 +1,12 @@
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, final
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from sinwave.diffusion.denoise import Denoiser, GaussianDenoiser
 from sinwave.diffusion.process import (
@@ -18,13 +18,13 @@ from sinwave.diffusion.process import (
     VarianceExploding,
     VariancePreserving,
 )
-from sinwave.diffusion.sample import Ddim, Heun, Step, compose, even_times, karras_times, sample
+from sinwave.diffusion.sample import Ddim, Heun, Multistep, Sampler, Step, compose, even_times, karras_times, sample
 from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.rng import Noise, NoiseSource
 
 SHAPE = (2, 3, 4, 4)
-SAMPLERS = [Ddim(), Ddim(0.5), Ddim(1.0), Heun()]
+SAMPLERS = [Ddim(), Ddim(0.5), Ddim(1.0), Multistep(), Multistep(1.0), Heun()]
 PROCESSES = [Flow(), VariancePreserving.cosine(20), VarianceExploding(), ResidualShift.geometric()]
 
 
@@ -90,6 +90,23 @@ class Recorder:
         return seen[0]
 
 
+@final
+@dataclass(frozen=True)
+class Remembering(Sampler):
+    """Another sampler that keeps what it is told of the step before."""
+
+    sampler: Sampler
+    seen: list = field(default_factory=list)
+
+    @property
+    def looks_back(self):
+        return self.sampler.looks_back
+
+    def step(self, step):
+        self.seen.append(step.before)
+        return self.sampler.step(step)
+
+
 def normal(key, shape=SHAPE):
     return NoiseSource(0).normal(shape, key).double()
 
@@ -152,6 +169,51 @@ def test_ancestral_sampling_equals_the_ddpm_of_diffusers():
     torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
+@pytest.mark.parametrize(("stochasticity", "name"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
+@pytest.mark.parametrize("steps", [5, 20])
+def test_multistep_equals_diffusers(stochasticity, name, steps):
+    scheduler = DPMSolverMultistepScheduler(
+        20,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        algorithm_type=name,
+        timestep_spacing="trailing",
+    )
+    scheduler.set_timesteps(steps)
+    expected = normal("x")
+    for index in scheduler.timesteps.tolist():
+        clean = Wavy()(expected, (index + 1) / 20)
+        drawn = torch.full_like(expected, 0.7)
+        expected = scheduler.step(clean, index, expected, variance_noise=drawn).prev_sample
+    process = VariancePreserving.cosine(20)
+    x = sample(Wavy(), process, Multistep(stochasticity), normal("x"), even_times(steps), Amplitude(0.7))
+    torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_multistep_obeys_an_affine_constraint_at_every_step():
+    """What is known of every estimate is known of the middle that a step is taken with: here the first band."""
+    process, truth, hook = Flow(), normal("truth"), Recorder()
+    start = process.diffuse(truth, 0.9, normal("eps"))
+
+    def constrain(clean, t):
+        return torch.cat([truth[:, :1], clean[:, 1:]], 1)
+
+    walk = (Multistep(), start, even_times(6, 0.9), Amplitude(1.0))
+    sample(Wavy(), process, *walk, constrain=constrain, on_step=hook)
+    for (_, x, _), s in zip(hook.seen, even_times(6, 0.9)[1:], strict=True):
+        torch.testing.assert_close(x[:, :1], process.diffuse(truth, s, normal("eps"))[:, :1])
+
+
+def test_only_a_sampler_that_looks_back_is_told_the_estimate_before():
+    for sampler in SAMPLERS:
+        told = Remembering(sampler)
+        sample(Wavy(), Flow(), told, normal("x"), (0.9, 0.5, 0.2, 0.0), NoiseSource(0))
+        assert [before and before[0] for before in told.seen] == (
+            [None, 0.9, 0.5] if sampler.looks_back else [None] * 3
+        )
+
+
 def test_heun_equals_the_algorithm_of_edm():
     sigmas = karras_times(6)
     steps = np.arange(6)
@@ -173,7 +235,7 @@ def test_heun_equals_the_algorithm_of_edm():
     np.testing.assert_allclose(ours.numpy(), x, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(Ddim(), 1), (Heun(), 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(Ddim(), 1), (Multistep(), 2), (Heun(), 2)])
 @pytest.mark.parametrize("process", [*PROCESSES, ByBand()], ids=lambda process: type(process).__name__)
 def test_order_of_convergence(process, sampler, order):
     """Against the exact solution for N(mean, variance): the distance to the mean shrinks like the deviation."""
@@ -185,7 +247,7 @@ def test_order_of_convergence(process, sampler, order):
     center = [c.signal * mean + c.anchor * y for c in (a, b)]
     exact = center[1] + deviation[1] / deviation[0] * (x - center[0])
 
-    denoiser, counts, errors = GaussianDenoiser(process, mean, variance), (8, 16, 32, 64), []
+    denoiser, counts, errors = GaussianDenoiser(process, mean, variance), (16, 32, 64, 128), []
     for count in counts:
         times = np.linspace(first, last, count + 1).tolist()
         walked = sample(denoiser, process, sampler, x, times, Amplitude(0.0), anchor=y)
@@ -240,7 +302,7 @@ def test_the_constraint_takes_the_place_of_the_estimate(sampler):
     )
     for (index, x, clean), s in zip(hook.seen, even_times(5, 0.9)[1:], strict=True):
         assert torch.equal(clean, truth), index
-        if sampler in (Ddim(), Heun()):
+        if sampler in (Ddim(), Multistep(), Heun()):
             torch.testing.assert_close(x, process.diffuse(truth, s, normal("eps")))
     assert torch.equal(hook.seen[-1][1], truth)
 
@@ -285,18 +347,22 @@ def test_same_seed_same_picture_alone_and_in_a_batch():
 @pytest.mark.parametrize("stochasticity", [0.0, 0.7])
 def test_large_pictures_go_strip_by_strip_with_the_same_result(stochasticity, monkeypatch):
     process = Anchored(Flow(), 0.6)
-    x, clean, drawn = (normal(name) for name in ("x", "clean", "z"))
+    x, clean, before = (normal(name) for name in ("x", "clean", "before"))
     for anchor in (normal("y"), normal("y")[:, :1]):  # it may know the leading channels only
-        step = Step(process, 0.6, 0.3, x, clean, anchor, lambda x, t: clean, lambda: drawn)
-        whole = Ddim(stochasticity).step(step)
-        with monkeypatch.context() as patch:
-            patch.setattr("sinwave.diffusion.strips.STRIP", x[:, :, :2].numel() + 1)
-            assert torch.equal(Ddim(stochasticity).step(step), whole)
+        for sampler in (Ddim(stochasticity), Multistep(stochasticity)):
+            step = Step(process, 0.6, 0.3, x, clean, anchor, lambda x, t: clean, Amplitude(0.7).normal, (0.9, before))
+            whole = sampler.step(step)
+            with monkeypatch.context() as patch:
+                patch.setattr("sinwave.diffusion.strips.STRIP", x[0, :, :2].numel() + 1)
+                assert torch.equal(sampler.step(step), whole)
+                own = x.clone()
+                assert sampler.step(replace(step, x_t=own, owned=True)) is own
+                assert torch.equal(own, whole)
 
 
 def test_strips_cover_every_row_once(monkeypatch):
     x, seen = torch.arange(2 * 3 * 7 * 5.0).reshape(2, 3, 7, 5), []
-    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 60)
+    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
 
     def compute(x, other, missing):
         seen.append(x.shape[2])
@@ -305,6 +371,24 @@ def test_strips_cover_every_row_once(monkeypatch):
 
     assert torch.equal(by_strips(compute, x, x[:1, :1], None), x + x[:1, :1])
     assert seen == [2, 2, 2, 1]
+
+
+def test_noise_of_a_large_picture_is_drawn_strip_by_strip_and_whoever_else_is_in_the_batch(monkeypatch):
+    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
+    batch = NoiseSource(8).batch([4, 17, 5])
+    x = torch.zeros(3, 3, 7, 5)
+    drawn = by_strips(lambda x, drawn: x + drawn, x, draw=batch.normal)
+    alone = by_strips(lambda x, drawn: x + drawn, x[:1], draw=NoiseSource(8).batch([17]).normal)
+    assert torch.equal(drawn[1:2], alone)
+    assert len(drawn.unique()) == drawn.numel()
+
+
+def test_no_walk_overwrites_what_it_was_given(monkeypatch):
+    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
+    x = normal("x")
+    for sampler in SAMPLERS:
+        sample(Wavy(), Flow(), sampler, x, (0.9, 0.5, 0.2, 0.0), NoiseSource(0), anchor=normal("y"))
+        assert torch.equal(x, normal("x"))
 
 
 def test_each_step_has_noise_of_its_own():

@@ -147,7 +147,7 @@ def test_minutes_become_steps(picture, tmp_path, capsys):
         (["--steps", "5", "--minutes", "1"], "exclude each other"),
         (["--minutes", "nan"], "minutes must be"),
         (["-o", "model.pt"], "ends in .safetensors"),
-        (["--receptive-field", "12"], "for instance 9 or 13, not 12"),
+        (["--receptive-field", "12"], "for instance 11 or 13, not 12"),
         (["--preset", "slow"], "one of fast, reference"),
         (["--width", "4"], "width must be"),
     ],

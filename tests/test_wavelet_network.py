@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from sinwave.diffusion.denoise import FromNoise, Preconditioned, scalings, signals
 from sinwave.diffusion.process import Anchored, Flow, VariancePreserving
-from sinwave.diffusion.sample import Ddim, sample
+from sinwave.diffusion.sample import Ddim, Multistep, Step, sample
 from sinwave.errors import InputError
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
@@ -121,7 +121,7 @@ def test_a_mixture_of_nothing_or_of_the_anchor_alone_is_refused(start, strongest
 def test_reference_has_the_published_constants():
     assert [REFERENCE.schedule(index).times[0] for index in range(4)] == [1.0, 0.55, 0.43, 0.33]
     assert [len(REFERENCE.schedule(index).times) - 1 for index in range(3)] == [100, 55, 43]
-    assert [REFERENCE.schedule(index).stochasticity for index in range(3)] == [1.0, 0.0, 0.0]
+    assert [REFERENCE.schedule(index).sampler for index in range(3)] == [Ddim(1.0), Ddim(0.0), Ddim(0.0)]
     assert REFERENCE.shape.field == 65
     assert 0.9e6 < sum(p.numel() for p in LocalNetwork(REFERENCE.shape).parameters()) < 1.15e6
     assert all(REFERENCE.process(index).strongest == 0.55 for index in (1, 2))
@@ -162,7 +162,8 @@ def awake(shape, seed=0):
 
 
 @pytest.mark.parametrize(
-    "shape", [LocalShape(width=8, blocks=1), LocalShape(width=8, blocks=5), LocalShape(width=8, blocks=2, spread=5)]
+    "shape",
+    [LocalShape(width=8, blocks=1), LocalShape(width=8, blocks=5, second=3), LocalShape(width=8, blocks=2, spread=5)],
 )
 def test_the_field_is_what_differentiation_finds(shape):
     network, side = awake(shape).double(), shape.field + 8
@@ -275,7 +276,7 @@ def test_missing_bands_are_zero():
 
 def test_a_field_that_no_number_of_blocks_has_is_refused():
     assert preset("fast", levels=3, progression="levels", width=None, field=29).configuration.shape.field == 29
-    with pytest.raises(InputError, match="for instance 21 or 25, not 22"):
+    with pytest.raises(InputError, match="for instance 21 or 23, not 22"):
         preset("fast", levels=3, progression="levels", width=None, field=22)
 
 
@@ -308,7 +309,7 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
 
 
 def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
-    relay = Relay(RatioSchedule(10, 20.0, 0.02), PATCHES)
+    relay = Relay.of(RatioSchedule(10, 20.0, 0.02), PATCHES)
     assert relay.times[-5:] == PATCHES.times
     for strength in (1.0, 0.7, 0.3, 0.01, 0.0):
         times = relay.starting_at(strength).times
@@ -316,6 +317,16 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
         alone = RatioSchedule(10, 20.0, 0.02).starting_at(strength).times[0]
         assert times[0] == pytest.approx(alone)
     assert len(relay.starting_at(0.0).times) == 2
+
+
+def test_each_part_of_a_relay_has_its_own_sampler():
+    first = RatioSchedule(10, 20.0, 0.02, sampler=Multistep(1.0))
+    relay, handover = Relay.of(first, PATCHES), PATCHES.times[0]
+    x, clean, before, drawn = (NoiseSource(index).normal((1, 12, 4, 5)) for index in range(4))
+    for t, mine in ((0.9, first.sampler), (handover, PATCHES.sampler), (0.1, PATCHES.sampler)):
+        step = Step(Flow(), t, t / 2, x, clean, None, lambda x, t: clean, lambda: drawn, (0.95, before))
+        assert torch.equal(relay.sampler.step(step), mine.step(step))
+    assert not torch.equal(first.sampler.step(step), PATCHES.sampler.step(step))
 
 
 def test_progress_of_a_hybrid_counts_both_engines_in_one_unit():

@@ -104,5 +104,6 @@ class NoiseBatch(Noise):
             raise InputError(
                 f"a batch of {count} was asked of {len(self.sources)} noise sources: one a picture is needed"
             )
-        noise = torch.stack([source.normal(rest, *key) for source in self.sources])
+        drawn = [source.normal(rest, *key) for source in self.sources]
+        noise = torch.stack(drawn) if count > 1 else drawn[0][None]
         return noise if like is None else noise.to(like.device, like.dtype)

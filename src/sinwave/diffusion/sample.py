@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias, final
+from typing import ClassVar, TypeAlias, final
 
 import torch
 from torch import Tensor
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
-from sinwave.diffusion.strips import by_strips
+from sinwave.diffusion.strips import Draw, by_strips
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 
@@ -27,6 +27,7 @@ __all__ = [
     "Constraint",
     "Ddim",
     "Heun",
+    "Multistep",
     "Sampler",
     "Step",
     "compose",
@@ -56,8 +57,8 @@ def sample(
     """Walk from x_t at `times[0]` down to `times[-1]`, which is usually 0, and return x at that time.
 
     Each estimate of x_0 goes through `constrain`, so a walk down to 0 returns a constrained estimate, exactly.
-    `on_step(index, x, x_0)` sees the result of each step and the estimate that it used. Step i draws its noise under
-    the key ("step", i). No gradient is recorded.
+    `on_step(index, x, x_0)` sees the result of each step and the estimate that it used; of a large picture, x is
+    overwritten by the next step. Step i draws its noise under the key ("step", i). No gradient is recorded.
     """
     if len(times) < 2 or any(t <= s for t, s in pairwise(times)):
         raise InputError(f"times are {list(times)}: two or more are needed, and they must fall")
@@ -66,15 +67,16 @@ def sample(
         clean = denoiser(x, t, anchor=anchor, condition=condition)
         return clean if constrain is None else constrain(clean, t)
 
-    x = x_t
+    x, before, like = x_t, None, x_t.new_empty(0)
     del x_t  # of a very large picture every copy counts
     with torch.no_grad():
         for index, (t, s) in enumerate(pairwise(times)):
             clean = estimate(x, t)
-            draw = partial(noise.normal, x.shape, "step", index, like=x)
-            x = sampler.step(Step(process, t, s, x, clean, anchor, estimate, draw))
+            draw = partial(noise.child("step", index).normal, like=like)
+            x = sampler.step(Step(process, t, s, x, clean, anchor, estimate, draw, before, owned=index > 0))
             if on_step is not None:
                 on_step(index, x, clean)
+            before = (t, clean) if sampler.looks_back else None
             del clean
     return x
 
@@ -131,12 +133,18 @@ class Step:
     anchor: Tensor | None
     estimate: Callable[[Tensor, float], Tensor]
     """Estimates x_0 elsewhere: `estimate(x, t)`, constrained."""
-    draw: Callable[[], Tensor]
-    """The fresh noise of this step, the same at each call."""
+    draw: Draw
+    """The fresh noise of this step, the same at each call with a shape."""
+    before: tuple[float, Tensor] | None = None
+    """Time and estimate of the step before, for a sampler that looks back."""
+    owned: bool = False
+    """Whether x_t may be overwritten."""
 
 
 class Sampler(ABC):
-    """One step of the walk."""
+    """One step of the walk; one that `looks_back` is told the estimate before, which is kept for it."""
+
+    looks_back: ClassVar[bool] = False
 
     @abstractmethod
     def step(self, step: Step) -> Tensor:
@@ -165,21 +173,33 @@ class Ddim(Sampler):
 
     def step(self, step: Step) -> Tensor:
         """x_s, with one estimate a step."""
-        process, t, s = step.process, step.t, step.s
-        fresh = self._fresh_share(process, t, s) if self.stochasticity > 0 else 0.0
+        return _walked(step, self.stochasticity)
 
-        def walked(x_t: Tensor, clean: Tensor, anchor: Tensor | None, drawn: Tensor | None) -> Tensor:
-            eps = process.noise_in(x_t, t, clean, anchor)
-            if drawn is not None:
-                eps = _root(1 - fresh) * eps + _root(fresh) * drawn
-            return process.diffuse(clean, s, eps, anchor)
 
-        drawn = step.draw() if self.stochasticity > 0 else None
-        return by_strips(walked, step.x_t, step.clean, step.anchor, drawn)
+@final
+@dataclass(frozen=True)
+class Multistep(Sampler):
+    """`Ddim` of the second order at the same price (DPM-Solver++ 2M and its SDE: Lu et al., 2022), for any process.
 
-    def _fresh_share(self, process: Process, t: float, s: float) -> Scalar:
-        carried = process.carry(s, t) * process.at(s).noise / process.at(t).noise
-        return self.stochasticity**2 * (1 - carried**2)
+    With lambda = log(signal / noise), the estimate is thought of as a straight line in lambda through this one and the
+    one before, and the step is taken as if it were constant at the value in the middle:
+
+        D = x_0(t) + (lambda_s - lambda_t) / (2 (lambda_t - lambda_before)) (x_0(t) - x_0(before))
+
+    The first step and the one to the end have nothing to look back to, or infinitely far to go, and are those of
+    `Ddim`. The weights in D sum to 1, so what an affine constraint says of both estimates holds for D.
+    """
+
+    stochasticity: float = 0.0
+    looks_back: ClassVar[bool] = True
+
+    def step(self, step: Step) -> Tensor:
+        """x_s, with one estimate a step."""
+        if step.before is None or _vanishes(step.process.at(step.s).noise):
+            return _walked(step, self.stochasticity)
+        time, before = step.before
+        first, here, there = (_log_snr(step.process, at) for at in (time, step.t, step.s))
+        return _walked(step, self.stochasticity, (there - here) / (2 * (here - first)), before)
 
 
 @final
@@ -209,9 +229,37 @@ class Heun(Sampler):
         return process.diffuse(process.clean_in(step.x_t, t, slope, anchor), s, slope, anchor)
 
 
+def _walked(step: Step, stochasticity: float, ahead: Scalar = 0.0, before: Tensor | None = None) -> Tensor:
+    """The step of `Ddim`, with the estimate led `ahead` on its way from the one `before`."""
+    process, t, s = step.process, step.t, step.s
+    carried = process.carry(s, t) * process.at(s).noise / process.at(t).noise
+    fresh = stochasticity**2 * (1 - carried**2)
+
+    def walked(x_t: Tensor, clean: Tensor, anchor: Tensor | None, before: Tensor | None, *drawn: Tensor) -> Tensor:
+        if before is not None:
+            clean = clean + ahead * (clean - before)
+        eps = process.noise_in(x_t, t, clean, anchor)
+        if drawn:
+            eps = _root(1 - fresh) * eps + _root(fresh) * drawn[0]
+        return process.diffuse(clean, s, eps, anchor)
+
+    draw = step.draw if stochasticity > 0 else None
+    into = step.x_t if step.owned else None
+    return by_strips(walked, step.x_t, step.clean, step.anchor, before, draw=draw, into=into)
+
+
 def _root(share: Scalar) -> Scalar:
     # Rounding may leave a share of zero a little below it.
     return share.clamp(min=0).sqrt() if isinstance(share, Tensor) else math.sqrt(max(share, 0.0))
+
+
+def _log_snr(process: Process, t: float) -> Scalar:
+    """The logarithm of signal over noise; without any signal, minus infinity."""
+    signal, _, noise = process.at(t)
+    ratio = signal / noise
+    if isinstance(ratio, Tensor):
+        return ratio.log()
+    return math.log(ratio) if ratio > 0 else -math.inf
 
 
 def _vanishes(coefficient: Scalar) -> bool:

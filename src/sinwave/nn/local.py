@@ -1,12 +1,12 @@
 """A convolutional network whose receptive field is bounded, and known: what is farther away cannot be memorized.
 
     head 1 x 1  ->  n blocks  ->  tail 1 x 1
-    block       x + conv3(gelu(a conv3(gelu(spread(x))) + b)),      a and b from the level of noise and the scale
+    block       x + conv(gelu(a conv3(gelu(spread(x))) + b)),       a and b from the level of noise and the scale
 
-Each block sees 2 positions farther to every side, and with a depthwise kernel k first, another (k - 1) / 2. There is no
-attention, no pooling and no norm over space, so
+Where the second convolution is 1 x 1 a block sees one position farther to every side, so that for a narrow field there
+are many layers and channels. There is no attention, no pooling and no norm over space, and with kernels of k, 3 and l,
 
-    receptive field = 1 + n (4 + k - 1)        positions along a side
+    receptive field = 1 + n (k - 1 + 2 + l - 1)        positions along a side
 
 holds exactly, and the network may be applied piece by piece. Outside of the picture the input is zero, with a channel
 that says so: that is how the network knows where the sky ends.
@@ -26,21 +26,22 @@ __all__ = ["LocalNetwork", "LocalShape"]
 
 @dataclass(frozen=True)
 class LocalShape:
-    """The size of a network: `spread` is the depthwise kernel of a block, 1 for none.
+    """The size of a network: a block begins with a depthwise kernel `spread`, 1 for none, and ends with `second`.
 
     Beside the `channels` that it answers it may see `guides` that it does not.
     """
 
     channels: int = 12
     guides: int = 0
-    width: int = 64
-    blocks: int = 5
+    width: int = 80
+    blocks: int = 6
     spread: int = 1
+    second: int = 1
 
     @property
     def field(self) -> int:
         """Positions along a side that an output depends on."""
-        return 1 + self.blocks * (4 + self.spread - 1)
+        return 1 + self.blocks * (self.spread - 1 + 2 + self.second - 1)
 
     @property
     def radius(self) -> int:
@@ -59,7 +60,7 @@ class LocalNetwork(nn.Module):
             nn.Linear(2 * _FREQUENCIES, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width), nn.GELU()
         )
         self.head = nn.Conv2d(shape.channels + shape.guides + 1, shape.width, 1)
-        self.blocks = nn.ModuleList(_Block(shape.width, shape.spread) for _ in range(shape.blocks))
+        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.blocks))
         self.tail = nn.Conv2d(shape.width, shape.channels, 1)
         _silence(self.tail)  # the best linear estimate is where training begins
 
@@ -75,13 +76,14 @@ class LocalNetwork(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, spread: int) -> None:
+    def __init__(self, shape: LocalShape) -> None:
         super().__init__()
+        width, spread, second = shape.width, shape.spread, shape.second
         self.spread = (
             nn.Conv2d(width, width, spread, padding=spread // 2, groups=width) if spread > 1 else nn.Identity()
         )
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, second, padding=second // 2)
         self.modulation = nn.Linear(width, 2 * width)
         _silence(self.second)
         _silence(self.modulation)

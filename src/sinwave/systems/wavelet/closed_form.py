@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sinwave.diffusion.sample import Ddim
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
@@ -41,7 +42,7 @@ class ClosedFormOptions:
     layout: Layout = field(default_factory=Layout)
     balance: float = 1.0
     coarsest: RatioSchedule = field(
-        default_factory=lambda: RatioSchedule(steps=30, high=20.0, low=0.01, stochasticity=1.0)
+        default_factory=lambda: RatioSchedule(steps=30, high=20.0, low=0.01, sampler=Ddim(1.0))
     )
     finer: RatioSchedule = field(default_factory=lambda: RatioSchedule(steps=8, high=1.0, low=0.01))
 

@@ -2,7 +2,7 @@
 
 | preset      | the network answers | process           | walk of a scale                                      |
 |-------------|---------------------|-------------------|------------------------------------------------------|
-| `fast`      | x_0, scaled by band | `Flow`, anchored  | few steps, by equal factors of noise to signal       |
+| `fast`      | x_0, scaled by band | `Flow`, anchored  | few steps of the second order, by equal factors      |
 | `reference` | the noise           | cosine, anchored  | each of the T = 100 steps below the start of a scale |
 
 The coarsest scale has no anchor. A finer scale begins where its noise is as strong as the faults of the coarser one.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sinwave.diffusion.process import Anchored, Flow, Process, VariancePreserving
+from sinwave.diffusion.sample import Ddim, Multistep
 from sinwave.errors import InputError
 from sinwave.nn.local import LocalShape
 from sinwave.systems.wavelet.bands import Bands, Levels, Progression
@@ -35,12 +36,14 @@ class Configuration:
     """Everything that a model file must know beside weights and statistics; all of it is plain JSON.
 
     levels            of the pyramid, where `progression` is `levels`
+    width ... second  of the network, see `LocalShape`
     guided            whether the network sees the coarser scale's result, as it is, beside what is noisy
     fault             the most noise on that in training, which stands for the faults of a result that was drawn
     answers           `clean` (EDM's scalings, band by band) or `noise` (DDPM)
     high, low         noise-to-signal ratios between which the coarsest scale is walked
     start             the ratio at which a finer scale begins
     coarse_steps, fine_steps, finest_steps      of the walks of the coarsest, the finer and the finest scale
+    stochasticity     of the sampler: the share of the noise that each step draws afresh
     gamma             the anchor's largest weight
     precision         of the convolutions, in training and in drawing: so a file draws the same wherever it is
     """
@@ -48,18 +51,19 @@ class Configuration:
     progression: Literal["levels", "bands"] = "levels"
     levels: int = 3
     answers: Literal["clean", "noise"] = "clean"
-    width: int = 64
-    blocks: int = 5
+    width: int = 80
+    blocks: int = 6
     spread: int = 1
+    second: int = 1
     guided: bool = True
     fault: float = 0.1
     high: float = 20.0
     low: float = 0.02
     start: float = 1.0
     coarse_steps: int = 20
-    fine_steps: int = 12
-    finest_steps: int = 8
-    stochasticity: float = 0.0
+    fine_steps: int = 8
+    finest_steps: int = 6
+    stochasticity: float = 1.0
     gamma: float = 0.55
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -80,7 +84,7 @@ class Configuration:
     @property
     def shape(self) -> LocalShape:
         """That of the network."""
-        return LocalShape(12, self.guides, self.width, self.blocks, self.spread)
+        return LocalShape(12, self.guides, self.width, self.blocks, self.spread, self.second)
 
     @property
     def guides(self) -> int:
@@ -115,11 +119,13 @@ class Configuration:
         if self.answers == "noise":
             # Published: ancestral steps at the coarsest scale, deterministic ones at the others.
             first = STEPS if index == 0 else _STARTS[min(index, len(_STARTS)) - 1]
-            return StepSchedule(first, STEPS, stochasticity=1.0 if index == 0 else 0.0)
+            return StepSchedule(first, STEPS, sampler=Ddim(1.0 if index == 0 else 0.0))
+        sampler = Multistep(self.stochasticity)
         if index == 0:
-            return RatioSchedule(self.coarse_steps, self.high, self.low, stochasticity=self.stochasticity)
-        return RatioSchedule(self.finest_steps if index == self.scales - 1 else self.fine_steps, self.start, self.low)
+            return RatioSchedule(self.coarse_steps, self.high, self.low, sampler=sampler)
+        steps = self.finest_steps if index == self.scales - 1 else self.fine_steps
+        return RatioSchedule(steps, self.start, self.low, sampler=sampler)
 
 
 FAST = Configuration()
-REFERENCE = Configuration(answers="noise", guided=False, width=80, blocks=8, spread=5)
+REFERENCE = Configuration(answers="noise", guided=False, width=80, blocks=8, spread=5, second=3)

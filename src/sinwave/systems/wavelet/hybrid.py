@@ -8,12 +8,13 @@ ever.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import ClassVar, final
 
 from torch import Tensor
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Scalar
+from sinwave.diffusion.sample import Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
@@ -75,7 +76,7 @@ class _HybridDescent(Descent):
             return fine
         coarse = self._coarse.stage(index, size, known)
         denoiser = _Handover(coarse.denoiser, fine.denoiser, PATCHES.times[0])
-        schedule = Relay(coarse.schedule, PATCHES, stochasticity=coarse.schedule.stochasticity)
+        schedule = Relay.of(coarse.schedule, PATCHES)
         return replace(coarse, denoiser=denoiser, schedule=schedule)
 
 
@@ -87,6 +88,11 @@ class Relay(Schedule):
     first: Schedule
     last: Schedule
 
+    @classmethod
+    def of(cls, first: Schedule, last: Schedule) -> Relay:
+        """Each with its own sampler."""
+        return cls(first, last, sampler=_InTurn(first.sampler, last.sampler, last.times[0]))
+
     @property
     def times(self) -> tuple[float, ...]:
         """Those of the first that lie before the last, and the last."""
@@ -96,6 +102,19 @@ class Relay(Schedule):
     def starting_at(self, strength: float) -> Relay:
         """Each from its own start."""
         return replace(self, first=self.first.starting_at(strength), last=self.last.starting_at(strength))
+
+
+@final
+@dataclass(frozen=True)
+class _InTurn(Sampler):
+    looks_back: ClassVar[bool] = True
+    above: Sampler
+    below: Sampler
+    time: float
+
+    def step(self, step: Step) -> Tensor:
+        """That of whoever's turn it is at this time."""
+        return (self.above if step.t > self.time else self.below).step(step)
 
 
 @final

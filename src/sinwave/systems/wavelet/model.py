@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Flow, Process
-from sinwave.diffusion.sample import Constraint, Ddim, compose, sample
+from sinwave.diffusion.sample import Constraint, compose, sample
 from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.resize import resize
@@ -185,7 +185,7 @@ def _walk(
     return sample(
         stage.denoiser,
         stage.process,
-        Ddim(schedule.stochasticity),
+        schedule.sampler,
         _begun(stage, noise),
         times,
         noise,
@@ -203,8 +203,8 @@ def _begun(stage: Stage, noise: Noise) -> Tensor:
         whole = functional.pad(guess, (0, 0, 0, 0, 0, missing))
         return stage.process.diffuse(whole, stage.schedule.times[0], drawn, anchor)
 
-    shape = (noise.count, stage.channels, *guess.shape[2:])
-    return by_strips(diffused, noise.normal(shape, "start", like=guess), guess, stage.anchor)
+    drawn = noise.normal((noise.count, stage.channels, *guess.shape[2:]), "start", like=guess)
+    return by_strips(diffused, drawn, guess, stage.anchor, into=drawn)
 
 
 def drawn_to(known: Tensor, schedule: RatioSchedule) -> Constraint:

@@ -44,7 +44,7 @@ class Practice:
     noise_mean, noise_spread      of the normal distribution of log ratio at the coarsest scale
     """
 
-    rate: float = 1e-3
+    rate: float = 4e-3
     positions: int = 12288
     crop: int = 48
     coarse_share: float = 0.5

@@ -1,4 +1,4 @@
-"""The times of a scale's walk, and how a walk begins later so that less is changed."""
+"""How a scale is walked: the times, the sampler, and how a walk begins later so that less is changed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import final
 
-from sinwave.diffusion.sample import flow_times
+from sinwave.diffusion.sample import Ddim, Sampler, flow_times
 
 __all__ = ["RatioSchedule", "Schedule", "StepSchedule"]
 
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The walk of a scale; `stochasticity` is that of its sampler."""
+    """The walk of a scale."""
 
-    stochasticity: float = field(default=0.0, kw_only=True)
+    sampler: Sampler = field(default=Ddim(), kw_only=True)
 
     @property
     @abstractmethod
