@@ -119,7 +119,7 @@ def test_the_search_of_the_design_space_runs(tmp_path):
     told = ["--variants", "default", "blocks=1,width=8,coarse_share=0.5", "--steps", "2", "--samples", "2"]
     choices = ["--engines", "network", "--variation", "1", "--precision", "float32", "--threads", "1"]
     text = run("design_space.py", *places, *told, *choices)
-    assert "| small | default | 21 |" in text
+    assert "| small | default | 17 |" in text
     assert "| small | blocks=1,width=8,coarse_share=0.5 | 3 |" in text
     assert "| small | blocks=1,width=8,coarse_share=0.5 | network | 1 |" in text
     with pytest.raises(subprocess.CalledProcessError):

@@ -18,7 +18,8 @@ from sinwave.diffusion.process import (
     VarianceExploding,
     VariancePreserving,
 )
-from sinwave.diffusion.sample import Ddim, Heun, Multistep, Sampler, Step, compose, even_times, karras_times, sample
+from sinwave.diffusion.sample import compose, even_times, karras_times, sample
+from sinwave.diffusion.samplers import Ddim, Heun, Multistep, Sampler, Step
 from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.rng import Noise, NoiseSource

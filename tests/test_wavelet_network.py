@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from sinwave.diffusion.denoise import FromNoise, Preconditioned, scalings, signals
 from sinwave.diffusion.process import Anchored, Flow, VariancePreserving
-from sinwave.diffusion.sample import Ddim, Multistep, Step, sample
+from sinwave.diffusion.sample import sample
+from sinwave.diffusion.samplers import Ddim, Multistep, Step
 from sinwave.errors import InputError
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
@@ -94,6 +95,9 @@ def test_reverse_mean_at_the_coarsest_scale_is_that_of_ddpm():
     far = torch.full((12, 1, 1), 1e9, dtype=torch.float64)
 
     class Still(NoiseSource):
+        def child(self, *path):
+            return self
+
         def normal(self, shape, *key, like=None):
             return torch.zeros(tuple(shape), dtype=torch.float64)
 
@@ -319,12 +323,19 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
     assert len(relay.starting_at(0.0).times) == 2
 
 
+def test_the_fast_walks_are_of_the_second_order_and_half_of_a_picture_comes_back_from_the_middle():
+    for index in range(FAST.scales):
+        assert FAST.schedule(index).sampler == Multistep(FAST.stochasticity)
+    time = FAST.schedule(0).starting_at(0.5).times[0]
+    assert time / (1 - time) == pytest.approx(FAST.middle)
+
+
 def test_each_part_of_a_relay_has_its_own_sampler():
     first = RatioSchedule(10, 20.0, 0.02, sampler=Multistep(1.0))
     relay, handover = Relay.of(first, PATCHES), PATCHES.times[0]
     x, clean, before, drawn = (NoiseSource(index).normal((1, 12, 4, 5)) for index in range(4))
     for t, mine in ((0.9, first.sampler), (handover, PATCHES.sampler), (0.1, PATCHES.sampler)):
-        step = Step(Flow(), t, t / 2, x, clean, None, lambda x, t: clean, lambda: drawn, (0.95, before))
+        step = Step(Flow(), t, t / 2, x, clean, None, lambda x, t: clean, lambda shape: drawn, (0.95, before))
         assert torch.equal(relay.sampler.step(step), mine.step(step))
     assert not torch.equal(first.sampler.step(step), PATCHES.sampler.step(step))
 

@@ -33,8 +33,8 @@ class LocalShape:
 
     channels: int = 12
     guides: int = 0
-    width: int = 80
-    blocks: int = 6
+    width: int = 72
+    blocks: int = 8
     spread: int = 1
     second: int = 1
 

@@ -58,12 +58,12 @@ class _Wanted:
     steps: int | None = option(None, "train for exactly so many steps", low=1, high=10_000_000, metavar="N")
     receptive_field: int | None = option(
         None,
-        "how far an output sees, in positions of its scale: small for variety, large for layout (fast: 13)",
+        "how far an output sees, in positions of its scale: small for variety, large for layout (fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
     )
-    width: int | None = option(None, "channels of the network (fast: 80)", low=8, high=512, metavar="CHANNELS")
+    width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
         "levels", "levels: each scale twice as large; bands: four scales of one size, a band each"
     )

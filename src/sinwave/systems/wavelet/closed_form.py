@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.sample import Ddim
+from sinwave.diffusion.samplers import Ddim
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale

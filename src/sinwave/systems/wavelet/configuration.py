@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sinwave.diffusion.process import Anchored, Flow, Process, VariancePreserving
-from sinwave.diffusion.sample import Ddim, Multistep
+from sinwave.diffusion.samplers import Ddim, Multistep
 from sinwave.errors import InputError
 from sinwave.nn.local import LocalShape
 from sinwave.systems.wavelet.bands import Bands, Levels, Progression
@@ -41,6 +41,7 @@ class Configuration:
     fault             the most noise on that in training, which stands for the faults of a result that was drawn
     answers           `clean` (EDM's scalings, band by band) or `noise` (DDPM)
     high, low         noise-to-signal ratios between which the coarsest scale is walked
+    middle            the ratio from which half of a picture comes back
     start             the ratio at which a finer scale begins
     coarse_steps, fine_steps, finest_steps      of the walks of the coarsest, the finer and the finest scale
     stochasticity     of the sampler: the share of the noise that each step draws afresh
@@ -51,14 +52,15 @@ class Configuration:
     progression: Literal["levels", "bands"] = "levels"
     levels: int = 3
     answers: Literal["clean", "noise"] = "clean"
-    width: int = 80
-    blocks: int = 6
+    width: int = 72
+    blocks: int = 8
     spread: int = 1
     second: int = 1
     guided: bool = True
     fault: float = 0.1
     high: float = 20.0
     low: float = 0.02
+    middle: float = 2.0
     start: float = 1.0
     coarse_steps: int = 20
     fine_steps: int = 8
@@ -122,7 +124,7 @@ class Configuration:
             return StepSchedule(first, STEPS, sampler=Ddim(1.0 if index == 0 else 0.0))
         sampler = Multistep(self.stochasticity)
         if index == 0:
-            return RatioSchedule(self.coarse_steps, self.high, self.low, sampler=sampler)
+            return RatioSchedule(self.coarse_steps, self.high, self.low, self.middle, sampler=sampler)
         steps = self.finest_steps if index == self.scales - 1 else self.fine_steps
         return RatioSchedule(steps, self.start, self.low, sampler=sampler)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Scalar
-from sinwave.diffusion.sample import Sampler, Step
+from sinwave.diffusion.samplers import Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import final
 
-from sinwave.diffusion.sample import Ddim, Sampler, flow_times
+from sinwave.diffusion.sample import flow_times
+from sinwave.diffusion.samplers import Ddim, Sampler
 
 __all__ = ["RatioSchedule", "Schedule", "StepSchedule"]
 
