@@ -18,6 +18,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
+from sinwave.systems.wavelet.energy import Sight
 from sinwave.systems.wavelet.hybrid import OPTIONS, PATCHES, HybridPrior, Relay
 from sinwave.systems.wavelet.material import MARGIN, Material
 from sinwave.systems.wavelet.model import WaveletModel
@@ -190,7 +191,8 @@ def photograph(height, width):
 
 def model_of(configuration, image, *, tile=512, seed=0):
     material = Material([image], configuration.pyramid, crop=16)
-    prior = NetworkPrior(awake(configuration.shape, seed), configuration, material.statistics, tile=tile)
+    seen = [Sight(configuration.pyramid.split(image))] if configuration.answers == "clean" else ()
+    prior = NetworkPrior(awake(configuration.shape, seed), configuration, material.statistics, seen, tile=tile)
     return WaveletModel(image, configuration.pyramid, prior)
 
 
@@ -292,7 +294,8 @@ def test_configuration_survives_json_and_names_what_is_wrong():
 
 def hybrid_of(configuration, image):
     material = Material([image], configuration.pyramid, crop=16)
-    network = NetworkPrior(awake(configuration.shape), configuration, material.statistics)
+    seen = [Sight(configuration.pyramid.split(image))]
+    network = NetworkPrior(awake(configuration.shape), configuration, material.statistics, seen)
     closed_form = ClosedForm(configuration.pyramid.split(image), configuration.pyramid, None, OPTIONS)
     return HybridPrior(network, closed_form)
 
@@ -321,6 +324,12 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
         alone = RatioSchedule(10, 20.0, 0.02).starting_at(strength).times[0]
         assert times[0] == pytest.approx(alone)
     assert len(relay.starting_at(0.0).times) == 2
+
+
+def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
+    prior, noise = hybrid_of(SMALL, photograph(48, 60)).network, NoiseSource(0)
+    stages = [prior.descend(noise, 1.0, foreign=foreign).stage(0, (12, 15), None) for foreign in (False, True)]
+    assert [stage.constrain is None for stage in stages] == [False, True]
 
 
 def test_the_fast_walks_are_of_the_second_order_and_half_of_a_picture_comes_back_from_the_middle():

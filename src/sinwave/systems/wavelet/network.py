@@ -7,7 +7,7 @@ picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -20,6 +20,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.configuration import Configuration
+from sinwave.systems.wavelet.energy import Energies, Sight
 from sinwave.systems.wavelet.expectation import LOOK, Expectation
 from sinwave.systems.wavelet.material import MARGIN, Statistics, guide
 from sinwave.systems.wavelet.model import Descent, Prior, Stage
@@ -43,18 +44,23 @@ class NetworkPrior(Prior):
         network: LocalNetwork,
         configuration: Configuration,
         statistics: Statistics,
+        pictures: Sequence[Sight] = (),
         *,
         dtype: torch.dtype = torch.float32,
         tile: int = TILE,
     ) -> None:
-        """`dtype` is that of the convolutions, and the weights are turned into it."""
+        """`dtype` is that of the convolutions, and the weights are turned into it.
+
+        Estimates are given the energy that they have on the `pictures`, unless there are none.
+        """
         self.network = network.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.configuration, self.statistics, self.dtype, self.tile = configuration, statistics, dtype, tile
         self.expectation = Expectation.of(statistics, configuration)
+        self.energies = Energies(configuration, self.denoiser, statistics.mean, pictures) if pictures else None
 
     def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
-        """Nothing is decided for the whole picture."""
-        return _NetworkDescent(self)
+        """A foreign picture has an energy of its own."""
+        return _NetworkDescent(self, None if foreign else self.energies)
 
     @property
     def together(self) -> int:
@@ -72,8 +78,8 @@ class NetworkPrior(Prior):
 
 @final
 class _NetworkDescent(Descent):
-    def __init__(self, prior: NetworkPrior) -> None:
-        self._prior = prior
+    def __init__(self, prior: NetworkPrior, energies: Energies | None) -> None:
+        self._prior, self._energies = prior, energies
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """From the mean at the coarsest scale, from the low band alone at the others."""
@@ -83,7 +89,8 @@ class _NetworkDescent(Descent):
             guess = prior.statistics.mean[index, :channels, None, None].expand(1, -1, *size)
         configuration = prior.configuration
         schedule, process = configuration.schedule(index), configuration.process(index)
-        return Stage(prior.denoiser(index), guess, channels, schedule, process, anchor=known)
+        constrain = self._energies.keep(index) if self._energies else None
+        return Stage(prior.denoiser(index), guess, channels, schedule, process, known, constrain)
 
 
 @final

@@ -15,6 +15,7 @@ from sinwave.nn.local import LocalNetwork
 from sinwave.systems.files import ModelFile
 from sinwave.systems.wavelet.closed_form import ClosedForm, closed_form_model
 from sinwave.systems.wavelet.configuration import Configuration
+from sinwave.systems.wavelet.energy import Sight
 from sinwave.systems.wavelet.hybrid import OPTIONS, HybridPrior
 from sinwave.systems.wavelet.material import Statistics
 from sinwave.systems.wavelet.model import WaveletModel
@@ -52,20 +53,21 @@ class Trained:
     ) -> WaveletModel:
         """The model that draws with `engine`; convolutions as they were trained unless told."""
         convolutions = convolutions or getattr(torch, self.configuration.precision)
-        picture = self.pictures[0]
-        image = picture.pixels[None].to(device, dtype)
-        opaque = None if picture.opaque is None else picture.opaque.to(device)
         if engine != "network" and len(self.pictures) > 1:
             raise InputError(f"the engine {engine} knows one picture, and this model has {len(self.pictures)}: network")
+        images = [picture.pixels[None].to(device, dtype) for picture in self.pictures]
+        opaques = [None if picture.opaque is None else picture.opaque.to(device) for picture in self.pictures]
         if engine == "closed-form":
-            return closed_form_model(image, opaque=opaque)
-        statistics = self.statistics.to(device)
-        network = NetworkPrior(self.network.to(device), self.configuration, statistics, dtype=convolutions)
-        progression = self.configuration.pyramid
+            return closed_form_model(images[0], opaque=opaques[0])
+        progression, statistics = self.configuration.pyramid, self.statistics.to(device)
+        sights = [Sight(progression.split(image), opaque) for image, opaque in zip(images, opaques, strict=True)]
+        # The published walk has no estimates that are given energy.
+        seen = sights if self.configuration.answers == "clean" else ()
+        network = NetworkPrior(self.network.to(device), self.configuration, statistics, seen, dtype=convolutions)
         if engine == "network":
-            return WaveletModel(image, progression, network)
-        closed_form = ClosedForm(progression.split(image), progression, opaque, OPTIONS)
-        return WaveletModel(image, progression, HybridPrior(network, closed_form))
+            return WaveletModel(images[0], progression, network)
+        closed_form = ClosedForm(sights[0].scales, progression, opaques[0], OPTIONS)
+        return WaveletModel(images[0], progression, HybridPrior(network, closed_form))
 
 
 _STATISTICS = ("mean", "deviation", "low", "high", "offset", "slope")
