@@ -69,7 +69,7 @@ def learned(
     """One sample for each source by a model that was trained on it, with the command's defaults."""
     samples = {}
     for name in sources:
-        source = keep(options.work, f"peers-{name}", sources[name].float() / 127.5 - 1, tuple(sources[name].shape[1:]))
+        (source,) = (options.peers / "real").glob(f"{name}.*")
         file = options.models / f"{name}.safetensors"
         Train(pictures=(source,), output=file, threads=options.threads, seed=options.seed, steps=options.steps).run(
             on_event=lambda sentence, name=name: print(f"{name}: {sentence}", file=sys.stderr, flush=True)
