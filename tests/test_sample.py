@@ -436,6 +436,7 @@ def test_times():
         karras_times(3, 2.0, 1.0)
 
 
-def test_stochasticity_has_a_range():
+@pytest.mark.parametrize("sampler", [Ddim, Multistep])
+def test_stochasticity_has_a_range(sampler):
     with pytest.raises(InputError, match=r"stochasticity is 1\.5: it must be between 0 and 1"):
-        Ddim(1.5)
+        sampler(1.5)

@@ -30,9 +30,8 @@ def picture(seed=0, size=(36, 52)):
     return NoiseSource(seed).normal((1, 3, *size), "picture") / 4
 
 
-def energies(*sights, mean=None):
-    mean = torch.full((2, 12), 0.1) if mean is None else mean
-    return Energies(CONFIGURATION, lambda index: Halving(), mean, sights)
+def energies(*sights):
+    return Energies(CONFIGURATION, lambda index: Halving(), torch.full((2, 12), 0.1), sights)
 
 
 def sight(seed=0, opaque=None):

@@ -332,6 +332,14 @@ def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
     assert [stage.constrain is None for stage in stages] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("strength", "size", "given"), [(0.7, (12, 15), True), (0.7, (24, 15), False), (1, (24, 15), True)]
+)
+def test_what_is_left_of_a_stretched_picture_is_not_given_its_energy(strength, size, given):
+    descent = hybrid_of(SMALL, photograph(48, 60)).network.descend(NoiseSource(0), strength, foreign=False)
+    assert (descent.stage(0, size, None).constrain is not None) == given
+
+
 def test_the_fast_walks_are_of_the_second_order_and_half_of_a_picture_comes_back_from_the_middle():
     for index in range(FAST.scales):
         assert FAST.schedule(index).sampler == Multistep(FAST.stochasticity)

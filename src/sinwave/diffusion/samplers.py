@@ -65,8 +65,7 @@ class Ddim(Sampler):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if not 0 <= self.stochasticity <= 1:
-            raise InputError(f"stochasticity is {self.stochasticity}: it must be between 0 and 1")
+        _check_share(self.stochasticity)
 
     def step(self, step: Step) -> Tensor:
         """x_s, with one estimate a step."""
@@ -89,6 +88,10 @@ class Multistep(Sampler):
 
     stochasticity: float = 0.0
     looks_back: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        _check_share(self.stochasticity)
 
     def step(self, step: Step) -> Tensor:
         """x_s, with one estimate a step."""
@@ -143,6 +146,11 @@ def _walked(step: Step, stochasticity: float, ahead: Scalar = 0.0, before: Tenso
     draw = step.draw if stochasticity > 0 else None
     into = step.x_t if step.owned else None
     return by_strips(walked, step.x_t, step.clean, step.anchor, before, draw=draw, into=into)
+
+
+def _check_share(stochasticity: float) -> None:
+    if not 0 <= stochasticity <= 1:
+        raise InputError(f"stochasticity is {stochasticity}: it must be between 0 and 1")
 
 
 def _root(share: Scalar) -> Scalar:

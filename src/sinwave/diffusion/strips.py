@@ -29,11 +29,10 @@ def by_strips(
     All are `(b, c, h, w)` with the same h; the result is the same to the last bit. With `draw` there is noise of the
     same shape as a last argument, each strip with its own; of a large x the result may be put `into` x itself.
     """
-    numbers = x[0].numel()
-    if numbers <= STRIP or x.dim() != 4:
+    if x.dim() != 4 or x[0].numel() <= STRIP:
         return compute(x, *others, *([draw(x.shape)] if draw else []))
     height = x.shape[2]
-    rows = max(1, STRIP * height // numbers)  # whoever else is in the batch
+    rows = max(1, STRIP * height // x[0].numel())  # whoever else is in the batch
     result = torch.empty_like(x) if into is None else into
     for first in range(0, height, rows):
         strip = slice(first, first + rows)

@@ -33,7 +33,7 @@ def estimate(source: tuple[int, int], size: tuple[int, int]) -> Estimate:
 
 def network_memory(size: tuple[int, int]) -> float:
     """Bytes for a picture of `size` by a network alone: its tiles, and the walk of the finest bands."""
-    return 0.8e9 + 65 * size[0] * size[1]
+    return 1.1e9 + 43 * size[0] * size[1]
 
 
 def check_memory(source: tuple[int, int], size: tuple[int, int], *, network: bool = False) -> None:

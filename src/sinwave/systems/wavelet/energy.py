@@ -25,6 +25,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Scale
 from sinwave.systems.wavelet.configuration import Configuration
 from sinwave.systems.wavelet.material import opaque_grid
+from sinwave.wavelets import Size
 
 __all__ = ["Energies", "Sight"]
 
@@ -75,6 +76,11 @@ class Energies:
             return by_strips(lambda clean: mean + scale * (clean - mean), clean, into=clean)
 
         return constrain
+
+    def grid(self, index: int) -> Size:
+        """The size of scale `index` of the first picture, which a new one may begin from."""
+        bands = self._pictures[0].scales[index].bands
+        return bands.shape[2], bands.shape[3]
 
     def expected(self, index: int, t: float) -> Tensor:
         """(1, bands): the mean over pictures."""

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser, FromNoise, Network, Preconditioned
 from sinwave.diffusion.process import Scalar
+from sinwave.diffusion.sample import Constraint
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
 from sinwave.systems.wavelet.configuration import Configuration
@@ -60,7 +61,7 @@ class NetworkPrior(Prior):
 
     def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
         """A foreign picture has an energy of its own."""
-        return _NetworkDescent(self, None if foreign else self.energies)
+        return _NetworkDescent(self, None if foreign else self.energies, strength)
 
     @property
     def together(self) -> int:
@@ -78,8 +79,8 @@ class NetworkPrior(Prior):
 
 @final
 class _NetworkDescent(Descent):
-    def __init__(self, prior: NetworkPrior, energies: Energies | None) -> None:
-        self._prior, self._energies = prior, energies
+    def __init__(self, prior: NetworkPrior, energies: Energies | None, strength: float) -> None:
+        self._prior, self._energies, self._strength = prior, energies, strength
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """From the mean at the coarsest scale, from the low band alone at the others."""
@@ -89,8 +90,14 @@ class _NetworkDescent(Descent):
             guess = prior.statistics.mean[index, :channels, None, None].expand(1, -1, *size)
         configuration = prior.configuration
         schedule, process = configuration.schedule(index), configuration.process(index)
-        constrain = self._energies.keep(index) if self._energies else None
-        return Stage(prior.denoiser(index), guess, channels, schedule, process, known, constrain)
+        return Stage(prior.denoiser(index), guess, channels, schedule, process, known, self._keep(index, size))
+
+    def _keep(self, index: int, size: Size) -> Constraint | None:
+        energies = self._energies
+        # Part of a stretched picture comes back, and what is stretched has less detail than the picture itself.
+        if energies is None or (self._strength < 1 and size != energies.grid(index)):
+            return None
+        return energies.keep(index)
 
 
 @final
