@@ -124,3 +124,13 @@ def test_the_search_of_the_design_space_runs(tmp_path):
     assert "| small | blocks=1,width=8,coarse_share=0.5 | network | 1 |" in text
     with pytest.raises(subprocess.CalledProcessError):
         run("design_space.py", *places, "--variants", "nothing=3")
+
+
+@pytest.mark.slow
+def test_the_cost_of_the_commands_is_told(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    write(tmp_path / "pictures/small.png", from_uint8(texture(48, 64)))
+    places = ["--pictures", str(tmp_path / "pictures"), "--work", str(tmp_path / "work")]
+    text = run("command.py", *places, "--sides", "48", "--steps", "2", "--samples", "1", "--threads", "1")
+    for row in ("train | 2 |", "generate -n 1, hybrid |", "generate -n 1, network |"):
+        assert f"| small | 48 x 36 | {row}" in text

@@ -41,6 +41,7 @@ FORBIDDEN = 1e4
 
 _ROWS = 2048  # queries at a time: a bound on memory
 _FORGOTTEN = 1e-2  # the least demand that is told from none
+_NEGLIGIBLE = 1e-9  # less than the rounding of one query's weights, for all of them together
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,10 @@ class _Attention:
         query_sides = (cut + beyond) * _sides(masks, bank.patch)
         climbs = _climbs(layout, bank.rows, size[0], horizon).to(masks).repeat_interleave(size[1], 0)
         key_rows = functional.one_hot(bank.position[:, 0] // 2, bank.rows).to(masks)
-        self._query_place = torch.cat([query_sides, -climbs], 1)
-        energies = _energies(bank)
-        self._keys = torch.cat([bank.keys, key_sides, key_rows, energies], 1)
+        place, energies = torch.cat([query_sides, -climbs], 1), _energies(bank)
+        matters = place.any(0)  # nothing of it does without a layout
+        self._query_place = place[:, matters]
+        self._keys = torch.cat([bank.keys, torch.cat([key_sides, key_rows], 1)[:, matters], energies], 1)
         self._values = torch.cat([bank.keys, bank.masks], 1)
         # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
         self._rest = bank.keys.square().sum(1) - energies.sum(1)
@@ -150,9 +152,11 @@ class _Attention:
         demand, best = torch.zeros_like(bias), []
         for first, last in strips(self._size, _ROWS):
             weights = torch.addmm(bias, queries[first * width : last * width], self._keys.T).softmax(1)
-            demand += weights.sum(0)
+            wanted = weights.sum(0)
+            demand += wanted
             best.append(weights.argmax(1))
-            means = weights @ self._values
+            seen = (wanted > _NEGLIGIBLE).nonzero()[:, 0]
+            means = weights.index_select(1, seen) @ self._values[seen]
             values, masks = means[:, : -(bank.patch**2)], means[:, -(bank.patch**2) :]
             overlap.add(first, torch.cat([values @ bank.axes.T, masks], 1))
         fair = height * width / len(bias)

@@ -48,13 +48,14 @@ def principal_axes(patches: Tensor, count: int, share: float = 1.0) -> Tensor:
     most = 8192 if dimension <= 800 else 1024
     sample = patches[:: max(1, -(-total // most))].cpu().double()
     if len(sample) >= dimension:
-        axes: Tensor = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)[:, :count]
+        energies, directions = torch.linalg.eigh(sample.T @ sample)
+        axes: Tensor = directions.flip(1)[:, :count]
     else:
-        combinations = torch.linalg.eigh(sample @ sample.T).eigenvectors.flip(1)
+        energies, combinations = torch.linalg.eigh(sample @ sample.T)
         # They are orthogonal but for rounding; where no energy is left, as in a flat picture, any direction will do.
-        axes = torch.linalg.qr(sample.T @ combinations[:, :count]).Q
-    missing = sample.square().sum() - (sample @ axes).square().sum(0).cumsum(0)
-    enough = int((missing > (1 - share) * sample.square().sum()).sum()) + 1
+        axes = torch.linalg.qr(sample.T @ combinations.flip(1)[:, :count]).Q
+    beyond = energies.clamp(min=0).cumsum(0).flip(0)[1:]  # what the first 1, 2, ... axes leave
+    enough = int((beyond > (1 - share) * energies.sum()).sum()) + 1
     return axes[:, :enough].to(patches)
 
 
