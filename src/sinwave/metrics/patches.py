@@ -12,6 +12,7 @@ users see, and none of these figures changes when all of them are scaled in cont
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -84,10 +85,12 @@ def wasserstein_by_scale(
     for scale, (a, b) in enumerate(zip(samples, sources, strict=True)):
         directions = noise.normal((projections, a.shape[1], patch, patch), scale, like=a)
         directions /= torch.linalg.vector_norm(directions, dim=(1, 2, 3), keepdim=True)
-        chunk = max(1, ELEMENTS // 8 // (a[0, 0].numel() + b[0, 0].numel()))  # sorting needs several copies
-        total = 0.0
+        chunk = max(1, ELEMENTS // 2 // (a[0, 0].numel() + b[0, 0].numel()))
+        total, stairs = 0.0, None
         for some in torch.split(directions, chunk):
-            distances = _transport(*(functional.conv2d(band, some)[0].flatten(1) for band in (a, b)))
+            projected = [functional.conv2d(band, some)[0].flatten(1) for band in (a, b)]
+            stairs = stairs or _stairs(*(each.shape[1] for each in projected))
+            distances = _transport(*projected, stairs)
             total += distances.sum().item()
         found.append(total / projections / max(b.std(correction=0).item(), LEAST_DEVIATION))
     return found
@@ -129,18 +132,29 @@ def _variance(values: Tensor) -> float:
     return variance
 
 
-def _transport(a: Tensor, b: Tensor) -> Tensor:
-    """W1 between the rows of (k, n) and (k, m): the area between their quantile functions.
+class _Stairs(NamedTuple):
+    """Two stairs of n and of m equal steps, cut wherever either has one: the widths, and the step of each there."""
 
-    Those are stairs with steps at i / n and at j / m, so between two neighboring steps both are constant.
-    """
-    n, m = a.shape[1], b.shape[1]
+    widths: Tensor
+    at_a: Tensor
+    at_b: Tensor
+
+
+def _stairs(n: int, m: int) -> _Stairs:
     # In units of 1 / (n m), so that equal steps are found to be equal.
     stairs = (np.arange(1, n + 1, dtype=np.int64) * m, np.arange(1, m + 1, dtype=np.int64) * n)
     steps = torch.from_numpy(np.union1d(*stairs))
     widths = torch.diff(steps, prepend=steps.new_zeros(1)) / (n * m)
-    at_a, at_b = ((steps - 1) // each for each in (m, n))
-    heights = (_sorted(a)[:, at_a.to(a.device)] - _sorted(b)[:, at_b.to(a.device)]).abs()
+    return _Stairs(widths, (steps - 1) // m, (steps - 1) // n)
+
+
+def _transport(a: Tensor, b: Tensor, stairs: _Stairs) -> Tensor:
+    """W1 between the rows of (k, n) and (k, m): the area between their quantile functions.
+
+    Those are stairs with steps at i / n and at j / m, so between two neighboring steps both are constant.
+    """
+    widths, at_a, at_b = (each.to(a.device) for each in stairs)
+    heights = (_sorted(a)[:, at_a] - _sorted(b)[:, at_b]).abs()
     return heights @ widths.to(heights)
 
 
