@@ -86,11 +86,11 @@ def wasserstein_by_scale(
         directions = noise.normal((projections, a.shape[1], patch, patch), scale, like=a)
         directions /= torch.linalg.vector_norm(directions, dim=(1, 2, 3), keepdim=True)
         chunk = max(1, ELEMENTS // 2 // (a[0, 0].numel() + b[0, 0].numel()))
-        total, stairs = 0.0, None
+        total = 0.0
+        stairs = _stairs(*((each.shape[2] - patch + 1) * (each.shape[3] - patch + 1) for each in (a, b)))
         for some in torch.split(directions, chunk):
-            projected = [functional.conv2d(band, some)[0].flatten(1) for band in (a, b)]
-            stairs = stairs or _stairs(*(each.shape[1] for each in projected))
-            distances = _transport(*projected, stairs)
+            at_a, at_b = (functional.conv2d(band, some)[0].flatten(1) for band in (a, b))
+            distances = _transport(at_a, at_b, stairs)
             total += distances.sum().item()
         found.append(total / projections / max(b.std(correction=0).item(), LEAST_DEVIATION))
     return found
