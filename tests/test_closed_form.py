@@ -22,6 +22,7 @@ from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neig
 from sinwave.wavelets import pack, unpack
 
 ALL = 10**6  # axes: as many as there are
+FREE = replace(NO_LAYOUT, row_beyond=0, column_beyond=0)
 ODD = Layout(2.0, 0.3, 1.0, 0.1, height=40.0, reach=0.45)
 
 
@@ -154,7 +155,7 @@ def test_the_picture_itself_with_little_noise_is_found_again(size):
 
 def test_no_signal_at_all_gives_the_mean_patch():
     bank, size = PatchBank.of(scale_of((14, 18)), 5, ALL, shifted=True), (6, 9)
-    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
+    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=FREE, balance=0.0)
     overlap = Overlap(size, 12, 5, 0.5, bank.keys)
     overlap.add(0, bank.patches.mean(0).expand(54, -1))
     assert_close(denoiser(100 * noise(1, 12, *size), 1.0), overlap.average() + bank.mean)
@@ -178,6 +179,17 @@ def test_nothing_moves_far_up_or_down_and_no_side_border_comes_inside(horizon):
     free = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
     free(x_t, 1.0)
     assert (free.matches[..., 0] / 38 - heights).abs().max() > 0.5
+
+
+def test_without_a_layout_no_border_comes_inside():
+    bank, size = PatchBank.of(scale_of((40, 56)), 5, ALL), (24, 30)
+    x_t, inside = scale_of((48, 60), top=60).bands.flip(2), (slice(2, -2), slice(2, -2))
+    for layout, allowed in ((NO_LAYOUT, False), (FREE, True)):
+        denoiser = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=layout, balance=0.0)
+        denoiser(x_t, 1.0)
+        row, column = (denoiser.matches[inside] // 2).unbind(2)
+        at_border = (row < 2) | (row > 17) | (column < 2) | (column > 25)
+        assert bool(at_border.any()) == allowed
 
 
 @pytest.mark.parametrize("seed", range(2))

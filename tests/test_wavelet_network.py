@@ -317,7 +317,7 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
 
 def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
     relay = Relay.of(RatioSchedule(10, 20.0, 0.02), PATCHES)
-    assert relay.times[-5:] == PATCHES.times
+    assert relay.times[-len(PATCHES.times) :] == PATCHES.times
     for strength in (1.0, 0.7, 0.3, 0.01, 0.0):
         times = relay.starting_at(strength).times
         assert list(times) == sorted(times, reverse=True)

@@ -65,7 +65,8 @@ class Layout:
     drift: float = 1.0
 
 
-NO_LAYOUT = Layout(row_cut=0, row_beyond=0, column_cut=0, column_beyond=0, height=0, reach=math.inf, drift=0)
+NO_LAYOUT = Layout(row_cut=0, row_beyond=FORBIDDEN, column_cut=0, height=0, reach=math.inf, drift=0)
+"""Anything may be anywhere, but what lies at a border of the picture ends there, so it may not be inside."""
 
 
 @dataclass(frozen=True)

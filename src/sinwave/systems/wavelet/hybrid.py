@@ -25,10 +25,10 @@ from sinwave.wavelets import Size
 
 __all__ = ["OPTIONS", "PATCHES", "HybridPrior", "Relay"]
 
-PATCHES = RatioSchedule(steps=4, high=0.5, low=0.02)
-"""The closed form's part of the coarsest walk: two steps with its large patches, and two with the small ones."""
+PATCHES = RatioSchedule(steps=6, high=0.5, low=0.02)
+"""The closed form's part of the coarsest walk: three steps with its large patches, and three with the small ones."""
 
-OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=3, high=1.0, low=0.01))
+OPTIONS = ClosedFormOptions(finer=RatioSchedule(steps=2, high=1.0, low=0.01))
 """Fewer steps than the closed form alone: no figure changes, and the finer scales are what takes the time."""
 
 _NETWORK = 13.0
