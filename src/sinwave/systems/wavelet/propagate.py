@@ -53,11 +53,14 @@ class PropagatedDenoiser(Denoiser):
         return self._bank.position[self._best].reshape(*self._size, 2)
 
     def copy(self) -> Tensor:
-        """Bands (1, c, h, w) put together from the best patches, as they are."""
-        overlap = self._overlap()
-        for first, last in strips(self._size, _ROWS):
-            overlap.add(first, self._bank.patches[self._best[first * self._size[1] : last * self._size[1]]])
-        return self._bands(overlap)
+        """Bands (1, c, h, w) put together from the middles of the best patches, two by two pixels of each."""
+        bank, (height, width) = self._bank, self._size
+        side, middle = 2 * bank.patch, 2 * (bank.patch // 2)
+        patches = bank.patches.reshape(len(bank.patches), -1, side, side)
+        cells = patches[:, :-1, middle : middle + 2, middle : middle + 2][self._best]
+        placed = cells.reshape(height, width, -1, 2, 2).permute(2, 0, 3, 1, 4)
+        picture = placed.reshape(1, -1, 2 * height, 2 * width)
+        return self._of_picture(picture)
 
     def __call__(
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
@@ -81,15 +84,15 @@ class PropagatedDenoiser(Denoiser):
         width = self._source[1]
         grid = torch.stack([self._best // width, self._best % width], 1).reshape(*self._size, 2)
         self._candidates = self._indices(neighbors(grid))
-        return self._bands(overlap)
+        return self._of_picture(overlap.average())
 
     def _overlap(self) -> Overlap:
         bank = self._bank
         channels = bank.patches.shape[1] // (2 * bank.patch) ** 2 - 1
         return Overlap(self._size, channels, bank.patch, self._window, bank.patches, cell=2)
 
-    def _bands(self, overlap: Overlap) -> Tensor:
-        return pack(overlap.average(), self._bank.filter)[:, : self._bank.mean.shape[1]]
+    def _of_picture(self, picture: Tensor) -> Tensor:
+        return pack(picture, self._bank.filter)[:, : self._bank.mean.shape[1]]
 
     def _indices(self, positions: Tensor) -> Tensor:
         """Which patches stand at positions (..., 2) of the source's grid, or as near to them as possible."""
