@@ -1,6 +1,11 @@
-"""What every test needs before torch loads: one thread, no network, and threads that wait without spinning."""
+"""What every test needs before torch loads: Ctrl-C, one thread, no network, threads that wait without spinning."""
 
 import os
+import signal
+
+# A shell lets what runs in the background ignore Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
