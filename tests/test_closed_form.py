@@ -12,6 +12,7 @@ from sinwave.diffusion.process import Flow, VarianceExploding
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet import exact, propagate
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
@@ -350,7 +351,9 @@ def test_a_coarse_patch_is_learned_from_where_all_that_it_stands_for_is_opaque(s
 def test_a_finer_scale_starts_from_the_copy_of_its_matches():
     progression = Levels(2)
     scales = progression.split(scale_of((47, 50)).picture)
-    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).descend(NoiseSource(0), 1.0, foreign=False)
+    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).descend(
+        NoiseSource(0), 1.0, heights=Heights(), given=False
+    )
     coarsest = descent.stage(0, tuple(scales[0].bands.shape[2:]), None)
     coarsest.denoiser(scales[0].bands, 0.001)  # finds the picture itself
     known = noise(1, 3, *scales[1].bands.shape[2:])
@@ -374,7 +377,7 @@ def test_a_flat_picture_is_learned_from_too():
     flat = torch.zeros(1, 3, 40, 40)
     scales = Levels(2).split(flat)
     prior = ClosedForm(scales, Levels(2), None, ClosedFormOptions())
-    stage = prior.descend(NoiseSource(0), 1.0, foreign=False).stage(0, (10, 10), None)
+    stage = prior.descend(NoiseSource(0), 1.0, heights=Heights(), given=False).stage(0, (10, 10), None)
     assert_close(
         stage.denoiser(torch.randn(1, 12, 10, 10, generator=torch.Generator().manual_seed(0)), 0.5), scales[0].bands
     )

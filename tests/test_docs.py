@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sinwave.cli import evaluate, generate, report, train
+from sinwave.cli import edits, evaluate, generate, report, train
 from sinwave.images import probe
 from sinwave.options import facts
 
@@ -37,8 +37,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_options_that_the_readme_names_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(--?[a-z][a-z-]*)", text)) - {"--index-url"}
-    declared = [each for command in (evaluate, generate, report, train) for each in facts(command.Options)]
+    named = set(re.findall(r"`(--?[a-z][a-z-]*)", text)) - {"--index-url", "--help"}
+    declared = [
+        each for command in (evaluate, generate, report, train, edits.inpaint) for each in facts(command.Options)
+    ]
     known = {f"--{each.name.replace('_', '-')}" for each in declared}
     known |= {each.facts.short for each in declared if each.facts.short}
     assert named

@@ -69,6 +69,8 @@ def test_every_module_says_what_it_is_and_exports_what_it_has(path: Path) -> Non
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_offers_options_with_help_and_a_run(name: str) -> None:
     command = importlib.import_module(COMMANDS[name].module)
+    if COMMANDS[name].part:
+        command = getattr(command, COMMANDS[name].part)
     assert callable(command.run)
     assert command.Options.__doc__
     flags = [each.facts.short for each in facts(command.Options) if each.facts.short]

@@ -10,8 +10,9 @@ from torch.testing import assert_close
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Bands, Levels
-from sinwave.systems.wavelet.closed_form import ClosedFormOptions, closed_form_model
+from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions, closed_form_model
 from sinwave.systems.wavelet.model import drawn_to
 from sinwave.systems.wavelet.schedules import RatioSchedule
 
@@ -103,41 +104,43 @@ def test_constraints_are_obeyed_to_the_letter(progression):
     size, window = (48, 56), (slice(None), slice(None), slice(16, 32), slice(8, 40))
     model = closed_form_model(photograph(*size), progression=progression)
     other = photograph(*size).flip(3)
-    scales = progression.split(other)
-    seen = []
+    views, seen = model.scales(other), []
+    assert_close(views[-1], other)
 
     def constrain(index):
-        bands = scales[index].bands
-        cells = [size[axis] // bands.shape[axis + 2] for axis in (0, 1)]
+        cells = [size[axis] // views[index].shape[axis + 2] for axis in (0, 1)]
         parts = (slice(part.start // cell, part.stop // cell) for part, cell in zip(window[2:], cells, strict=True))
         inside = (..., *parts)
 
-        def pin(clean, t):
-            seen.append((index, t))
-            clean = clean.clone()
-            clean[inside] = bands[inside]
-            return clean
+        def pin(picture):
+            assert picture.shape == views[index].shape
+            seen.append(index)
+            picture = picture.clone()
+            picture[inside] = views[index][inside]
+            return picture
 
         return pin
 
     image = model.generate(size, NOISE, constrain=constrain)
     assert_close(image[window], other[window], atol=1e-5, rtol=0)
     assert decibels(image, other) < 30
-    assert {index for index, _ in seen} == set(range(len(scales)))
+    assert set(seen) == set(range(len(views)))
 
 
 def test_a_constraint_sees_what_was_drawn_to_the_coarser_scale(model):
     seen = []
-    model.generate((48, 56), NOISE, constrain=lambda index: lambda clean, t: seen.append((index, clean)) or clean)
-    coarse = [clean for index, clean in seen if index == 0][-1]
-    fine = next(clean for index, clean in seen if index == 1)
-    assert_close(fine[:, :3], Levels(2).known(coarse, (24, 28)))
+    model.generate((48, 56), NOISE, constrain=lambda index: lambda picture: seen.append((index, picture)) or picture)
+    coarse = [picture for index, picture in seen if index == 0][-1]
+    fine = next(picture for index, picture in seen if index == 1)
+    assert_close(model.scales(fine)[0], coarse)
 
 
 def test_a_scale_may_be_without_a_constraint(model):
     free = model.generate((48, 56), NOISE)
     assert torch.equal(model.generate((48, 56), NOISE, constrain=lambda index: None), free)
-    only_fine = model.generate((48, 56), NOISE, constrain=lambda index: (lambda clean, t: 0 * clean) if index else None)
+    only_fine = model.generate(
+        (48, 56), NOISE, constrain=lambda index: (lambda picture: 0 * picture) if index else None
+    )
     assert only_fine.abs().max() == 0
 
 
@@ -164,7 +167,7 @@ def test_what_is_transparent_is_never_drawn(variation):
 
 def test_too_small_an_opaque_part_is_refused():
     opaque = torch.zeros(48, 48, dtype=torch.bool)
-    opaque[20:30, 20:30] = True
+    opaque[20:28, 20:28] = True
     with pytest.raises(InputError, match="too small"):
         closed_form_model(photograph(48, 48), opaque=opaque)
 
@@ -240,8 +243,11 @@ def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():
     options = replace(ClosedFormOptions(), coarsest=RatioSchedule(5, 9.0, 0.1), finer=RatioSchedule(2, 1.0, 0.1))
     model = closed_form_model(photograph(48, 56), progression=Levels(2), options=options)
 
-    def constrain(index):
-        return lambda clean, t: seen.append((index, round(t / (1 - t), 6))) or clean
-
-    model.generate((48, 56), NOISE, constrain=constrain)
-    assert seen == [(0, round(9 * 90 ** (-step / 4), 6)) for step in range(5)] + [(1, 1.0), (1, 0.1)]
+    model.generate((48, 56), NOISE, on_step=lambda *step: seen.append(step))
+    assert seen == [(0, step, 5) for step in range(1, 6)] + [(1, step, 2) for step in (1, 2)]
+    scales = Levels(2).split(photograph(48, 56))
+    descent = ClosedForm(scales, Levels(2), None, options).descend(NOISE, 1.0, heights=Heights(), given=False)
+    coarsest = descent.stage(0, (12, 14), None)
+    coarsest.denoiser(scales[0].bands, 0.1)  # finds matches for the next
+    assert coarsest.schedule == options.coarsest
+    assert descent.stage(1, (24, 28), Levels(2).known(scales[0].bands, (24, 28))).schedule == options.finer

@@ -15,6 +15,7 @@ from sinwave.diffusion.samplers import Ddim, Multistep, Step
 from sinwave.errors import InputError
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
@@ -304,9 +305,9 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
     image = photograph(48, 60)
     prior, noise = hybrid_of(SMALL, image), NoiseSource(0)
     size = (12, 15)
-    whole = prior.descend(noise, 1.0, foreign=False).stage(0, size, None)
-    network = prior.network.descend(noise, 1.0, foreign=False).stage(0, size, None)
-    patches = prior.closed_form.descend(noise, 1.0, foreign=True).stage(0, size, None)
+    whole = prior.descend(noise, 1.0, heights=Heights(), given=False).stage(0, size, None)
+    network = prior.network.descend(noise, 1.0, heights=Heights(), given=False).stage(0, size, None)
+    patches = prior.closed_form.descend(noise, 1.0, heights=None, given=True).stage(0, size, None)
     x = NoiseSource(1).normal((1, 12, *size))
     handover = PATCHES.times[0]
     assert handover in whole.schedule.times
@@ -328,7 +329,10 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
 
 def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
     prior, noise = hybrid_of(SMALL, photograph(48, 60)).network, NoiseSource(0)
-    stages = [prior.descend(noise, 1.0, foreign=foreign).stage(0, (12, 15), None) for foreign in (False, True)]
+    stages = [
+        prior.descend(noise, 1.0, heights=heights, given=False).stage(0, (12, 15), None)
+        for heights in (Heights(), None)
+    ]
     assert [stage.constrain is None for stage in stages] == [False, True]
 
 
@@ -336,7 +340,9 @@ def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
     ("strength", "size", "given"), [(0.7, (12, 15), True), (0.7, (24, 15), False), (1, (24, 15), True)]
 )
 def test_what_is_left_of_a_stretched_picture_is_not_given_its_energy(strength, size, given):
-    descent = hybrid_of(SMALL, photograph(48, 60)).network.descend(NoiseSource(0), strength, foreign=False)
+    descent = hybrid_of(SMALL, photograph(48, 60)).network.descend(
+        NoiseSource(0), strength, heights=Heights(), given=False
+    )
     assert (descent.stage(0, size, None).constrain is not None) == given
 
 

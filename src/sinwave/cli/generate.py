@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
-from sinwave.tasks.generate import Generate, Generated
+from sinwave.tasks.generate import Generate
 from sinwave.tasks.hardware import peak_memory
+from sinwave.tasks.numbered import Generated
 
 __all__ = ["Options", "run", "show"]
 

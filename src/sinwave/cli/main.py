@@ -25,10 +25,11 @@ __all__ = ["COMMANDS", "main"]
 
 
 class Command(NamedTuple):
-    """Where a command lives, and what it does in a line."""
+    """Where a command lives, a module or a part of one, and what it does in a line."""
 
     module: str
     summary: str
+    part: str = ""
 
 
 class Module(Protocol):
@@ -40,9 +41,22 @@ class Module(Protocol):
         """Do what the options ask and return the exit code."""
 
 
+_EDITS = {
+    "harmonize": "give what was pasted into a picture the look of that picture",
+    "edit": "make a picture plausible in which things were moved, copied or erased",
+    "paint": "turn a drawing into a picture of the source's kind",
+    "inpaint": "remove what a mask covers, and fill the hole",
+    "extend": "grow the canvas by margins that continue the picture",
+    "retarget": "another shape, with the layout kept and nothing stretched",
+    "tile": "a texture that continues over its own border",
+    "place": "a new picture in which regions stand where they are wanted",
+    "restyle": "a picture in the texture and the colors of another",
+}
+
 COMMANDS = {
     "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture, or from a trained model"),
     "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
+    **{name: Command("sinwave.cli.edits", summary, name) for name, summary in _EDITS.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure how good, how different and how copied pictures are"),
     "report": Command("sinwave.cli.report", "put samples, where they come from and every figure on one page"),
     "demo": Command("sinwave.cli.demo", "see it work: generate from a photograph that is in the public domain"),
@@ -102,7 +116,8 @@ def _dispatch(arguments: list[str]) -> int:
 def _run(name: str, arguments: list[str]) -> int:
     from sinwave.cli.parse import parse
 
-    command = cast(Module, importlib.import_module(COMMANDS[name].module))
+    module = importlib.import_module(COMMANDS[name].module)
+    command = cast(Module, getattr(module, COMMANDS[name].part) if COMMANDS[name].part else module)
     try:
         options = parse(command.Options, arguments, f"sinwave {name}")
     except SystemExit:

@@ -7,7 +7,7 @@ picture stands on the bottom, so that the labels of a row are on one line and ea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,19 @@ _INK = (104, 104, 110)
 _ACCENT = (0, 104, 190)
 
 
-def sheet(source: Tensor, samples: Sequence[Tensor] | Tensor, *, columns: int | None = None) -> Tensor:
-    """`source` (3, h, w) and numbered `samples`, each (3, h', w'), all in [-1, 1], as one picture in [-1, 1]."""
-    pictures = [source, *samples]
+def sheet(
+    source: Tensor,
+    samples: Sequence[Tensor] | Tensor,
+    *,
+    inputs: Mapping[str, Tensor] | None = None,
+    columns: int | None = None,
+) -> Tensor:
+    """`source` (3, h, w) and numbered `samples`, each (3, h', w'), all in [-1, 1], as one picture in [-1, 1].
+
+    Further `inputs`, by their names, stand between them and are framed like the source.
+    """
+    inputs = inputs or {}
+    pictures, names = [source, *inputs.values(), *samples], ["source", *inputs]
     for picture in pictures:
         if picture.ndim != 3 or picture.shape[0] != 3 or 0 in picture.shape:
             raise InputError(f"a picture on a sheet has the shape (3, h, w), not {tuple(picture.shape)}")
@@ -42,7 +52,9 @@ def sheet(source: Tensor, samples: Sequence[Tensor] | Tensor, *, columns: int | 
     grid = _lay_out([(picture.shape[1], picture.shape[2]) for picture in pictures], columns)
     canvas = Image.new("RGB", (grid.width, grid.height), _PAPER)
     for index, picture in enumerate(pictures):
-        _place(canvas, grid, index, _to_pillow(picture, grid.scale))
+        given = index < len(names)
+        label = names[index] if given else str(index + 1 - len(names))
+        _place(canvas, grid.foot(index), grid, _to_pillow(picture, grid.scale), label, framed=given)
     return from_uint8(torch.from_numpy(np.array(canvas)).permute(2, 0, 1).contiguous())
 
 
@@ -85,7 +97,7 @@ def _lay_out(sizes: Sequence[tuple[int, int]], columns: int | None) -> _Grid:
     # Text in proportion to the sheet, which is looked at as a whole, but never larger than a fifth of a picture.
     unit = round(min(max(shrink * min(max(width, height) / 64, tallest / 5, widest / 5), 12), 40))
     room = ((MAX_SIDE - unit) // rows - unit - _label_height(unit), (MAX_SIDE - unit) // columns - unit)
-    narrowest = 4 * unit  # the word "source"
+    narrowest = 4 * unit  # the word "source", and those of the inputs
     if room[0] < unit or room[1] < narrowest:
         raise InputError(f"{len(sizes)} pictures in {columns} columns are too many for one sheet of {MAX_SIDE} pixels")
     scale = min(1.0, room[0] / tallest, room[1] / widest)
@@ -117,15 +129,16 @@ def _to_pillow(picture: Tensor, scale: float) -> Image.Image:
     return Image.fromarray(to_uint8(picture).permute(1, 2, 0).contiguous().numpy())
 
 
-def _place(canvas: Image.Image, grid: _Grid, index: int, image: Image.Image) -> None:
-    x, y = grid.foot(index)
+def _place(
+    canvas: Image.Image, foot: tuple[int, int], grid: _Grid, image: Image.Image, label: str, *, framed: bool
+) -> None:
+    x, y = foot
     left, top = x - image.width // 2, y - image.height
     canvas.paste(image, (left, top))
     draw = ImageDraw.Draw(canvas)
     line = max(2, grid.unit // 6)
-    if index == 0:
+    if framed:
         around = (left - line, top - line, left + image.width + line - 1, y + line - 1)
         draw.rectangle(around, outline=_ACCENT, width=line)
-    label, ink = (str(index), _INK) if index else ("source", _ACCENT)
-    font = ImageFont.load_default(grid.unit)
+    font, ink = ImageFont.load_default(grid.unit), _ACCENT if framed else _INK
     draw.text((x, y + line + grid.label / 2), label, fill=ink, font=font, anchor="mm")

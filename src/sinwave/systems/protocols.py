@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
-from sinwave.diffusion.sample import Constraint
 from sinwave.rng import Noise
 from sinwave.wavelets import Size
 
-__all__ = ["OnStep", "ScaleConstraint", "SingleImageModel"]
+__all__ = ["Heights", "OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel"]
 
-ScaleConstraint: TypeAlias = Callable[[int], Constraint | None]
-"""The constraint of each scale, counted from the coarsest, on what the model denoises there."""
+PictureConstraint: TypeAlias = Callable[[Tensor], Tensor]
+"""`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
+
+ScaleConstraint: TypeAlias = Callable[[int], PictureConstraint | None]
+"""The constraint of each scale, counted from the coarsest, on the pictures that `SingleImageModel.scales` has there."""
 
 OnStep: TypeAlias = Callable[[int, int, int], None]
 """`on_step(scale, step, steps)` is called after each of the `steps` steps of a scale, `step` counting from 1."""
+
+
+@dataclass(frozen=True)
+class Heights:
+    """Where an image begins and ends in the height of the picture that a model knows, whose layout it has.
+
+    That is from 0 to 1 for the picture itself, and from less to more for one that was extended above and below.
+    """
+
+    top: float = 0.0
+    bottom: float = 1.0
 
 
 class SingleImageModel(Protocol):
@@ -33,6 +47,13 @@ class SingleImageModel(Protocol):
     @property
     def size(self) -> Size:
         """(height, width) of the picture that the model knows."""
+
+    @property
+    def taken_up_at(self) -> int:
+        """The scale at which a picture that it never knew is best taken up, so that shapes stay and the rest is new."""
+
+    def scales(self, image: Tensor) -> tuple[Tensor, ...]:
+        """A picture, or a mask (1, c, h, w), as each scale would have it, coarsest first; the last is all of it."""
 
     def effort(self, size: Size) -> tuple[float, ...]:
         """How long each scale of a picture of `size` takes, in one unit: what progress is told by."""
@@ -54,7 +75,13 @@ class SingleImageModel(Protocol):
         strength: float,
         noise: Noise,
         *,
+        first: int = 0,
+        heights: Heights | None = None,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """`image` as the model would have drawn it: its coarse part is kept the better the lower `strength` is."""
+        """`image` as the model would have drawn it, from its own scale `first` on; the coarser ones stay as they are.
+
+        The lower `strength` is, the nearer it comes to the image at that scale. Without `heights` the image has a
+        layout of its own.
+        """

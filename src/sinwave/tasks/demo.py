@@ -10,8 +10,9 @@ from typing import Literal
 from sinwave.errors import MissingError
 from sinwave.options import check, option
 from sinwave.tasks.folders import make_folder
-from sinwave.tasks.generate import Generate, Generated, OnProgress
+from sinwave.tasks.generate import Generate
 from sinwave.tasks.hardware import Hardware
+from sinwave.tasks.numbered import Generated, OnProgress
 
 __all__ = ["Demo"]
 

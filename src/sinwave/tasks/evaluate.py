@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sinwave.errors import InputError
 from sinwave.metrics.cards import CARDS, Card, Protocol, cards_for
 from sinwave.options import check, option
-from sinwave.tasks.generate import OnProgress
 from sinwave.tasks.measuring import Measuring
+from sinwave.tasks.numbered import OnProgress
 
 if TYPE_CHECKING:
     from sinwave.metrics.evaluate import Measured

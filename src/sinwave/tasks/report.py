@@ -13,8 +13,8 @@ from sinwave.errors import InputError, OutputError
 from sinwave.metrics.cards import cards_for
 from sinwave.options import check, option
 from sinwave.tasks.collect import picture_files
-from sinwave.tasks.generate import OnProgress
 from sinwave.tasks.measuring import Measuring
+from sinwave.tasks.numbered import OnProgress
 
 if TYPE_CHECKING:
     from sinwave.metrics.evaluate import Measured

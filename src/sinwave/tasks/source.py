@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from sinwave.tasks.sizes import MIN_SIDE
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from sinwave.images import Picture
     from sinwave.systems.protocols import SingleImageModel
@@ -32,6 +33,7 @@ class Source:
     picture: Picture
     sha256: str
     trained: TrainedModel | None = None
+    hidden: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -47,7 +49,21 @@ class Source:
         """The engine, whichever `auto` stands for."""
         if self.engine != "auto":
             return self.engine
-        return "closed-form" if self.trained is None else self.trained.best_engine
+        # A network has seen what is hidden.
+        return "closed-form" if self.trained is None or self.hidden is not None else self.trained.best_engine
+
+    def without(self, hidden: Tensor) -> Source:
+        """The same, but nothing is learned from where `hidden` (h, w) is True."""
+        picture = self.picture
+        opaque = ~hidden if picture.opaque is None else picture.opaque & ~hidden
+        if not opaque.any():
+            raise InputError(f"{self.path}: nothing is left of the picture to learn from")
+        if self.trained is not None and self.engine not in ("auto", "closed-form"):
+            raise InputError(
+                f"{self.path}: a trained network has seen all of its picture; to leave a part out use "
+                "the engine closed-form, or train on a picture that is transparent there"
+            )
+        return replace(self, picture=replace(picture, opaque=opaque), hidden=hidden)
 
     def model(
         self, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
@@ -55,7 +71,7 @@ class Source:
         """The model that draws; a network's convolutions are as they were trained, or as is told here."""
         from sinwave.systems.wavelet.closed_form import closed_form_model
 
-        if self.trained is not None:
+        if self.trained is not None and self.hidden is None:
             return self.trained.model(self._drawn_by, device, dtype, convolutions)
         opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
         return closed_form_model(self.picture.pixels[None].to(device, dtype), opaque=opaque)

@@ -77,6 +77,10 @@ class Progression(ABC):
         """The picture of `size` that the bands of a scale rebuild."""
 
     @abstractmethod
+    def bands(self, picture: Tensor, channels: int) -> Tensor:
+        """The bands of a scale, so many channels, that rebuild a picture (b, c, h, w), or come nearest to it."""
+
+    @abstractmethod
     def known(self, bands: Tensor, size: Size) -> Tensor:
         """What the bands of a scale, whose picture has `size`, give to the next finer scale."""
 
@@ -116,6 +120,10 @@ class Levels(Progression):
         """The inverse transform."""
         return unpack(bands, size, self.filter)
 
+    def bands(self, picture: Tensor, channels: int) -> Tensor:
+        """The transform."""
+        return pack(picture, self.filter)
+
     def known(self, bands: Tensor, size: Size) -> Tensor:
         """The low band of the next scale is this scale's picture."""
         return 2 * self.picture(bands, size)
@@ -148,6 +156,10 @@ class Bands(Progression):
         """The inverse transform with the missing bands zero."""
         missing = bands.new_zeros(bands.shape[0], 4 * self.channels - bands.shape[1], *bands.shape[2:])
         return unpack(torch.cat([bands, missing], 1), size, self.filter)
+
+    def bands(self, picture: Tensor, channels: int) -> Tensor:
+        """The first bands of the transform."""
+        return pack(picture, self.filter)[:, :channels]
 
     def known(self, bands: Tensor, size: Size) -> Tensor:
         """The bands themselves."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, final
 
 import torch
@@ -13,12 +13,13 @@ from torch.nn import functional
 from sinwave.diffusion.samplers import Ddim
 from sinwave.errors import InputError
 from sinwave.rng import Noise
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
 from sinwave.systems.wavelet.depth import levels_for
-from sinwave.systems.wavelet.exact import NO_LAYOUT, ExactDenoiser, Focus, Layout
+from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
 from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Stage, WaveletModel, drawn_to
-from sinwave.systems.wavelet.patches import PatchBank
-from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children
+from sinwave.systems.wavelet.patches import PatchBank, useful_patch
+from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
 from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.wavelets import Size
 
@@ -77,7 +78,8 @@ class ClosedForm(Prior):
         # There should be at least as many places for a patch as it is wide, or nothing new can be made of them.
         most = (min(height, width) + 1) // 2
         largest = max(most - 1 + most % 2, 3)
-        layout_patch, detail_patch = min(options.layout_patch, largest), min(options.detail_patch, largest)
+        layout_patch = useful_patch(min(options.layout_patch, largest), opaques[0], scales[0].bands)
+        detail_patch = min(options.detail_patch, layout_patch)
         some = (options.dimensions, options.energy)
         # A single scale has none after it to restore what is off the axes, so its detail is seen along all of them.
         every = (scales[0].bands.shape[1] * detail_patch**2, 1.0)
@@ -102,20 +104,27 @@ class ClosedForm(Prior):
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 
-    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
+    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
         """Begin a picture: with the layout of the known one, its horizon moved, or with none but its own."""
         if noise.count != 1:
             raise InputError(f"the closed form draws one picture at a time, not {noise.count}")
-        if foreign:
-            return _ClosedFormDescent(self, NO_LAYOUT, 1.0)
+        if heights is None:
+            return _ClosedFormDescent(self, NO_LAYOUT, Heights(), 1.0)
+        if given:
+            return _ClosedFormDescent(self, replace(self.options.layout, row_beyond=FORBIDDEN), heights, 1.0)
         uniform = 2 * torch.special.ndtr(noise.normal((), "horizon")).item() - 1
         layout = self.options.layout
-        return _ClosedFormDescent(self, layout, math.exp(layout.drift * strength * uniform))
+        return _ClosedFormDescent(self, layout, heights, math.exp(layout.drift * strength * uniform))
 
     @property
     def together(self) -> int:
         """One: each picture has matches of its own."""
         return 1
+
+    @property
+    def taken_up_at(self) -> int:
+        """The second: patches of the coarsest are so large that only what the picture has is found there."""
+        return min(1, len(self.banks))
 
     def effort(self, index: int, size: Size) -> float:
         """Positions times patches that each is compared with, times steps."""
@@ -131,26 +140,40 @@ _Matching: TypeAlias = ExactDenoiser | PropagatedDenoiser
 class _ClosedFormDescent(Descent):
     """Hands the matches of each scale to the next."""
 
-    def __init__(self, prior: ClosedForm, layout: Layout, horizon: float) -> None:
-        self._prior, self._layout, self._horizon = prior, layout, horizon
+    def __init__(self, prior: ClosedForm, layout: Layout, heights: Heights, horizon: float) -> None:
+        self._prior, self._layout, self._heights, self._horizon = prior, layout, heights, horizon
         self._coarser: _Matching
+        self._candidates: Tensor | None = None
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """The exact closed form at the coarsest scale, the propagated one at the others."""
         prior, options = self._prior, self._prior.options
         if known is None:
             exact = ExactDenoiser(
-                PROCESS, prior.foci, size, layout=self._layout, horizon=self._horizon, balance=options.balance
+                PROCESS,
+                prior.foci,
+                size,
+                layout=self._layout,
+                heights=self._heights,
+                horizon=self._horizon,
+                balance=options.balance,
             )
             self._coarser = exact
             mean = prior.foci[0].bank.mean
             return Stage(exact, mean.expand(-1, -1, *size), mean.shape[1], options.coarsest)
-        candidates = children(self._coarser.matches, size, prior.progression.factor)
+        candidates = self._candidates
+        if candidates is None:
+            candidates = children(self._coarser.matches, size, prior.progression.factor)
+        self._candidates = None
         bank, source = prior.banks[index - 1], prior.sources[index]
         denoiser = PropagatedDenoiser(PROCESS, bank, source, candidates, options.fine_window)
         self._coarser = denoiser
         guess = torch.cat([known, denoiser.copy()[:, known.shape[1] :]], 1)
         return Stage(denoiser, guess, guess.shape[1], options.finer, constrain=drawn_to(known, options.finer))
+
+    def follow(self, index: int, bands: Tensor) -> None:
+        """The nearest patch of each, among all: the first estimate of this scale looks around there."""
+        self._candidates = neighbors(self._prior.banks[index - 1].nearest(bands))
 
 
 def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor | None]:

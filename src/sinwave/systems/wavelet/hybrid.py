@@ -17,6 +17,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.samplers import Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
 from sinwave.systems.wavelet.model import Descent, Prior, Stage
 from sinwave.systems.wavelet.network import NetworkPrior
@@ -44,16 +45,21 @@ class HybridPrior(Prior):
             raise InputError("a model of the reference preset has another process than the closed form: no hybrid")
         self.network, self.closed_form = network, closed_form
 
-    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
+    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
         """The two descents side by side."""
-        coarse = self.network.descend(noise, strength, foreign=foreign)
+        coarse = self.network.descend(noise, strength, heights=heights, given=given)
         # The network has its own idea of the layout, so the closed form has no say in it.
-        return _HybridDescent(coarse, self.closed_form.descend(noise, strength, foreign=True))
+        return _HybridDescent(coarse, self.closed_form.descend(noise, strength, heights=None, given=True))
 
     @property
     def together(self) -> int:
         """As the closed form."""
         return self.closed_form.together
+
+    @property
+    def taken_up_at(self) -> int:
+        """As the closed form."""
+        return self.closed_form.taken_up_at
 
     def effort(self, index: int, size: Size) -> float:
         """That of whoever draws the scale, in units of the closed form."""
@@ -78,6 +84,10 @@ class _HybridDescent(Descent):
         denoiser = _Handover(coarse.denoiser, fine.denoiser, PATCHES.times[0])
         schedule = Relay.of(coarse.schedule, PATCHES)
         return replace(coarse, denoiser=denoiser, schedule=schedule)
+
+    def follow(self, index: int, bands: Tensor) -> None:
+        """That of the closed form, which draws all scales but the coarsest."""
+        self._fine.follow(index, bands)
 
 
 @final

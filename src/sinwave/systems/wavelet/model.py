@@ -10,7 +10,7 @@ gamma falls to 0 towards the end, so that a finer scale keeps the layout of the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
@@ -26,7 +26,7 @@ from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
-from sinwave.systems.protocols import OnStep, ScaleConstraint
+from sinwave.systems.protocols import Heights, OnStep, PictureConstraint, ScaleConstraint
 from sinwave.systems.wavelet.bands import Progression, grid
 from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
@@ -62,21 +62,31 @@ class Descent(ABC):
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """Begin scale `index` on a grid of `size`; `known` (1, k, h, w) is what the coarser scale gave."""
 
+    @abstractmethod
+    def follow(self, index: int, bands: Tensor) -> None:
+        """Learn from the bands of a given picture at scale `index` what the first scale that is drawn should know."""
+
 
 class Prior(ABC):
     """What is known of a picture: the closed form, or a trained network."""
 
     @abstractmethod
-    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
+    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
         """Begin a picture that is new to the degree of `strength`; what is decided once for all of it is from `noise`.
 
-        A `foreign` picture was given by the user, and has a layout of its own.
+        It has the layout of the known one at these `heights`, or with `None` one of its own. One that is `given` to be
+        redrawn is already where it is, and a new one may have its horizon moved.
         """
 
     @property
     @abstractmethod
     def together(self) -> int:
         """How many pictures may be drawn at once."""
+
+    @property
+    @abstractmethod
+    def taken_up_at(self) -> int:
+        """The scale at which a picture that it never knew is best taken up."""
 
     @abstractmethod
     def effort(self, index: int, size: Size) -> float:
@@ -101,6 +111,15 @@ class WaveletModel:
         """How many pictures may be drawn at once."""
         return self._prior.together
 
+    @property
+    def taken_up_at(self) -> int:
+        """The scale at which a picture that it never knew is best taken up."""
+        return self._prior.taken_up_at
+
+    def scales(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The picture of each scale, coarsest first."""
+        return tuple(scale.picture for scale in self._progression.split(image))
+
     def effort(self, size: Size) -> tuple[float, ...]:
         """How long each scale of a picture of `size` takes, in one unit."""
         grids = map(grid, self._progression.sizes(size))
@@ -116,11 +135,12 @@ class WaveletModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
-        start = None
+        given = []
         if variation < 1:
             image = self._image if size == self.size else resize(self._image, size)
-            start = self._progression.split(image)[0].bands
-        return self._draw(size, start, variation, noise, constrain, on_step, foreign=False)
+            given = [self._progression.split(image)[0].bands]
+        descent = self._prior.descend(noise.child("descent"), variation, heights=Heights(), given=False)
+        return self._draw(descent, size, given, variation, noise, constrain, on_step)
 
     def refine(
         self,
@@ -128,44 +148,58 @@ class WaveletModel:
         strength: float,
         noise: Noise,
         *,
+        first: int = 0,
+        heights: Heights | None = None,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """`image` as the model would have drawn it: its coarse part is kept the better the lower `strength` is."""
-        start = self._progression.split(image)[0].bands
+        """`image` as the model would have drawn it: the less `strength` and the later the `first` scale, the nearer."""
+        scales = self._progression.split(image)
+        if not 0 <= first < len(scales):
+            raise InputError(f"the first scale is {first}: this model has {len(scales)}, counted from 0")
+        given = [scale.bands for scale in scales[: first + 1]]
         size = image.shape[2], image.shape[3]
-        return self._draw(size, start, strength, noise, constrain, on_step, foreign=True)
+        descent = self._prior.descend(noise.child("descent"), strength, heights=heights, given=True)
+        return self._draw(descent, size, given, strength, noise, constrain, on_step)
 
     def _draw(
         self,
+        descent: Descent,
         size: Size,
-        start: Tensor | None,
+        given: Sequence[Tensor],
         strength: float,
         noise: Noise,
         constrain: ScaleConstraint | None,
         on_step: OnStep | None,
-        *,
-        foreign: bool,
     ) -> Tensor:
         if not 0 <= strength <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
-        descent = self._prior.descend(noise.child("descent"), strength, foreign=foreign)
-        sizes = self._progression.sizes(size)
-        bands, known = torch.empty(0), None
-        for index, picture_size in enumerate(sizes):
+        sizes, first = self._progression.sizes(size), max(len(given) - 1, 0)
+        if first:
+            descent.follow(first, given[first])
+        bands, known = given[first - 1] if first else torch.empty(0), None
+        for index, picture_size in list(enumerate(sizes))[first:]:
             if index > 0:
                 known = self._progression.known(bands, sizes[index - 1])
             stage = descent.stage(index, grid(picture_size), known)
-            if index == 0 and start is not None:
-                schedule = stage.schedule.starting_at(strength)
-                stage = replace(stage, guess=start, schedule=schedule)
+            if given and index == first:
+                stage = replace(stage, guess=given[first], schedule=stage.schedule.starting_at(strength))
+            wanted = constrain(index) if constrain else None
             bands = _walk(
                 stage,
                 noise.child("scale", index),
-                constrain(index) if constrain else None,
+                self._on_bands(wanted, picture_size) if wanted else None,
                 partial(on_step, index) if on_step else None,
             )
         return self._progression.picture(bands, size)
+
+    def _on_bands(self, constrain: PictureConstraint, size: Size) -> Constraint:
+        """A constraint on pictures of `size`, for their bands."""
+
+        def on_bands(clean: Tensor, t: float) -> Tensor:
+            return self._progression.bands(constrain(self._progression.picture(clean, size)), clean.shape[1])
+
+        return on_bands
 
 
 def _walk(

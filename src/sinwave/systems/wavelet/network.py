@@ -20,6 +20,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.sample import Constraint
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.configuration import Configuration
 from sinwave.systems.wavelet.energy import Energies, Sight
 from sinwave.systems.wavelet.expectation import LOOK, Expectation
@@ -59,14 +60,19 @@ class NetworkPrior(Prior):
         self.expectation = Expectation.of(statistics, configuration)
         self.energies = Energies(configuration, self.denoiser, statistics.mean, pictures) if pictures else None
 
-    def descend(self, noise: Noise, strength: float, *, foreign: bool) -> Descent:
-        """A foreign picture has an energy of its own."""
-        return _NetworkDescent(self, None if foreign else self.energies, strength)
+    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+        """A picture with a layout of its own has an energy of its own."""
+        return _NetworkDescent(self, None if heights is None else self.energies, strength)
 
     @property
     def together(self) -> int:
         """A handful, but one on a processor: there it is as fast, and then no bit depends on who else is drawn."""
         return 1 if self.statistics.mean.device.type == "cpu" else TOGETHER
+
+    @property
+    def taken_up_at(self) -> int:
+        """The coarsest: what it is guided by at the others it believes."""
+        return 0
 
     def effort(self, index: int, size: Size) -> float:
         """Positions times steps."""
@@ -91,6 +97,9 @@ class _NetworkDescent(Descent):
         configuration = prior.configuration
         schedule, process = configuration.schedule(index), configuration.process(index)
         return Stage(prior.denoiser(index), guess, channels, schedule, process, known, self._keep(index, size))
+
+    def follow(self, index: int, bands: Tensor) -> None:
+        """A network knows all that it needs."""
 
     def _keep(self, index: int, size: Size) -> Constraint | None:
         energies = self._energies

@@ -19,7 +19,10 @@ from torch.nn import functional
 from sinwave.systems.wavelet.bands import Scale
 from sinwave.wavelets import Size
 
-__all__ = ["LEAST_NOISE", "Overlap", "PatchBank", "principal_axes", "strips", "unfold", "window"]
+__all__ = ["LEAST_NOISE", "Overlap", "PatchBank", "principal_axes", "strips", "unfold", "useful_patch", "window"]
+
+_LEAST, _MOST_OF = 5, 0.7
+_MOST = 1 << 24  # numbers in the largest temporary
 
 LEAST_NOISE = 1e-3
 """Below it a softmax over patches is a maximum in any case, and its exponents leave the range of a float."""
@@ -134,6 +137,18 @@ class PatchBank:
         kernel = self.axes.T.reshape(-1, channels, self.patch, self.patch)
         return functional.conv2d(bands, kernel, padding=self.patch // 2)[0].flatten(1).T
 
+    def nearest(self, bands: Tensor) -> Tensor:
+        """Where on this scale's grid the usable patch stands that is nearest to each one of (1, c, h, w): (h, w, 2)."""
+        queries, (height, width) = self.queries(bands - self.mean), bands.shape[2:]
+        cost = self.keys.square().sum(1) / 2
+        if self.usable is not None:
+            cost = cost.masked_fill(~self.usable, torch.inf)
+        found = [
+            (cost - queries[first * width : last * width] @ self.keys.T).argmin(1)
+            for first, last in strips((height, width), max(1, _MOST // len(cost)))
+        ]
+        return (self.position[torch.cat(found)] // 2).reshape(height, width, 2)
+
 
 def _shifted_part(
     scale: Scale, mean: Tensor, patch: int, opaque: Tensor | None, down: int, right: int
@@ -162,6 +177,20 @@ def _hidden(opaque: Tensor, bands: Tensor) -> Tensor:
     """1 where a position of the bands shows something transparent, 0 elsewhere: (1, 1, h, w)."""
     see_through = functional.pad((~opaque).to(bands)[None, None], (0, 1, 0, 1))
     return functional.max_pool2d(see_through, 2, 2)[..., : bands.shape[2], : bands.shape[3]]
+
+
+def useful_patch(patch: int, opaque: Tensor | None, bands: Tensor) -> int:
+    """The largest patch, from `patch` down to 5, that most of what is opaque may be the middle of.
+
+    Large patches around a hole touch it, and what belongs into the hole is around it.
+    """
+    if opaque is None:
+        return patch
+    hidden = _hidden(opaque, bands)
+    there = (hidden == 0).sum()
+    while patch > _LEAST and (functional.max_pool2d(hidden, patch, 1, patch // 2) == 0).sum() < _MOST_OF * there:
+        patch -= 2
+    return patch
 
 
 def _mean(bands: Tensor, opaque: Tensor | None) -> Tensor:

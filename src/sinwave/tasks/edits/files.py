@@ -1,0 +1,187 @@
+"""From the files of a command to the pictures of an edit, and from its results to files."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from sinwave.errors import InputError
+from sinwave.options import check, facts, option
+from sinwave.tasks.numbered import Drawing, Generated, Numbered, OnProgress, Request
+from sinwave.tasks.sizes import MIN_SIDE, check_size
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sinwave.images import Picture
+    from sinwave.rng import Noise
+    from sinwave.systems.protocols import OnStep
+    from sinwave.tasks.source import Source
+
+__all__ = ["Editing", "Plan", "read_mask", "read_pixels"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is drawn: results of `size`, by the edit's `run` with these pictures and masks, (1, c, h, w), by name.
+
+    `turns` are the sizes that the model draws one after the other, if it is not just that one; `further` is what else
+    `run` is told.
+    """
+
+    size: tuple[int, int]
+    pictures: Mapping[str, Tensor]
+    turns: tuple[tuple[int, int], ...] = ()
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    source: Path = option(
+        help="the picture to learn from, or a model file of sinwave train",
+        positional=True,
+    )
+    keep: Path | None = option(None, "a mask: what is white in it stays as it is in the input", metavar="MASK")
+    avoid: Path | None = option(
+        None, "a mask: what is white in it is never used of SOURCE, such as a watermark", metavar="MASK"
+    )
+    engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
+        "auto", "closed-form: SOURCE's own patches; network or hybrid of a model file; auto: the best there is"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Editing(Numbered, _Common, ABC):
+    """The options that all edits of files share."""
+
+    count: int = option(
+        1, "how many results to draw, each from other noise", low=1, high=10_000, short="-n", metavar="N"
+    )
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the pictures."""
+        check(self)
+
+    @abstractmethod
+    def plan(self, source: Source) -> Plan:
+        """Read the inputs, and say what will be done with them."""
+
+    def perform(self, on_progress: OnProgress = lambda label, done, total: None) -> Generated:
+        """Read, draw, write."""
+        from sinwave.tasks.source import open_source
+
+        on_progress("reading", 0, 1)
+        source = open_source(self.source, self.engine, self.max_pixels)
+        plan = self.plan(source)
+        for hidden in self.unseen(source):
+            source = source.without(hidden[0, 0] > 0)
+        for size in {plan.size, *plan.turns}:
+            check_size(size, self.max_pixels)
+            source.check_memory(size)
+        return self.make(self._request(source, plan), on_progress)
+
+    def kept(self, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The mask of what stays, for an input of `size`, if there is one."""
+        return {} if self.keep is None else {"keep": read_mask(self.keep, size)}
+
+    def unseen(self, source: Source) -> list[Tensor]:
+        """Masks (1, 1, h, w) of what the model is not to know of the source."""
+        return [] if self.avoid is None else [read_mask(self.avoid, source.picture.size)]
+
+    def _request(self, source: Source, plan: Plan) -> Request:
+        def prepare(device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None) -> Drawing:
+            model = source.model(device, dtype, convolutions)
+            pictures = {name: each.to(device, dtype) for name, each in plan.pictures.items()}
+            edit = cast(Any, self)
+
+            def draw(noise: Noise, on_step: OnStep) -> Tensor:
+                drawn: Tensor = edit.run(model, **pictures, **plan.further, noise=noise, on_step=on_step)
+                return drawn
+
+            return Drawing(draw, sum((model.effort(size) for size in plan.turns or (plan.size,)), ()))
+
+        shown = {name: _shown(each) for name, each in plan.pictures.items() if name not in ("picture", "source")}
+        name = f"{source.name}-{self._verb}"
+        return Request(name, self._words(), source.picture, self._digest(source), plan.size, prepare, shown)
+
+    @property
+    def _verb(self) -> str:
+        named = next(each for each in type(self).__mro__ if each.__name__.endswith("Files"))
+        return named.__name__.removesuffix("Files").lower()
+
+    def _words(self) -> list[str]:
+        """The command that makes the same, with every option that matters and is not as ever."""
+        words, places = [], []
+        for each in facts(type(self)):
+            value = getattr(self, each.name)
+            if each.name in _ELSEWHERE or value == each.default or value is None:
+                continue
+            parts = [
+                Path(part).name if each.kind is Path else str(part) for part in (value if each.several else [value])
+            ]
+            if each.facts.positional:
+                places += parts
+            else:
+                words += [f"--{each.name.replace('_', '-')}", *parts]
+        return [self._verb, *places, *words]
+
+    def _digest(self, source: Source) -> str:
+        """Of all files that the result is made of."""
+        found = hashlib.sha256(source.sha256.encode())
+        for each in facts(type(self)):
+            value = getattr(self, each.name)
+            if each.kind is Path and each.name not in (*_ELSEWHERE, "source") and value is not None:
+                for file in value if each.several else [value]:
+                    found.update(Path(file).read_bytes())
+        return found.hexdigest()
+
+
+def _shown(picture: Tensor) -> Tensor:
+    """A picture, or a mask as black and white, (3, h, w)."""
+    return picture[0] if picture.shape[1] == 3 else 2 * picture[0].expand(3, -1, -1) - 1
+
+
+_ELSEWHERE = {
+    "count",
+    "seed",
+    "output",
+    "overwrite",
+    "max_pixels",
+    "device",
+    "dtype",
+    "threads",
+    "json",
+    "quiet",
+    "verbose",
+}
+"""Options that change no pixel, or that the file names in other places."""
+
+
+def read_pixels(path: Path, max_pixels: int, min_side: int = MIN_SIDE) -> Picture:
+    """A picture that is an input."""
+    from sinwave.images import read
+
+    return read(path, max_pixels=max_pixels, min_side=min_side)
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
+    """A mask (1, 1, h, w) from 0, black, to 1, white, stretched to `size`."""
+    from sinwave.images import read
+    from sinwave.tasks.edits.masks import fitted
+
+    pixels = read(path, min_side=1).pixels
+    return fitted((pixels.mean(0)[None, None] + 1) / 2, size)
+
+
+def need_some(mask: Tensor, path: Path) -> Tensor:
+    """The mask, if anything is white in it, and anything black."""
+    if not (mask > 0).any():
+        raise InputError(f"{path}: the mask is black, so nothing would change: white is what may change")
+    if (mask == 1).all():
+        raise InputError(f"{path}: the mask is white, so nothing would stay: black is what stays")
+    return mask

@@ -1,0 +1,138 @@
+"""The commands of the edits as a user runs them: what they write, say and refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sinwave.cli.main import main
+from sinwave.images import read, read_text, to_uint8
+
+
+def scene(width: int = 56, height: int = 48) -> np.ndarray:
+    """A sky, a ground and some things on it."""
+    y, x = np.mgrid[:height, :width]
+    ground = y > height * 0.6 + 3 * np.sin(x / 5)
+    tree = (abs(x % 13 - 6) < 2) & (y > height * 0.4)
+    red = np.where(ground, 90 + 5 * (x % 3), np.where(tree, 40, 120 + y))
+    green = np.where(ground, 140 - y % 7, np.where(tree, 90, 160 + y))
+    blue = np.where(ground, 50, np.where(tree, 30, 230))
+    return np.stack([red, green, blue], 2).astype(np.uint8)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all inputs, and the commands run in it."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene()).save("land.png")
+    Image.fromarray(scene()[::-1]).save("other.png")
+    composite, mask, cut = scene(), np.zeros((48, 56), np.uint8), np.zeros((14, 12, 4), np.uint8)
+    composite[10:22, 20:34], mask[10:22, 20:34] = (250, 40, 40), 255
+    cut[3:11, 2:10] = (250, 40, 40, 255)
+    Image.fromarray(composite).save("composite.png")
+    Image.fromarray(mask).save("mask.png")
+    Image.fromarray(mask[::2, ::2]).save("small-mask.png")
+    Image.fromarray(cut).save("cut.png")
+    Image.new("L", (56, 48), 0).save("black.png")
+    Image.new("L", (56, 48), 255).save("white.png")
+    return tmp_path
+
+
+COMMANDS = {
+    "harmonize": (["land.png", "--composite", "composite.png", "--mask", "mask.png"], (48, 56)),
+    "edit": (["land.png", "composite.png", "--mask", "small-mask.png"], (48, 56)),
+    "paint": (["land.png", "other.png", "--colors", "4"], (48, 56)),
+    "inpaint": (["land.png", "mask.png"], (48, 56)),
+    "extend": (["land.png", "--left", "8", "--bottom", "5"], (53, 64)),
+    "retarget": (["land.png", "--size", "70x40"], (40, 70)),
+    "tile": (["land.png", "--axes", "x"], (48, 56)),
+    "place": (["land.png", "--region", "16x12+4+30", "--at", "2+3", "--size", "60x40"], (40, 60)),
+    "restyle": (["land.png", "other.png"], (48, 56)),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_writes_its_result_and_a_sheet_and_keeps_them(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, size = COMMANDS[name]
+    line = [name, *arguments, "-o", "out", "-n", "2", "--seed", "4", "--json"]
+    assert main(line) == 0
+    result = json.loads(capsys.readouterr().out)
+    files = [Path("out") / f"land-{name}-{index:04d}.png" for index in range(2)]
+    assert result["files"] == [str(file) for file in files]
+    assert Path(result["sheet"]) == Path("out") / f"land-{name}-sheet.png"
+    pictures = [to_uint8(read(file).pixels) for file in files]
+    assert [tuple(picture.shape[1:]) for picture in pictures] == [size, size]
+    told = read_text(files[1])
+    assert told["sinwave:command"].startswith(f"sinwave {name} land.png")
+    assert told["sinwave:command"].endswith("--seed 4")
+    before = [file.stat().st_mtime_ns for file in files]
+    assert main(line) == 0
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_pixels_outside_of_the_mask_are_those_of_the_input(place: Path) -> None:
+    assert main(["inpaint", "land.png", "mask.png", "-o", "out"]) == 0
+    drawn, source = (to_uint8(read(file).pixels) for file in (Path("out/land-inpaint-0000.png"), Path("land.png")))
+    outside = torch.from_numpy(np.asarray(Image.open("mask.png")) == 0)
+    assert torch.equal(drawn[:, outside], source[:, outside])
+    assert not torch.equal(drawn, source)
+    assert main(["edit", "land.png", "composite.png", "--keep", "mask.png", "-o", "out"]) == 0
+    drawn, edited = (to_uint8(read(file).pixels) for file in (Path("out/land-edit-0000.png"), Path("composite.png")))
+    assert torch.equal(drawn[:, ~outside], edited[:, ~outside])
+
+
+def test_an_extended_picture_holds_the_source_to_the_bit(place: Path) -> None:
+    assert main(["extend", "land.png", "--top", "7", "--right", "9", "-o", "out"]) == 0
+    drawn, source = (to_uint8(read(file).pixels) for file in (Path("out/land-extend-0000.png"), Path("land.png")))
+    assert torch.equal(drawn[:, 7:, :56], source)
+
+
+def test_what_is_avoided_is_not_in_the_result(place: Path) -> None:
+    """The red square of the composite, which is the source here."""
+    for more, seen in (([], True), (["--avoid", "mask.png"], False)):
+        line = ["extend", "composite.png", "--right", "40", "--left", "40", "-o", f"out{seen}", "-n", "3", *more]
+        assert main(line) == 0
+        drawn = [read(file).pixels for file in sorted(Path(f"out{seen}").glob("*-000?.png"))]
+        red = torch.stack([(each[0] - each[1] > 1.2) for each in drawn])
+        red[:, :, 40:96] = False
+        assert bool(red.any()) == seen
+
+
+def test_a_cut_out_is_put_where_it_is_wanted(place: Path) -> None:
+    line = ["harmonize", "land.png", "--object", "cut.png", "--at", "30+20", "--strength", "0", "-o", "out"]
+    assert main(line) == 0
+    drawn = read(Path("out/land-harmonize-0000.png")).pixels
+    red = (drawn[0] - drawn[1] > 1.2).nonzero()
+    assert red.min(0).values.tolist() == [20 - 7 + 3, 30 - 6 + 2]
+    assert red.max(0).values.tolist() == [20 - 7 + 10, 30 - 6 + 9]
+
+
+WRONG = {
+    "black mask": (["inpaint", "land.png", "black.png"], "the mask is black"),
+    "white mask": (["inpaint", "land.png", "white.png"], "the mask is white"),
+    "no mask": (["harmonize", "land.png", "--composite", "composite.png"], "needs a composite and its mask"),
+    "both": (["harmonize", "land.png", "--object", "cut.png", "--mask", "mask.png"], "excludes composite and mask"),
+    "opaque object": (["harmonize", "land.png", "--object", "other.png"], "no transparency"),
+    "margin": (["extend", "land.png", "--left", "-3"], "left must be between 0 and 100000, not -3"),
+    "no size": (["retarget", "land.png"], "needs the new size or a scale"),
+    "zero scale": (["retarget", "land.png", "--scale", "0"], "too small"),
+    "avoid all": (["extend", "land.png", "--left", "9", "--avoid", "white.png"], "nothing is left"),
+    "region": (["place", "land.png", "--region", "99x9+0+0", "--at", "0+0"], "reaches beyond the picture"),
+    "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "50+0"], "reaches beyond the new picture"),
+    "no such file": (["restyle", "land.png", "nothing.png"], "nothing.png"),
+    "engine": (["edit", "land.png", "composite.png", "--engine", "network"], "needs a model file"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_in_a_line(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, sentence = WRONG[case]
+    assert main([*arguments, "-o", "out"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
