@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sinwave.errors import InputError
 from sinwave.options import option
 from sinwave.tasks.edits.files import Editing, Plan
-from sinwave.tasks.sizes import parse_scale, parse_size
+from sinwave.tasks.sizes import check_size, parse_scale, parse_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,4 +79,5 @@ class RetargetFiles(Editing, Retarget):
             raise InputError("retarget needs the new size or a scale, one of them")
         old = source.picture.size
         new = parse_size(self.size) if self.size is not None else parse_scale(self.scale or "1", old)
+        check_size(new, self.max_pixels)
         return Plan(new, {"picture": source.picture.pixels[None]}, tuple(self.sizes(old, new)), {"size": new})
