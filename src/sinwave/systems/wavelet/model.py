@@ -135,10 +135,7 @@ class WaveletModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
-        given = []
-        if variation < 1:
-            image = self._image if size == self.size else resize(self._image, size)
-            given = [self._progression.split(image)[0].bands]
+        given = [self._layout(size)] if variation < 1 else []
         descent = self._prior.descend(noise.child("descent"), variation, heights=Heights(), given=False)
         return self._draw(descent, size, given, variation, noise, constrain, on_step)
 
@@ -192,6 +189,11 @@ class WaveletModel:
                 partial(on_step, index) if on_step else None,
             )
         return self._progression.picture(bands, size)
+
+    def _layout(self, size: Size) -> Tensor:
+        """The coarsest bands of the known picture in `size`; of one that is very large only they may stay."""
+        image = self._image if size == self.size else resize(self._image, size)
+        return self._progression.split(image)[0].bands
 
     def _on_bands(self, constrain: PictureConstraint, size: Size) -> Constraint:
         """A constraint on pictures of `size`, for their bands."""
