@@ -125,6 +125,7 @@ WRONG = {
     "region": (["place", "land.png", "--region", "99x9+0+0", "--at", "0+0"], "reaches beyond the picture"),
     "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "50+0"], "reaches beyond the new picture"),
     "no such file": (["restyle", "land.png", "nothing.png"], "nothing.png"),
+    "keep": (["tile", "land.png", "--keep", "mask.png"], "takes no --keep"),
     "engine": (["edit", "land.png", "composite.png", "--engine", "network"], "needs a model file"),
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sinwave.systems.protocols import OnStep
     from sinwave.tasks.source import Source
 
-__all__ = ["Editing", "Plan", "read_mask", "read_pixels"]
+__all__ = ["Editing", "Plan", "need_some", "read_mask", "read_pixels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,8 @@ class Editing(Numbered, _Common, ABC):
         on_progress("reading", 0, 1)
         source = open_source(self.source, self.engine, self.max_pixels)
         plan = self.plan(source)
+        if self.keep is not None and "keep" not in plan.pictures:
+            raise InputError(f"{self._verb} has no input that could stay as it is, so it takes no --keep")
         for hidden in self.unseen(source):
             source = source.without(hidden[0, 0] > 0)
         for size in {plan.size, *plan.turns}:
