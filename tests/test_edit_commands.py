@@ -51,6 +51,8 @@ COMMANDS = {
     "tile": (["land.png", "--axes", "x"], (48, 56)),
     "place": (["land.png", "--region", "16x12+4+30", "--at", "2+3", "--size", "60x40"], (40, 60)),
     "restyle": (["land.png", "other.png"], (48, 56)),
+    "upscale": (["land.png", "--factor", "1.5"], (72, 84)),
+    "blend": (["land.png", "other.png", "composite.png", "--weights", "1,2,0"], (48, 56)),
 }
 
 
@@ -126,6 +128,12 @@ WRONG = {
     "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "50+0"], "reaches beyond the new picture"),
     "no such file": (["restyle", "land.png", "nothing.png"], "nothing.png"),
     "keep": (["tile", "land.png", "--keep", "mask.png"], "takes no --keep"),
+    "factor": (["upscale", "land.png", "--factor", "0"], "factor must be between 1 and 8, not 0"),
+    "kept": (["upscale", "land.png", "--keep", "mask.png"], "takes no --keep"),
+    "learned": (["upscale", "land.png", "--engine", "network", "--avoid", "mask.png"], "learns from all"),
+    "weights": (["blend", "land.png", "other.png", "--weights", "1"], "1 weights for 2 sources"),
+    "no weight": (["blend", "land.png", "other.png", "--weights", "0,0"], "all weights are 0"),
+    "alone": (["blend", "land.png"], "OTHER is missing"),
     "engine": (["edit", "land.png", "composite.png", "--engine", "network"], "needs a model file"),
 }
 

@@ -237,7 +237,7 @@ def test_the_task_in_python(picture: Path, tmp_path: Path) -> None:
     done = [share for _, share, _ in seen]
     assert done == sorted(done)
     assert done[-1] == pytest.approx(2)
-    assert seen[-1][0].startswith("picture 2 of 2, scale")
+    assert seen[-1][0].startswith("picture 2 of 2, ")
     with pytest.raises(OutputError):
         Generate(source=picture, count=1, output=tmp_path / "out", seed=9).run()
 

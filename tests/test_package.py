@@ -52,7 +52,7 @@ def test_importing_leaves_the_environment_alone_and_the_command_sets_openmp() ->
 
 
 def test_exports() -> None:
-    assert sinwave.__all__ == ["__version__"]
+    assert sinwave.__all__ == ["__version__", "open"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))

@@ -10,6 +10,7 @@ So picture 17 is the same picture alone or in any batch, on any device, and afte
 from __future__ import annotations
 
 import json
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 
-__all__ = ["Key", "Noise", "NoiseBatch", "NoiseSource", "fold"]
+__all__ = ["Key", "Noise", "NoiseBatch", "NoiseSource", "Orbit", "fold"]
 
 Key: TypeAlias = int | str
 
@@ -107,3 +108,35 @@ class NoiseBatch(Noise):
         drawn = [source.normal(rest, *key) for source in self.sources]
         noise = torch.stack(drawn) if count > 1 else drawn[0][None]
         return noise if like is None else noise.to(like.device, like.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class Orbit(Noise):
+    """A point on a closed walk through standard normal noise: draws change smoothly with `turn`, and 1 is 0 again.
+
+        cos(a) n_0 + sin(a) (cos(2 pi turn) n_1 + sin(2 pi turn) n_2)        sin(a) = amount
+
+    Every point is N(0, I), and all are equally far from n_0, the draw of `source` itself.
+    """
+
+    source: Noise
+    turn: float
+    amount: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """That of the source."""
+        return self.source.count
+
+    def child(self, *path: Key) -> Orbit:
+        """The same point of the walk of a child of the source."""
+        return Orbit(self.source.child(*path), self.turn, self.amount)
+
+    def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
+        """Draw `key` at this point of the walk."""
+        angle = 2 * math.pi * (self.turn % 1)
+        middle = self.source.normal(shape, *key, like=like)
+        right, up = (self.source.child("orbit", axis).normal(shape, *key, like=like) for axis in range(2))
+        away = math.cos(angle) * right + math.sin(angle) * up
+        return math.sqrt(1 - self.amount**2) * middle + self.amount * away

@@ -51,6 +51,9 @@ _EDITS = {
     "tile": "a texture that continues over its own border",
     "place": "a new picture in which regions stand where they are wanted",
     "restyle": "a picture in the texture and the colors of another",
+    "upscale": "a larger picture with detail of its own, consistent with the small one",
+    "animate": "a living still: a loop of redrawings, as GIF, WebP or MP4",
+    "blend": "a new picture made of several, each with its share",
 }
 
 COMMANDS = {

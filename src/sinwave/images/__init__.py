@@ -5,6 +5,7 @@
     decoding.py   every kind of picture users have -> colors and opacity
     picture.py    Picture, read, read_bytes
     writing.py    encode, write: whole or not at all
+    moving.py     write_frames: animations; video.py those that need an extra
     contact.py    sheet: a source and its samples side by side
 
 Names load when they are used, so that `probe` costs no torch.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sinwave.images.contact import sheet
     from sinwave.images.header import Header, probe, read_text
+    from sinwave.images.moving import write_frames
     from sinwave.images.picture import Picture, read, read_bytes
     from sinwave.images.pixels import from_uint8, to_uint8
     from sinwave.images.writing import encode, write
@@ -34,6 +36,7 @@ __all__ = [
     "sheet",
     "to_uint8",
     "write",
+    "write_frames",
 ]
 
 _HOME = {
@@ -48,6 +51,7 @@ _HOME = {
     "to_uint8": "pixels",
     "encode": "writing",
     "write": "writing",
+    "write_frames": "moving",
 }
 
 

@@ -65,7 +65,7 @@ def probe(path: str | PathLike[str]) -> Header:
 
 
 def read_text(path: str | PathLike[str]) -> dict[str, str]:
-    """The text that `write` put into a picture file: PNG text chunks, elsewhere the EXIF ImageDescription."""
+    """The text that was put into a picture file: PNG text chunks, a GIF's comment, elsewhere EXIF ImageDescription."""
     return dict(probe(path).text)
 
 
@@ -173,13 +173,18 @@ def _depth(image: ImageFile.ImageFile) -> int:
 def _text(image: ImageFile.ImageFile) -> dict[str, str]:
     if isinstance(image, PngImageFile):
         return {key: str(value) for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
-    description = _exif(image).get(ExifTags.Base.ImageDescription)
-    if not isinstance(description, str):
-        return {}
+    comment, description = image.info.get("comment"), _exif(image).get(ExifTags.Base.ImageDescription)
+    if isinstance(image, GifImageFile) and isinstance(comment, bytes):
+        return _chunks(comment.decode("utf-8", "replace"), "comment")
+    return _chunks(description, "ImageDescription") if isinstance(description, str) else {}
+
+
+def _chunks(text: str, name: str) -> dict[str, str]:
+    """The pairs of a text that is JSON; any other text under a name of its own."""
     try:
-        chunks = json.loads(description)
+        chunks = json.loads(text)
     except ValueError:
         chunks = None
     if isinstance(chunks, dict) and all(isinstance(value, str) for value in chunks.values()):
         return chunks
-    return {"ImageDescription": description}
+    return {name: text}

@@ -18,7 +18,7 @@ from sinwave.errors import InputError, OutputError
 from sinwave.images.picture import fitting_profile
 from sinwave.images.pixels import to_uint8
 
-__all__ = ["encode", "write"]
+__all__ = ["encode", "exif_of", "write"]
 
 _NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
@@ -78,21 +78,21 @@ def _png(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc:
 def _jpeg(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
     if picture.mode in ("RGBA", "LA"):
         raise InputError("a JPEG file cannot hold transparency; write a PNG, WebP or TIFF")
-    picture.save(buffer, "JPEG", quality=95, subsampling=0, exif=_exif(text), icc_profile=icc)
+    picture.save(buffer, "JPEG", quality=95, subsampling=0, exif=exif_of(text), icc_profile=icc)
 
 
 def _webp(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
     if picture.mode in ("L", "LA"):  # WebP knows no grey
         picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
         icc = None
-    picture.save(buffer, "WEBP", lossless=True, exact=True, exif=_exif(text), icc_profile=icc)
+    picture.save(buffer, "WEBP", lossless=True, exact=True, exif=exif_of(text), icc_profile=icc)
 
 
 def _tiff(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
-    picture.save(buffer, "TIFF", compression="tiff_adobe_deflate", exif=_exif(text), icc_profile=icc)
+    picture.save(buffer, "TIFF", compression="tiff_adobe_deflate", exif=exif_of(text), icc_profile=icc)
 
 
-def _exif(text: Mapping[str, str]) -> bytes:
+def exif_of(text: Mapping[str, str]) -> bytes:
     """ASCII JSON, because the EXIF standard allows nothing else in an ImageDescription."""
     if not text:
         return b""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
 from sinwave.rng import Noise
 from sinwave.wavelets import Size
 
-__all__ = ["Heights", "OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel"]
+__all__ = ["Heights", "OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel", "SuperResolver"]
 
 PictureConstraint: TypeAlias = Callable[[Tensor], Tensor]
 """`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
@@ -58,6 +58,9 @@ class SingleImageModel(Protocol):
     def effort(self, size: Size) -> tuple[float, ...]:
         """How long each scale of a picture of `size` takes, in one unit: what progress is told by."""
 
+    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> SingleImageModel:
+        """A model of this picture and of those that others know, each with a share of what is drawn, this one first."""
+
     def generate(
         self,
         size: Size,
@@ -85,3 +88,14 @@ class SingleImageModel(Protocol):
         The lower `strength` is, the nearer it comes to the image at that scale. Without `heights` the image has a
         layout of its own.
         """
+
+
+@runtime_checkable
+class SuperResolver(Protocol):
+    """A way to enlarge a picture in one go."""
+
+    def effort(self, size: Size) -> tuple[float, ...]:
+        """How long each part of the work on a result of `size` takes, in one unit."""
+
+    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """The picture (1, 3, h, w) in a larger size; chance, if there is any, is from `noise`."""

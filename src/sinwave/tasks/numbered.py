@@ -53,7 +53,10 @@ class Generated(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """How a picture is drawn: `draw(noise, on_step)`, its scales' efforts, and how many may be drawn at once."""
+    """How a picture is drawn: `draw(noise, on_step)`, its scales' efforts, and how many may be drawn at once.
+
+    One of several frames is drawn alone, (n, 3, h, w).
+    """
 
     draw: Callable[[Noise, OnStep], Tensor]
     effort: tuple[float, ...]
@@ -71,6 +74,8 @@ class Request:
     size      of the results
     prepare   what is done once: `prepare(device, dtype, convolutions)`
     inputs    further pictures that stand on the sheet before the results, by what they are called there
+    suffix    of the files: .png, or that of an animation
+    fps       frames a second, of an animation
     """
 
     name: str
@@ -80,6 +85,17 @@ class Request:
     size: tuple[int, int]
     prepare: Callable[[torch.device, torch.dtype, torch.dtype | None], Drawing]
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    suffix: str = ".png"
+    fps: float | None = None
+
+    def write(self, file: Path, image: Tensor, text: Mapping[str, str], *, overwrite: bool) -> None:
+        """Write a result, a picture or its frames."""
+        from sinwave.images import write, write_frames
+
+        if self.fps is not None:
+            write_frames(file, image, self.fps, overwrite=overwrite, text=text)
+        else:
+            write(file, image, overwrite=overwrite, text=text, icc=self.picture.icc, grey=self.picture.grey)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +119,7 @@ class Numbered(Hardware, _Many):
         start = time.perf_counter()
         device, dtype = self.prepare()
         picture = request.picture
-        files = [self.output / f"{request.name}-{index:04d}.png" for index in range(self.count)]
+        files = [self.output / f"{request.name}-{index:04d}{request.suffix}" for index in range(self.count)]
         contact = self.output / f"{request.name}-sheet.png"
         texts = [self._text(request, str(index)) for index in range(self.count)]
         finished = [not self.overwrite and _is_finished(file, text) for file, text in zip(files, texts, strict=True)]
@@ -137,18 +153,16 @@ class Numbered(Hardware, _Many):
         on_progress: OnProgress,
     ) -> dict[int, Tensor]:
         """Draw and write the missing pictures, several at once where that is faster; they come back for the sheet."""
-        from sinwave.images import write
         from sinwave.rng import NoiseSource
 
         batches = [missing[first : first + drawing.together] for first in range(0, len(missing), drawing.together)]
         tally = Tally(on_progress, self.count - len(missing), self.count)
-        noise, picture = NoiseSource(self.seed).child("picture"), request.picture
+        noise = NoiseSource(self.seed).child("picture")
 
         def work(indices: Sequence[int]) -> dict[int, Tensor]:
             images = _drawn(drawing, noise, indices, _reporter(drawing, indices, self.count, tally))
             for index, image in zip(indices, images, strict=True):
-                text = texts[index]
-                write(files[index], image, overwrite=self.overwrite, text=text, icc=picture.icc, grey=picture.grey)
+                request.write(files[index], image, texts[index], overwrite=self.overwrite)
             some = zip(indices, images, strict=True)
             return {index: _shrunk(image, shrink) for index, image in some if index < ON_SHEET}
 
@@ -178,21 +192,25 @@ def _drawn(
 
     streams = noise.child(indices[0]) if len(indices) == 1 else noise.batch(indices)
     with torch.inference_mode():
-        images = drawing.draw(streams, report)
-    return images.float().cpu()
+        images = drawing.draw(streams, report).float().cpu()
+    return images if len(images) == len(indices) else images[None]
 
 
 def _workers(request: Request, count: int) -> int:
-    """One a core for small pictures; a large one has work for all cores, and needs the memory."""
+    """One a core for small pictures; a large one has work for all cores, and needs the memory; frames share them."""
     import torch
 
+    if request.fps is not None:
+        return 1
     largest = max(height * width for height, width in (request.picture.size, request.size))
     return max(1, min(torch.get_num_threads(), count)) if largest <= SMALL else 1
 
 
 def _shrunk(image: Tensor, factor: float) -> Tensor:
+    """A picture, or the first of some frames, for the sheet."""
     from sinwave.resize import resize
 
+    image = image if image.dim() == 3 else image[0]
     if factor == 1:
         return image
     height, width = (max(1, round(factor * side)) for side in image.shape[1:])
@@ -223,7 +241,8 @@ def _reporter(drawing: Drawing, indices: Sequence[int], count: int, tally: Tally
 
     def report(scale: int, step: int, steps: int) -> None:
         done = (sum(effort[:scale]) + effort[scale] * step / steps) / whole
-        label = f"{name} of {count}, scale {scale + 1} of {len(effort)}, step {step} of {steps}"
+        part = f", scale {scale + 1} of {len(effort)}" if len(effort) > 1 else ""
+        label = f"{name} of {count}{part}, step {step} of {steps}"
         tally.tell(first, label, len(indices) * done)
 
     return report

@@ -66,15 +66,29 @@ class Source:
         return replace(self, picture=replace(picture, opaque=opaque), hidden=hidden)
 
     def model(
-        self, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        convolutions: torch.dtype | None = None,
+        *,
+        levels: int | None = None,
+        quick: bool = False,
     ) -> SingleImageModel:
-        """The model that draws; a network's convolutions are as they were trained, or as is told here."""
-        from sinwave.systems.wavelet.closed_form import closed_form_model
+        """The model that draws; a network's convolutions are as they were trained, or as is told here.
+
+        The closed form of a picture has as many `levels` as fit it, unless told; one that is `quick` takes fewer steps.
+        """
+        from sinwave.systems.wavelet.bands import Levels
+        from sinwave.systems.wavelet.closed_form import ClosedFormOptions, closed_form_model
+        from sinwave.systems.wavelet.hybrid import OPTIONS
 
         if self.trained is not None and self.hidden is None:
             return self.trained.model(self._drawn_by, device, dtype, convolutions)
         opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
-        return closed_form_model(self.picture.pixels[None].to(device, dtype), opaque=opaque)
+        progression = None if levels is None else Levels(levels)
+        options = OPTIONS if quick else ClosedFormOptions()
+        image = self.picture.pixels[None].to(device, dtype)
+        return closed_form_model(image, opaque=opaque, progression=progression, options=options)
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights, OnStep, PictureConstraint, ScaleConstraint
+from sinwave.systems.protocols import Heights, OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
 from sinwave.systems.wavelet.bands import Progression, grid
 from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
@@ -124,6 +124,17 @@ class WaveletModel:
         """How long each scale of a picture of `size` takes, in one unit."""
         grids = map(grid, self._progression.sizes(size))
         return tuple(self._prior.effort(index, positions) for index, positions in enumerate(grids))
+
+    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> WaveletModel:
+        """A model of this picture and of others, that have as many scales: each place is drawn by one of them."""
+        from sinwave.systems.wavelet.mixture import MixedPrior
+
+        priors = [self._prior]
+        for other in others:
+            if not isinstance(other, WaveletModel) or other._progression != self._progression:
+                raise InputError("only wavelet models with the same number of scales can be mixed")
+            priors.append(other._prior)
+        return WaveletModel(self._image, self._progression, MixedPrior(priors, shares))
 
     def generate(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from sinwave.errors import InputError
 from sinwave.options import check, facts, option
@@ -20,24 +20,37 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep
+    from sinwave.systems.protocols import OnStep, SingleImageModel, SuperResolver
     from sinwave.tasks.source import Source
 
 __all__ = ["Editing", "Plan", "need_some", "read_mask", "read_pixels"]
+
+
+Maker: TypeAlias = "Callable[[Source, torch.device, torch.dtype, torch.dtype | None], Any]"
+"""What an edit's `run` is given first, from the source, as far as it may be known, and how to compute."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What is drawn: results of `size`, by the edit's `run` with these pictures and masks, (1, c, h, w), by name.
 
-    `turns` are the sizes that the model draws one after the other, if it is not just that one; `further` is what else
-    `run` is told.
+    turns     the sizes that the model draws one after the other, if it is not just that one
+    further   what else `run` is told
+    maker     of what draws, if that is not the model of the source alone
+    effort    of the parts of the work, told by what draws, if it is not its own for each turn
+    shown     what stands on the sheet beside the pictures
+    suffix    of the result; fps, frames a second, if it is an animation
     """
 
     size: tuple[int, int]
     pictures: Mapping[str, Tensor]
     turns: tuple[tuple[int, int], ...] = ()
     further: Mapping[str, Any] = field(default_factory=dict)
+    maker: Maker | None = None
+    effort: Callable[[Any], tuple[float, ...]] | None = None
+    shown: Mapping[str, Tensor] = field(default_factory=dict)
+    suffix: str = ".png"
+    fps: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,9 @@ class _Common:
 class Editing(Numbered, _Common, ABC):
     """The options that all edits of files share."""
 
+    learns: ClassVar[bool] = False
+    """Whether its network learns from the picture on the spot, and so needs no model file."""
+
     count: int = option(
         1, "how many results to draw, each from other noise", low=1, high=10_000, short="-n", metavar="N"
     )
@@ -76,7 +92,8 @@ class Editing(Numbered, _Common, ABC):
         from sinwave.tasks.source import open_source
 
         on_progress("reading", 0, 1)
-        source = open_source(self.source, self.engine, self.max_pixels)
+        engine = "auto" if self.learns and self.engine == "network" else self.engine
+        source = open_source(self.source, engine, self.max_pixels)
         plan = self.plan(source)
         if self.keep is not None and "keep" not in plan.pictures:
             raise InputError(f"{self._verb} has no input that could stay as it is, so it takes no --keep")
@@ -97,7 +114,7 @@ class Editing(Numbered, _Common, ABC):
 
     def _request(self, source: Source, plan: Plan) -> Request:
         def prepare(device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None) -> Drawing:
-            model = source.model(device, dtype, convolutions)
+            model = (plan.maker or _alone)(source, device, dtype, convolutions)
             pictures = {name: each.to(device, dtype) for name, each in plan.pictures.items()}
             edit = cast(Any, self)
 
@@ -105,11 +122,15 @@ class Editing(Numbered, _Common, ABC):
                 drawn: Tensor = edit.run(model, **pictures, **plan.further, noise=noise, on_step=on_step)
                 return drawn
 
+            if plan.effort is not None:
+                return Drawing(draw, plan.effort(model))
             return Drawing(draw, sum((model.effort(size) for size in plan.turns or (plan.size,)), ()))
 
-        shown = {name: _shown(each) for name, each in plan.pictures.items() if name not in ("picture", "source")}
+        shown = {name: each for name, each in plan.pictures.items() if name not in ("picture", "source")}
+        shown = {name: _shown(each) for name, each in {**shown, **plan.shown}.items()}
         name = f"{source.name}-{self._verb}"
-        return Request(name, self._words(), source.picture, self._digest(source), plan.size, prepare, shown)
+        about = source.picture, self._digest(source), plan.size
+        return Request(name, self._words(), *about, prepare, shown, plan.suffix, plan.fps)
 
     @property
     def _verb(self) -> str:
@@ -141,6 +162,12 @@ class Editing(Numbered, _Common, ABC):
                 for file in value if each.several else [value]:
                     found.update(Path(file).read_bytes())
         return found.hexdigest()
+
+
+def _alone(
+    source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None
+) -> SingleImageModel | SuperResolver:
+    return source.model(device, dtype, convolutions)
 
 
 def _shown(picture: Tensor) -> Tensor:

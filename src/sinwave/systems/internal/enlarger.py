@@ -1,0 +1,111 @@
+"""A picture's own teacher: a network learns from it in seconds, and then enlarges it."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sinwave.nn.residual import ResidualNetwork
+from sinwave.reduction import Reduction
+from sinwave.rng import Noise, fold
+from sinwave.systems.internal.pairs import guessed, pairs
+from sinwave.systems.internal.recipe import SMALL, EnlargingRecipe, turned, turned_back
+from sinwave.systems.protocols import OnStep
+from sinwave.training.loop import Budget, Report, Training, train
+from sinwave.training.schedule import Trapezoid
+from sinwave.wavelets import Size, pack, unpack
+
+__all__ = ["Enlarger", "turns"]
+
+_WIDTH, _BLOCKS, _STEPS, _AVERAGE = 32, 3, 200, 0.99
+_WAYS = 8
+_ROWS = 256
+
+
+def turns(factor: float) -> int:
+    """How often a picture is enlarged, by 2 at the most: what is learned from half of a picture is less."""
+    return max(0, math.ceil(math.log2(factor) - 1e-9))
+
+
+@final
+class Enlarger:
+    """A `SuperResolver`."""
+
+    def effort(self, size: Size) -> tuple[float, ...]:
+        """The training, whose crops are of one size, and the enlarging, in positions that the network sees."""
+        return _STEPS * 3 * 4096.0, _WAYS * size[0] * size[1] / 4
+
+    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """The picture (1, 3, h, w) in `size`, up to eight times as large; reduced, it is the picture again."""
+        factor = max(large / little for large, little in zip(size, picture.shape[2:], strict=True))
+        count = turns(factor)
+        if count == 0:
+            return picture
+        network = _trained(picture, factor ** (1 / count), noise, on_step)
+        known, large = Reduction(picture), picture
+        for turn in range(1, count + 1):
+            part = turn / count
+            now = tuple(round(a ** (1 - part) * b**part) for a, b in zip(picture.shape[2:], size, strict=True))
+            large = known.shown(_improved(network, guessed(large, (now[0], now[1]))))
+            if on_step is not None:
+                on_step(1, turn, count)
+        return large
+
+
+def _trained(picture: Tensor, factor: float, noise: Noise, on_step: OnStep | None) -> ResidualNetwork:
+    """A network that has learned to enlarge the picture by this factor."""
+    # Whoever only draws has no gradients recorded, and what was made so cannot be learned from.
+    with torch.inference_mode(False), torch.enable_grad():
+        source = picture.detach().clone().float()
+        network = ResidualNetwork(4 * picture.shape[1], _WIDTH, _BLOCKS).to(source.device)
+        _begin(network, noise)
+        recipe = EnlargingRecipe(network, pairs(source, factor))
+        training = Training(
+            recipe,
+            Budget(_STEPS),
+            fold(0, *map(repr, noise.normal((2,), "seed").tolist())),
+            schedule=Trapezoid(warm_up=20, tail=0.5),
+            longest_average=_AVERAGE,
+        )
+
+        def tell(training: Training, report: Report) -> None:
+            if on_step is not None:
+                on_step(0, report.step, _STEPS)
+
+        train(training, [tell])
+        network.load_state_dict(training.averages.values)
+    return network.requires_grad_(False).to(picture.dtype)
+
+
+@torch.no_grad()
+def _begin(network: ResidualNetwork, noise: Noise) -> None:
+    """Weights that keep the size of what passes, from the noise alone (He et al., 2015)."""
+    for name, weight in network.named_parameters():
+        if weight.dim() > 1 and weight.any():
+            weight.copy_(noise.normal(weight.shape, name) * math.sqrt(2 / weight[0].numel()))
+        else:
+            weight.zero_()
+
+
+def _improved(network: ResidualNetwork, guess: Tensor) -> Tensor:
+    """The guess with what the network finds missing: the mean of what it says of it turned and mirrored."""
+    missing = torch.zeros_like(guess)
+    for way in range(_WAYS):
+        side_by_side = turned(guess, way)
+        bands = _by_rows(network, pack(side_by_side))
+        missing += turned_back(unpack(bands, (side_by_side.shape[2], side_by_side.shape[3])), way)
+    return guess + SMALL / _WAYS * missing
+
+
+def _by_rows(network: ResidualNetwork, bands: Tensor) -> Tensor:
+    """The same as all at once, in the memory of a strip."""
+    height, reach = bands.shape[2], network.radius
+    found = []
+    for first in range(0, height, _ROWS):
+        above, last = max(first - reach, 0), min(first + _ROWS, height)
+        strip = bands[:, :, above : min(last + reach, height)].contiguous(memory_format=torch.channels_last)
+        found.append(network(strip)[:, :, first - above : last - above])
+    return torch.cat(found, 2)

@@ -1,0 +1,128 @@
+"""Several pictures as one source: each place belongs to the one whose estimate fits best what is there.
+
+With the estimates x_i of every prior for one x_t, the weight of prior i at a place is that of a mixture,
+
+    w_i = softmax_i( price_i - sum over a patch around it of (x_t - signal x_i)^2 / (2 noise^2) ),    x_0 = sum w_i x_i
+
+and the prices see to it that each source has its share of the places. In much noise all weights are alike; where two
+sources meet, both see what is on the other side, so they meet where that goes best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.process import Process, Scalar
+from sinwave.errors import InputError
+from sinwave.rng import Noise
+from sinwave.systems.protocols import Heights
+from sinwave.systems.wavelet.model import Descent, Prior, Stage
+from sinwave.systems.wavelet.patches import LEAST_NOISE
+from sinwave.wavelets import Size
+
+__all__ = ["MixedPrior", "Mixture", "priced"]
+
+_PATCH = 5
+_ROUNDS = 30
+
+
+@final
+class MixedPrior(Prior):
+    """Priors of one kind, each with its share of the places."""
+
+    def __init__(self, priors: Sequence[Prior], shares: Sequence[float]) -> None:
+        """The shares are positive; only their proportions matter."""
+        self._priors, self._shares = list(priors), torch.tensor(shares) / sum(shares)
+
+    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+        """All side by side, with one horizon."""
+        descents = [prior.descend(noise, strength, heights=heights, given=given) for prior in self._priors]
+        return _MixedDescent(descents, self._shares)
+
+    @property
+    def together(self) -> int:
+        """What all of them can."""
+        return min(prior.together for prior in self._priors)
+
+    @property
+    def taken_up_at(self) -> int:
+        """That of the first."""
+        return self._priors[0].taken_up_at
+
+    def effort(self, index: int, size: Size) -> float:
+        """That of all."""
+        return sum(prior.effort(index, size) for prior in self._priors)
+
+
+@final
+class _MixedDescent(Descent):
+    def __init__(self, descents: Sequence[Descent], shares: Tensor) -> None:
+        self._descents, self._shares = descents, shares
+        self._mixture: Mixture
+
+    def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
+        """One walk for all; a finer scale begins with the weights that the coarser one ended with."""
+        stages = [descent.stage(index, size, known) for descent in self._descents]
+        if any((each.schedule, each.process, each.channels) != _walk(stages[0]) for each in stages):
+            raise InputError("models that are mixed must have the same options: train them alike")
+        guesses = [stage.guess.expand(1, -1, *size) for stage in stages]
+        weights = self._shares.to(guesses[0])[:, None, None, None].expand(-1, -1, *size)
+        if known is not None and hasattr(self, "_mixture"):
+            weights = functional.interpolate(self._mixture.weights, size)
+        guess = sum((weight * guess for weight, guess in zip(weights, guesses, strict=True)), 0 * guesses[0])
+        self._mixture = Mixture([stage.denoiser for stage in stages], stages[0].process, self._shares, weights)
+        return replace(stages[0], denoiser=self._mixture, guess=guess)
+
+    def follow(self, index: int, bands: Tensor) -> None:
+        """All do."""
+        for descent in self._descents:
+            descent.follow(index, bands)
+
+
+def _walk(stage: Stage) -> tuple[object, object, int]:
+    return stage.schedule, stage.process, stage.channels
+
+
+@final
+class Mixture(Denoiser):
+    """The estimate of each place's own denoiser."""
+
+    def __init__(self, denoisers: Sequence[Denoiser], process: Process, shares: Tensor, weights: Tensor) -> None:
+        self._denoisers, self._process, self._shares = denoisers, process, shares
+        self.weights = weights
+        """Those of the last estimate, (n, 1, h, w)."""
+
+    def __call__(
+        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """E[x_0 | x_t] of bands (1, c, h, w)."""
+        estimates = [each(x_t, t, anchor=anchor, condition=condition) for each in self._denoisers]
+        found = self._process.at(t)
+        signal, noise = float(found.signal + found.anchor), max(float(found.noise), LEAST_NOISE)
+        misfits = torch.cat([(x_t - signal * each).square().sum(1, keepdim=True) for each in estimates])
+        evidence = -_around(misfits) * _PATCH**2 / (2 * noise**2)
+        self.weights = priced(evidence, self._shares.to(x_t))
+        return sum((w * each for w, each in zip(self.weights, estimates, strict=True)), 0 * estimates[0])
+
+
+def priced(evidence: Tensor, shares: Tensor) -> Tensor:
+    """The softmax over n (n, 1, h, w), at prices by which each has its share of the places."""
+    # The largest share keeps the price 0; places that are certain are not for sale at any that a float can say.
+    evidence = (evidence - evidence.amax(0)).clamp(min=-60)
+    prices = shares.log()
+    for _ in range(_ROUNDS):
+        weights = (evidence + prices[:, None, None, None]).softmax(0)
+        prices = prices + (shares / weights.mean((1, 2, 3)).clamp(min=1e-9)).log()
+    return (evidence + prices[:, None, None, None]).softmax(0)
+
+
+def _around(values: Tensor) -> Tensor:
+    """The mean over a patch around each place, as far as it is inside."""
+    return functional.avg_pool2d(values, _PATCH, 1, _PATCH // 2, count_include_pad=False)

@@ -1,0 +1,83 @@
+"""Blend: places have one source each, and each source its share."""
+
+import numpy as np
+import pytest
+import torch
+
+from sinwave.errors import InputError
+from sinwave.rng import NoiseSource
+from sinwave.systems.wavelet.bands import Levels
+from sinwave.systems.wavelet.closed_form import closed_form_model
+from sinwave.systems.wavelet.mixture import priced
+from sinwave.tasks.edits.blend import Blend, shares_of
+
+
+def stripes(color: tuple[float, float, float], size: tuple[int, int] = (48, 56)) -> torch.Tensor:
+    """A texture in one color."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    light = 0.25 * np.sin(x / 2 + y / 3) * np.sin(y / 2.5)
+    return torch.from_numpy(np.stack([each + light for each in color])).float()[None].clamp(-1, 1)
+
+
+@pytest.fixture(scope="module")
+def models():
+    colors = ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6), (-0.6, -0.6, 0.6))
+    return [closed_form_model(stripes(color), progression=Levels(2)) for color in colors]
+
+
+def shares_in(picture: torch.Tensor) -> list[float]:
+    owner = picture[0].argmax(0)
+    return [(owner == index).float().mean().item() for index in range(3)]
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5]])
+def test_prices_see_to_the_shares(shares):
+    evidence = 5 * torch.randn(len(shares), 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    weights = priced(evidence, torch.tensor(shares))
+    assert weights.sum(0).allclose(torch.ones(1, 40, 40))
+    assert weights.mean((1, 2, 3)).tolist() == pytest.approx(shares, abs=0.01)
+
+
+def test_without_evidence_a_weight_is_the_share():
+    assert priced(torch.zeros(2, 1, 4, 4), torch.tensor([0.3, 0.7]))[:, 0, 0, 0].tolist() == pytest.approx([0.3, 0.7])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 0.0), (1.0, 3.0, 0.0), (1.0, 1.0, 1.0)])
+def test_each_source_has_its_share(models, weights):
+    drawn = [Blend(weights=weights).run(models, (64, 80), NoiseSource(seed)) for seed in range(2)]
+    found = np.mean([shares_in(picture) for picture in drawn], 0)
+    assert found == pytest.approx(np.array(weights) / sum(weights), abs=0.12)
+    # Nearly every pixel is of one source: there is no mean of red and green.
+    colors = torch.stack(
+        [stripes(c).mean((2, 3))[0] for c in ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6), (-0.6, -0.6, 0.6))]
+    )
+    far = (drawn[0][0].flatten(1).T[:, None] - colors).abs().amax(2).amin(1)
+    assert (far < 0.4).float().mean() > 0.85
+
+
+def test_a_source_that_has_it_all_is_alone(models):
+    alone = models[1].generate((48, 56), NoiseSource(3))
+    blended = Blend(weights=(0.0, 2.0, 0.0)).run(models, (48, 56), NoiseSource(3))
+    assert torch.equal(alone, blended)
+
+
+def test_a_mixture_is_a_model_like_any_other(models):
+    mixed = models[0].mixed(models[1:], [1, 1, 1])
+    assert mixed.size == (48, 56)
+    assert mixed.together == 1
+    assert len(mixed.effort((48, 56))) == 2
+    assert mixed.effort((48, 56))[0] == pytest.approx(sum(model.effort((48, 56))[0] for model in models))
+    picture = stripes((0.6, -0.6, -0.6))
+    drawn = mixed.refine(picture, 0.3, NoiseSource(1), first=mixed.taken_up_at)
+    assert drawn.shape == picture.shape
+    assert drawn.isfinite().all()
+
+
+def test_what_does_not_fit_is_refused(models):
+    with pytest.raises(InputError, match="2 weights for 3 sources"):
+        Blend(weights=(1.0, 1.0)).run(models)
+    with pytest.raises(InputError, match="all weights are 0"):
+        shares_of((0, 0), 2)
+    with pytest.raises(InputError, match="same number of scales"):
+        models[0].mixed([closed_form_model(stripes((0, 0, 0)), progression=Levels(1))], [1, 1])
+    assert shares_of((), 4) == [0.25] * 4

@@ -1,0 +1,88 @@
+"""Internal learning: pairs as hard as the real one, and a network that is worth its seconds."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch.testing import assert_close
+
+from sinwave.images import from_uint8, to_uint8
+from sinwave.metrics.fidelity import psnr_y
+from sinwave.nn.residual import ResidualNetwork
+from sinwave.reduction import Reduction
+from sinwave.resize import blur, resize
+from sinwave.rng import NoiseSource
+from sinwave.systems.internal.enlarger import Enlarger, _by_rows, turns
+from sinwave.systems.internal.pairs import Pair, expected_loss, guessed, pairs
+from sinwave.systems.internal.recipe import turned, turned_back
+from sinwave.systems.protocols import SuperResolver
+
+
+def photograph(name: str, size: tuple[int, int]) -> torch.Tensor:
+    pixels = torch.from_numpy(np.asarray(getattr(data, name)())).movedim(-1, 0)[None, :3] / 127.5 - 1
+    return resize(pixels, size).clamp(-1, 1)
+
+
+def eight_bits(picture: torch.Tensor) -> torch.Tensor:
+    return from_uint8(to_uint8(picture))
+
+
+@pytest.mark.parametrize("way", range(8))
+def test_turning_back_is_the_inverse(way):
+    picture = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+    assert torch.equal(turned_back(turned(picture, way), way), picture)
+
+
+def test_there_are_eight_ways():
+    corner = torch.arange(4.0).reshape(1, 1, 2, 2)
+    assert len({tuple(turned(corner, way).flatten().tolist()) for way in range(8)}) == 8
+
+
+@pytest.mark.parametrize(("factor", "count"), [(1, 0), (1.5, 1), (2, 1), (2.1, 2), (4, 2), (8, 3)])
+def test_no_turn_enlarges_more_than_twice(factor, count):
+    assert turns(factor) == count
+
+
+def test_a_blurred_picture_gives_blurred_pairs():
+    """What is missing of a blurred picture is little, and no truth is sharper than that; a sharp one stays sharp."""
+    sharp = photograph("astronaut", (96, 96))
+    soft = blur(sharp, 0.7)
+    for picture in (sharp, soft, blur(sharp, 2.0)):
+        most = expected_loss(picture, 2.0)
+        assert all(pair.lost <= most for pair in pairs(picture, 2.0))
+    assert expected_loss(soft, 2.0) < 0.5 * Pair.of(soft, 2.0).lost
+    whole, half = (Pair.of(resize(soft, (side, side)), 2.0).lost for side in (96, 48))
+    assert expected_loss(soft, 2.0) == pytest.approx(whole**2 / half)
+
+
+def test_strips_are_the_whole():
+    network = ResidualNetwork(4, 8, 2)
+    torch.nn.init.normal_(network.tail.weight, generator=torch.Generator().manual_seed(0))
+    bands = torch.randn(1, 4, 600, 7, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert_close(_by_rows(network, bands), network(bands), atol=1e-5, rtol=1e-5)
+
+
+def test_it_learns_to_enlarge():
+    """Nearer to the truth than what is known without learning, which is nearer than bicubic; and consistent."""
+    truth = photograph("astronaut", (160, 160))
+    small = eight_bits(resize(truth, (80, 80)))
+    enlarger, steps = Enlarger(), []
+    assert isinstance(enlarger, SuperResolver)
+    with torch.inference_mode():
+        large = enlarger.enlarge(small, (160, 160), NoiseSource(1), on_step=lambda *step: steps.append(step))
+        again = Enlarger().enlarge(small, (160, 160), NoiseSource(1))
+    assert torch.equal(large, again)
+    assert steps[0][0] == 0
+    assert steps[-1] == (1, 1, 1)
+    assert len(enlarger.effort((160, 160))) == 2
+    candidates = [resize(small, (160, 160)), guessed(small, (160, 160)), large]
+    bicubic, consistent, learned = (psnr_y(to_uint8(each[0]), to_uint8(truth[0])) for each in candidates)
+    assert consistent > bicubic + 0.4
+    assert learned > consistent + 0.4
+    assert (127.5 * Reduction(small).misfit(eight_bits(large))).max() <= 1
+
+
+def test_the_same_size_is_the_same_picture():
+    small = photograph("astronaut", (32, 40))
+    assert Enlarger().enlarge(small, (32, 40), NoiseSource(0)) is small

@@ -1,0 +1,60 @@
+"""Upscale: larger, consistent, and sharper than bicubic."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from sinwave.images import from_uint8, to_uint8
+from sinwave.reduction import Reduction
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+from sinwave.systems.internal.enlarger import Enlarger
+from sinwave.systems.wavelet.bands import Levels
+from sinwave.systems.wavelet.closed_form import closed_form_model
+from sinwave.tasks.edits.upscale import Upscale
+
+
+def photograph(height: int = 60, width: int = 72) -> torch.Tensor:
+    pixels = torch.from_numpy(np.asarray(data.astronaut())).movedim(-1, 0)[None] / 127.5 - 1
+    return from_uint8(to_uint8(resize(pixels[..., :300, 100:460], (height, width))))
+
+
+def sharpness(picture: torch.Tensor) -> float:
+    return sum((picture.diff(dim=dim).square().mean().item()) for dim in (2, 3))
+
+
+@pytest.mark.parametrize("factor", [1.5, 2, 3])
+@pytest.mark.parametrize("engine", ["closed-form", "network"])
+def test_it_is_sharper_than_bicubic_and_reduced_to_the_picture(factor, engine):
+    picture = photograph()
+    model = Enlarger() if engine == "network" else closed_form_model(picture, progression=Levels(2))
+    steps: list[tuple[int, int, int]] = []
+    with torch.inference_mode():
+        large = Upscale(factor=factor).run(model, picture, NoiseSource(1), on_step=lambda *step: steps.append(step))
+    assert large.shape == (1, 3, round(60 * factor), round(72 * factor))
+    assert large.abs().max() <= 1
+    assert (127.5 * Reduction(picture).misfit(from_uint8(to_uint8(large)))).max() <= 1
+    assert sharpness(large) > 1.1 * sharpness(resize(picture, (large.shape[2], large.shape[3])))
+    assert steps
+
+
+def test_by_nothing_it_is_the_picture():
+    picture = photograph()
+    for model in (Enlarger(), closed_form_model(picture, progression=Levels(2))):
+        assert torch.equal(Upscale(factor=1).run(model, picture), picture)
+
+
+def test_without_strength_it_is_what_can_be_told():
+    picture = photograph()
+    plain = Upscale(factor=2, strength=0).run(closed_form_model(picture, progression=Levels(2)), picture)
+    known = Reduction(picture)
+    assert torch.equal(plain, known.shown(known.nearest(resize(picture, (120, 144)))))
+
+
+@pytest.mark.parametrize(
+    ("factor", "sizes"),
+    [(1, []), (1.5, [(60, 90)]), (2, [(80, 120)]), (4, [(80, 120), (160, 240)]), (3, [(69, 104), (120, 180)])],
+)
+def test_turns(factor, sizes):
+    assert Upscale(factor=factor).sizes((40, 60)) == sizes
