@@ -134,3 +134,17 @@ def test_the_cost_of_the_commands_is_told(tmp_path):
     text = run("command.py", *places, "--sides", "48", "--steps", "2", "--samples", "1", "--threads", "1")
     for row in ("train | 2 |", "generate -n 1, hybrid |", "generate -n 1, network |"):
         assert f"| small | 48 x 36 | {row}" in text
+
+
+@pytest.mark.slow
+def test_upscaling_and_inpainting_are_measured(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    write(tmp_path / "pictures/small.png", from_uint8(texture(64, 80)))
+    places = ["--pictures", str(tmp_path / "pictures"), "--threads", "1"]
+    text = run("upscaling.py", *places, "--factors", "2", "--sheet", str(tmp_path / "up.png"))
+    for method in ("bicubic", "consistent", "closed form (default)", "network"):
+        assert f"| 2 | {method} | 1 |" in text
+    assert (tmp_path / "up-2.png").exists()
+    text = run("inpainting.py", *places, "--holes", "1", "--sheet", str(tmp_path / "holes.png"))
+    assert "| small |" in text
+    assert "| mean |" in text

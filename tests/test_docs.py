@@ -29,6 +29,22 @@ def test_the_snippet_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert probe(tmp_path / "wide.png").size == (192, 512)
 
 
+@pytest.mark.slow
+def test_the_snippet_on_chains_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/edits.md").read_text(encoding="utf-8"), re.DOTALL)
+    columns, rows = np.meshgrid(np.arange(64), np.arange(48))
+    for name, step in (("photo.jpg", 3), ("other.jpg", 5)):
+        pixels = np.stack([columns * step, rows * step, columns + rows], 2) % 200
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name)
+    Image.fromarray(((rows > 20) & (rows < 30) & (columns > 20) & (columns < 34)).astype(np.uint8) * 255).save(
+        tmp_path / "mask.png"
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "edits.md", "exec"), {})
+    assert probe(tmp_path / "wide.png").size == (96, 256)
+    assert probe(tmp_path / "loop.gif").frames == 17
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
