@@ -29,6 +29,7 @@ from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.internal.enlarger import Enlarger
 from sinwave.systems.wavelet.closed_form import closed_form_model
+from sinwave.systems.wavelet.hybrid import OPTIONS
 from sinwave.tasks.edits.upscale import Upscale
 
 HEAD = (
@@ -66,7 +67,9 @@ def methods(factor: float, seed: int) -> Mapping[str, Callable[[Tensor, tuple[in
     return {
         "bicubic": lambda small, size: resize(small, size).clamp(-1, 1),
         "consistent": lambda small, size: Upscale(factor=factor, strength=0).run(closed_form_model(small), small),
-        "closed form (default)": lambda small, size: Upscale(factor=factor).run(closed_form_model(small), small, noise),
+        "closed form (default)": lambda small, size: Upscale(factor=factor).run(
+            closed_form_model(small, options=OPTIONS), small, noise
+        ),
         "network": lambda small, size: Upscale(factor=factor).run(Enlarger(), small, noise),
     }
 

@@ -84,6 +84,10 @@ def test_what_is_wrong_is_said(place: Path):
         photo.retarget((40, 40), keep=np.ones((4, 4)))
     with pytest.raises(InputError, match="shape"):
         photo.paint(np.zeros((4, 4)))
+    with pytest.raises(InputError, match="upscale takes no avoid here"):
+        photo.upscale(2, engine="network", avoid=np.ones((4, 4), np.uint8))
+    with pytest.raises(InputError, match="nothing is left"):
+        photo.upscale(2, avoid=np.full((4, 4), 255, np.uint8))
     with pytest.raises(InputError, match="no such file"):
         sinwave.open("nothing.png")
 

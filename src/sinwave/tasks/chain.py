@@ -145,7 +145,7 @@ class Photo:
         from sinwave.systems.internal.enlarger import Enlarger
 
         model = Enlarger() if engine == "network" else None
-        return self._edited("upscale", self.pixels, model=model, factor=float(factor), **options)
+        return self._edited("upscale", self.pixels, model=model, quick=True, factor=float(factor), **options)
 
     def blend(self, *others: Photo, size: str | tuple[int, int] | None = None, **options: Any) -> Photo:
         """A new picture of this one and others, each with its share: see `Blend`."""
@@ -162,16 +162,24 @@ class Photo:
         from sinwave.tasks.edits.animate import Animate
 
         fps = options.get("fps", Animate().fps)
-        return Frames(self._drawn("animate", self._model(None), self.pixels, **options), fps)
+        return Frames(self._drawn("animate", self._model(None, quick=True), self.pixels, **options), fps)
 
     def _edited(
-        self, verb: str, *inputs: Any, model: Any = None, hidden: Tensor | None = None, **options: Any
+        self,
+        verb: str,
+        *inputs: Any,
+        model: Any = None,
+        quick: bool = False,
+        hidden: Tensor | None = None,
+        **options: Any,
     ) -> Photo:
         """The picture after an edit that may not know what is hidden, or `avoid`."""
         avoid = options.pop("avoid", None)
         masks = [each for each in (hidden, None if avoid is None else _mask(avoid, self.size)) if each is not None]
+        if masks and model is not None:
+            raise InputError(f"{verb} takes no avoid here: what draws has seen all of the picture")
         unseen = torch.stack(masks).amax(0)[0, 0] > 0 if masks else None
-        drawn = self._drawn(verb, self._model(unseen) if model is None else model, *inputs, **options)
+        drawn = self._drawn(verb, model or self._model(unseen, quick=quick), *inputs, **options)
         picture = replace(self.picture, pixels=drawn[0].clamp(-1, 1), opaque=None)
         return replace(self, picture=picture, steps=(*self.steps, verb))
 
@@ -185,12 +193,12 @@ class Photo:
             drawn: Tensor = edit.run(model, *given, noise=noise.child(*self.steps), **further)
         return drawn.float().cpu().clone()  # free of inference mode, to be used like any other
 
-    def _model(self, unseen: Tensor | None, levels: int | None = None) -> Any:
+    def _model(self, unseen: Tensor | None, levels: int | None = None, *, quick: bool = False) -> Any:
         source = replace(self.source, picture=self.picture)
         if levels is not None:
             source = replace(source, trained=None)
         source = source if unseen is None else source.without(unseen)
-        return source.model(self.device, torch.float32, levels=levels)
+        return source.model(self.device, torch.float32, levels=levels, quick=quick)
 
 
 def _edit(verb: str, options: dict[str, Any]) -> Any:

@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from sinwave.options import option
-from sinwave.tasks.edits.files import Editing, Plan
+from sinwave.tasks.edits.files import Editing, Plan, quick
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from sinwave.rng import Noise
@@ -125,16 +124,10 @@ class AnimateFiles(Editing, Animate):
     def plan(self, source: Source) -> Plan:
         """The picture."""
         size = source.picture.size
-
-        def made(
-            source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None
-        ) -> SingleImageModel:
-            return source.model(device, dtype, convolutions, quick=True)
-
         return Plan(
             size,
             {"picture": source.picture.pixels[None]} | self.kept(size),
-            maker=made,
+            maker=quick,
             effort=lambda model: (1.0,),
             suffix=f".{self.format}",
             fps=self.fps,

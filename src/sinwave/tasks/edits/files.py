@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sinwave.systems.protocols import OnStep, SingleImageModel, SuperResolver
     from sinwave.tasks.source import Source
 
-__all__ = ["Editing", "Plan", "need_some", "read_mask", "read_pixels"]
+__all__ = ["Editing", "Plan", "need_some", "quick", "read_mask", "read_pixels"]
 
 
 Maker: TypeAlias = "Callable[[Source, torch.device, torch.dtype, torch.dtype | None], Any]"
@@ -168,6 +168,13 @@ def _alone(
     source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None
 ) -> SingleImageModel | SuperResolver:
     return source.model(device, dtype, convolutions)
+
+
+def quick(
+    source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None
+) -> SingleImageModel:
+    """The model of the source, with few steps where its closed form needs no more."""
+    return source.model(device, dtype, convolutions, quick=True)
 
 
 def _shown(picture: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sinwave.errors import InputError
 from sinwave.options import option
-from sinwave.tasks.edits.files import Editing, Plan
+from sinwave.tasks.edits.files import Editing, Plan, quick
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ class UpscaleFiles(Editing, Upscale):
         pictures, sizes = {"picture": source.picture.pixels[None]}, tuple(self.sizes(source.picture.size))
         size = sizes[-1] if sizes else source.picture.size
         if self.engine != "network":
-            return Plan(size, pictures, sizes)
+            return Plan(size, pictures, sizes, maker=quick)
         if self.avoid is not None:
             raise InputError("the network learns from all of the picture: use --avoid with the engine closed-form")
         return Plan(size, pictures, maker=lambda source, device, dtype, convolutions: Enlarger())
