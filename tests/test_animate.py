@@ -141,6 +141,19 @@ def test_an_mp4_is_a_film(tmp_path: Path):
     assert np.abs(np.stack(found) - truth).mean() < 8
 
 
+def test_short_frames_have_no_half():
+    """A viewer shows a hundredth of a second as a tenth: then the frame that is there twice is left out."""
+    for fps, count, each in ((12.0, 7, 80), (40.0, 6, 20), (60.0, 6, 20)):
+        with Image.open(io.BytesIO(encode_frames(Path("x.gif"), fading(), fps, {}))) as image:
+            durations = []
+            for index in range(image.n_frames):
+                image.seek(index)
+                durations.append(image.info["duration"])
+        assert len(durations) == count
+        assert durations[1] == each
+        assert min(durations) >= 20
+
+
 def test_what_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InputError, match=r"ends in one of .gif, .webp, .mp4"):
         encode_frames(Path("x.avi"), fading(), 10.0, {})
@@ -161,5 +174,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     before = files[0].stat().st_mtime_ns
     assert main(line) == 0
     assert files[0].stat().st_mtime_ns == before
+    film = ["animate", "sea.png", "--frames", "2", "--strength", "0", "--format", "mp4", "-o", "film"]
+    assert main([*film, "-q"]) == 0
+    assert main(film) == 2
+    assert "the file exists already; --overwrite replaces it" in capsys.readouterr().err
     assert main(["animate", "sea.png", "--frames", "1"]) == 2
     assert "frames must be between 2 and 1000, not 1" in capsys.readouterr().err

@@ -67,7 +67,8 @@ def test_every_edit_is_there(place: Path):
     assert all(result.picture.pixels.isfinite().all() for result in results)
     inside = torch.from_numpy(mask > 0)
     assert torch.equal(results[3].picture.pixels[:, ~inside], photo.picture.pixels[:, ~inside])
-    frames = photo.animate(frames=2, fps=4).save("loop.gif")
+    frames = photo.animate(frames=2, fps=4, avoid=mask).save("loop.gif")
+    assert read_text("loop.gif")["sinwave:steps"] == "animate"
     assert frames.frames.shape == (3, 3, 48, 56)
     assert frames.fps == 4
 
@@ -84,10 +85,18 @@ def test_what_is_wrong_is_said(place: Path):
         photo.retarget((40, 40), keep=np.ones((4, 4)))
     with pytest.raises(InputError, match="shape"):
         photo.paint(np.zeros((4, 4)))
-    with pytest.raises(InputError, match="upscale takes no avoid here"):
+    with pytest.raises(InputError, match="learns from all of the picture"):
         photo.upscale(2, engine="network", avoid=np.ones((4, 4), np.uint8))
     with pytest.raises(InputError, match="nothing is left"):
         photo.upscale(2, avoid=np.full((4, 4), 255, np.uint8))
+    with pytest.raises(InputError, match="the engine of upscale is auto, which is that of the photo, or network"):
+        photo.upscale(2, engine="netwrok")
+    with pytest.raises(InputError, match="the mask is black"):
+        photo.inpaint(np.zeros((48, 56), np.uint8))
+    with pytest.raises(InputError, match="larger than the 100,000,000 pixels allowed"):
+        photo.extend(left=100_000, right=100_000, top=100_000)
+    with pytest.raises(InputError, match="too small"):
+        photo.paint(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(InputError, match="no such file"):
         sinwave.open("nothing.png")
 

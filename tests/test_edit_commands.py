@@ -38,6 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(cut).save("cut.png")
     Image.new("L", (56, 48), 0).save("black.png")
     Image.new("L", (56, 48), 255).save("white.png")
+    Image.new("RGB", (900, 800), "red").save("huge.png")
     return tmp_path
 
 
@@ -114,6 +115,14 @@ def test_a_cut_out_is_put_where_it_is_wanted(place: Path) -> None:
     assert red.max(0).values.tolist() == [20 - 7 + 10, 30 - 6 + 9]
 
 
+def test_a_grey_source_may_have_colored_company(place: Path) -> None:
+    Image.fromarray(scene()).convert("L").save("grey.png")
+    assert main(["extend", "grey.png", "--left", "8", "-o", "out", "-q"]) == 0
+    assert main(["blend", "grey.png", "land.png", "-o", "out", "-q"]) == 0
+    with Image.open("out/grey-extend-0000.png") as grey, Image.open("out/grey-blend-0000.png") as colored:
+        assert (grey.mode, colored.mode) == ("L", "RGB")
+
+
 WRONG = {
     "black mask": (["inpaint", "land.png", "black.png"], "the mask is black"),
     "white mask": (["inpaint", "land.png", "white.png"], "the mask is white"),
@@ -133,6 +142,7 @@ WRONG = {
     "learned": (["upscale", "land.png", "--engine", "network", "--avoid", "mask.png"], "learns from all"),
     "weights": (["blend", "land.png", "other.png", "--weights", "1"], "1 weights for 2 sources"),
     "no weight": (["blend", "land.png", "other.png", "--weights", "0,0"], "all weights are 0"),
+    "unequal": (["blend", "huge.png", "land.png"], "huge.png: the picture is too large to be mixed with land.png"),
     "alone": (["blend", "land.png"], "OTHER is missing"),
     "engine": (["edit", "land.png", "composite.png", "--engine", "network"], "needs a model file"),
 }

@@ -55,9 +55,19 @@ def test_a_blurred_picture_gives_blurred_pairs():
     assert expected_loss(soft, 2.0) == pytest.approx(whole**2 / half)
 
 
+def test_weights_are_from_the_noise_alone():
+    state = torch.random.get_rng_state()
+    networks = [ResidualNetwork(4, 8, 2, NoiseSource(0).normal) for _ in range(2)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for mine, other in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(mine, other)
+    assert networks[0].blocks[0].weight.std().item() == pytest.approx((2 / 72) ** 0.5, rel=0.1)
+    assert not any(parameter.any() for parameter in networks[0].tail.parameters())
+
+
 def test_strips_are_the_whole():
-    network = ResidualNetwork(4, 8, 2)
-    torch.nn.init.normal_(network.tail.weight, generator=torch.Generator().manual_seed(0))
+    network = ResidualNetwork(4, 8, 2, NoiseSource(0).normal)
+    torch.nn.init.normal_(network.tail.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     bands = torch.randn(1, 4, 600, 7, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert_close(_by_rows(network, bands), network(bands), atol=1e-5, rtol=1e-5)

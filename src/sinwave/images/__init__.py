@@ -1,7 +1,7 @@
 """Pictures: files <-> uint8 [0, 255] <-> float [-1, 1]; the only place where the range changes.
 
     header.py     what a file says about itself, with no pixel decoded: probe, read_text
-    pixels.py     uint8 <-> float: from_uint8, to_uint8
+    pixels.py     uint8 <-> float: from_uint8, to_uint8; looks_grey
     decoding.py   every kind of picture users have -> colors and opacity
     picture.py    Picture, read, read_bytes
     writing.py    encode, write: whole or not at all
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinwave.images.header import Header, probe, read_text
     from sinwave.images.moving import write_frames
     from sinwave.images.picture import Picture, read, read_bytes
-    from sinwave.images.pixels import from_uint8, to_uint8
+    from sinwave.images.pixels import from_uint8, looks_grey, to_uint8
     from sinwave.images.writing import encode, write
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Picture",
     "encode",
     "from_uint8",
+    "looks_grey",
     "probe",
     "read",
     "read_bytes",
@@ -48,6 +49,7 @@ _HOME = {
     "read": "picture",
     "read_bytes": "picture",
     "from_uint8": "pixels",
+    "looks_grey": "pixels",
     "to_uint8": "pixels",
     "encode": "writing",
     "write": "writing",

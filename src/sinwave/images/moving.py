@@ -1,10 +1,11 @@
 """Frames (n, 3, h, w) in [-1, 1] -> an animation that is shown for ever, in a file that says how it was made.
 
     .gif     256 colors for all frames; between two of them a pattern that stands still, or skies would boil
-    .webp    all colors, nearly lossless
+    .webp    all colors, with small losses
     .mp4     H.264, which needs PyAV: pip install 'sinwave[video]'
 
-Of a loop the last frame is the first again: in a GIF or WebP both are shown for half of the time.
+Of a loop the last frame is the first again: in a GIF or WebP both are shown for half of the time, or, where that would
+be too short for viewers (they show a hundredth of a second as ten), the last is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = ["encode_frames", "write_frames"]
 
 _COLORS, _SEEN = 256, 1 << 20
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
+_NO_DITHER = Image.Dither.NONE
 _SPREAD = 10.0
 """Gray levels between neighboring colors of a palette of a photograph, about."""
 
@@ -58,8 +60,10 @@ def _gif(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -
     sample = Image.fromarray(pictures.reshape(-1, 1, 3)[::every])
     palette = sample.quantize(_COLORS, method=Image.Quantize.MEDIANCUT)
     pattern = _SPREAD * np.tile(_BAYER, (height // 4 + 1, width // 4 + 1))[:height, :width, None]
-    dithered = (pictures + pattern).clip(0, 255).astype(np.uint8)
-    frames = [Image.fromarray(each).quantize(palette=palette, dither=Image.Dither.NONE) for each in dithered]
+    frames = [
+        Image.fromarray((each + pattern).clip(0, 255).astype(np.uint8)).quantize(palette=palette, dither=_NO_DITHER)
+        for each in pictures
+    ]
     comment = json.dumps(dict(text)).encode("ascii")
     return _saved(frames, "GIF", _durations(len(frames), fps), comment=comment, optimize=False, disposal=1)
 
@@ -72,11 +76,14 @@ def _webp(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) 
 
 def _saved(frames: Sequence[Image.Image], kind: str, durations: list[int], **options: object) -> bytes:
     buffer = io.BytesIO()
-    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
+    shown = frames[: len(durations)]
+    shown[0].save(buffer, kind, save_all=True, append_images=shown[1:], duration=durations, loop=0, **options)
     return buffer.getvalue()
 
 
 def _durations(count: int, fps: float) -> list[int]:
-    """Milliseconds of each frame, whole hundredths of a second as a GIF has them."""
+    """Milliseconds of each frame, whole hundredths of a second as a GIF has them; of too short ones one less."""
     each = max(20, 10 * round(100 / fps))
-    return [max(10, each // 20 * 10), *[each] * (count - 2), max(10, (each + 10) // 20 * 10)]
+    if each < 40:
+        return [each] * (count - 1)
+    return [each // 20 * 10, *[each] * (count - 2), (each + 10) // 20 * 10]

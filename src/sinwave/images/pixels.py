@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 
-__all__ = ["from_uint8", "to_uint8"]
+__all__ = ["from_uint8", "looks_grey", "to_uint8"]
 
 
 def from_uint8(values: Tensor) -> Tensor:
@@ -31,3 +31,11 @@ def to_uint8(image: Tensor) -> Tensor:
         raise InputError("the image holds NaN or infinite values, which no picture file can show")
     # Half precision cannot count to 255 in steps of a half.
     return (image.to(torch.float32) + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def looks_grey(image: Tensor) -> bool:
+    """Whether the channels of (3, h, w) are the same but for what computing leaves: less than a dozen gray levels."""
+    return bool((image.amax(0) - image.amin(0)).max() < _COLORLESS)
+
+
+_COLORLESS = 0.1

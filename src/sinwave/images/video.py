@@ -6,13 +6,14 @@ import io
 import json
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sinwave.errors import MissingError
+from sinwave.errors import MissingError, OutputError
 
-__all__ = ["h264"]
+__all__ = ["h264", "need_video"]
 
 _QUALITY = {"crf": "16"}
 
@@ -22,11 +23,24 @@ def h264(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -
 
     An odd side loses its last line, as H.264 has one color for two by two pixels.
     """
+    av, buffer = need_video(), io.BytesIO()
+    try:
+        _encode(av, buffer, pictures, fps, text)
+    except av.error.FFmpegError as error:
+        raise OutputError(f"the frames cannot be encoded as mp4 ({error})") from error
+    return buffer.getvalue()
+
+
+def need_video() -> Any:
+    """PyAV, if it is there; to be asked before long work."""
     try:
         import av
     except ImportError as error:
         raise MissingError.extra("av", "video") from error
-    buffer = io.BytesIO()
+    return av
+
+
+def _encode(av: Any, buffer: io.BytesIO, pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -> None:
     with av.open(buffer, "w", format="mp4") as container:
         container.metadata["comment"] = json.dumps(dict(text))
         height, width = (side // 2 * 2 for side in pictures.shape[1:3])
@@ -35,4 +49,3 @@ def h264(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -
         for each in pictures[:-1, :height, :width]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(each), format="rgb24")))
         container.mux(stream.encode())
-    return buffer.getvalue()

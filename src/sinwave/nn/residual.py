@@ -7,8 +7,11 @@ An answer depends on n + 2 positions to each side.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,16 +20,21 @@ __all__ = ["ResidualNetwork"]
 
 @final
 class ResidualNetwork(nn.Module):
-    """(b, c, h, w) -> (b, c, h, w), all zero until it is trained; weights are drawn where the caller has seeded."""
+    """(b, c, h, w) -> (b, c, h, w), zero until it is trained: nothing is random but what `draw(shape, name)` gives.
 
-    def __init__(self, channels: int, width: int, blocks: int) -> None:
+    Weights keep the size of what passes (He et al., 2015).
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int, draw: Callable[[torch.Size, str], Tensor]) -> None:
         super().__init__()
-        self.head = nn.Conv2d(channels, width, 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(blocks))
-        self.tail = nn.Conv2d(width, channels, 3, padding=1)
+        self.head = _convolution(channels, width)
+        self.blocks = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
+        self.tail = _convolution(width, channels)
         self.radius = blocks + 2
-        for parameter in self.tail.parameters():
+        for name, parameter in self.named_parameters():
             nn.init.zeros_(parameter)
+            if name.endswith("weight") and not name.startswith("tail"):
+                parameter.data.copy_(draw(parameter.shape, name) * math.sqrt(2 / parameter[0].numel()))
 
     def forward(self, x: Tensor) -> Tensor:
         """The answer to x, that sees `radius` positions to each side; outside is zero."""
@@ -35,3 +43,10 @@ class ResidualNetwork(nn.Module):
             x = x + block(functional.relu(x))
         answer: Tensor = self.tail(functional.relu(x))
         return answer
+
+
+def _convolution(before: int, after: int) -> nn.Conv2d:
+    """3 x 3, its numbers not yet drawn: the usual constructor would take them from the global generator."""
+    layer = nn.utils.skip_init(nn.Conv2d, before, after, 3, padding=1)  # type: ignore[no-untyped-call]
+    assert isinstance(layer, nn.Conv2d)
+    return layer

@@ -9,7 +9,7 @@ masks may be paths, Pillow pictures, arrays (h, w, 3) of bytes, or tensors (1, c
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from os import PathLike
@@ -20,16 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sinwave import __version__
 from sinwave.errors import InputError
-from sinwave.images import Picture, from_uint8, read, to_uint8, write, write_frames
+from sinwave.images import Picture, from_uint8, looks_grey, read, to_uint8, write, write_frames
 from sinwave.options import check, facts
 from sinwave.rng import NoiseSource
-from sinwave.tasks.edits.files import read_mask
+from sinwave.tasks.edits.files import need_some, read_mask
 from sinwave.tasks.edits.masks import fitted
 from sinwave.tasks.edits.regions import parse_place, parse_region
 from sinwave.tasks.hardware import usable_device
 from sinwave.tasks.sizes import check_size, parse_size
-from sinwave.tasks.source import Source, open_source
+from sinwave.tasks.source import Source, alike, open_source
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,10 +56,11 @@ class Frames:
 
     frames: Tensor
     fps: float
+    text: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Frames:
         """Write it as .gif, .webp or .mp4."""
-        write_frames(Path(path), self.frames, self.fps, overwrite=overwrite, text={})
+        write_frames(Path(path), self.frames, self.fps, overwrite=overwrite, text=self.text)
         return self
 
 
@@ -91,9 +93,13 @@ class Photo:
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Photo:
         """Write it as .png, .jpg, .webp or .tif, and say in the file what was done."""
-        text = {"Software": "sinwave", "sinwave:steps": " ".join(self.steps), "sinwave:seed": str(self.seed)}
-        write(path, self.picture.pixels, overwrite=overwrite, text=text, icc=self.picture.icc, grey=self.picture.grey)
+        grey = self.picture.grey and looks_grey(self.picture.pixels)
+        write(path, self.picture.pixels, overwrite=overwrite, text=self._text(), icc=self.picture.icc, grey=grey)
         return self
+
+    def _text(self, *more: str) -> Mapping[str, str]:
+        steps = " ".join([*self.steps, *more])
+        return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def harmonize(self, composite: Given, mask: Given, **options: Any) -> Photo:
         """Give what was pasted the look of this picture: see `Harmonize`."""
@@ -111,7 +117,7 @@ class Photo:
 
     def inpaint(self, mask: Given, **options: Any) -> Photo:
         """Remove what a mask covers: see `Inpaint`."""
-        hole = _mask(mask, self.size)
+        hole = need_some(_mask(mask, self.size), Path("mask"))
         return self._edited("inpaint", self.pixels, (hole > 0).to(hole), hidden=hole, **options)
 
     def extend(self, **options: Any) -> Photo:
@@ -144,47 +150,38 @@ class Photo:
         """Larger; with the engine network by a small network that learns from the picture: see `Upscale`."""
         from sinwave.systems.internal.enlarger import Enlarger
 
-        model = Enlarger() if engine == "network" else None
-        return self._edited("upscale", self.pixels, model=model, quick=True, factor=float(factor), **options)
+        if engine not in ("auto", "network"):
+            raise InputError(f"the engine of upscale is auto, which is that of the photo, or network, not {engine!r}")
+        if engine == "network" and (self.picture.opaque is not None or "avoid" in options):
+            raise InputError("the network learns from all of the picture, what is avoided or transparent too")
+        model = Enlarger() if engine == "network" else self._model(options, quick=True)
+        return self._edited("upscale", self.pixels, model=model, factor=float(factor), **options)
 
     def blend(self, *others: Photo, size: str | tuple[int, int] | None = None, **options: Any) -> Photo:
         """A new picture of this one and others, each with its share: see `Blend`."""
-        from sinwave.systems.wavelet.depth import levels_for
-
-        photos = (self, *others)
-        plain = any(photo.source.trained is None for photo in photos)
-        levels = min(levels_for(photo.size) for photo in photos) if plain else None
-        models = [photo._model(None, levels) for photo in photos]
+        sources, levels = alike([self._source(options), *(other._source({}) for other in others)])
+        models = [source.model(self.device, torch.float32, levels=levels) for source in sources]
         return self._edited("blend", self.size if size is None else _size(size), model=models, **options)
 
     def animate(self, **options: Any) -> Frames:
         """A living still: see `Animate`."""
         from sinwave.tasks.edits.animate import Animate
 
-        fps = options.get("fps", Animate().fps)
-        return Frames(self._drawn("animate", self._model(None, quick=True), self.pixels, **options), fps)
+        fps, model = options.get("fps", Animate().fps), self._model(options, quick=True)
+        return Frames(self._drawn("animate", model, self.pixels, **options), fps, self._text("animate"))
 
     def _edited(
-        self,
-        verb: str,
-        *inputs: Any,
-        model: Any = None,
-        quick: bool = False,
-        hidden: Tensor | None = None,
-        **options: Any,
+        self, verb: str, *inputs: Any, model: Any = None, hidden: Tensor | None = None, **options: Any
     ) -> Photo:
         """The picture after an edit that may not know what is hidden, or `avoid`."""
-        avoid = options.pop("avoid", None)
-        masks = [each for each in (hidden, None if avoid is None else _mask(avoid, self.size)) if each is not None]
-        if masks and model is not None:
-            raise InputError(f"{verb} takes no avoid here: what draws has seen all of the picture")
-        unseen = torch.stack(masks).amax(0)[0, 0] > 0 if masks else None
-        drawn = self._drawn(verb, model or self._model(unseen, quick=quick), *inputs, **options)
+        model = self._model(options, hidden) if model is None else model
+        drawn = self._drawn(verb, model, *inputs, **options)
         picture = replace(self.picture, pixels=drawn[0].clamp(-1, 1), opaque=None)
         return replace(self, picture=picture, steps=(*self.steps, verb))
 
     def _drawn(self, verb: str, model: Any, *inputs: Any, **options: Any) -> Tensor:
         edit, keep = _edit(verb, options), options.pop("keep", None)
+        self._check_size(verb, edit, inputs)
         further = {} if keep is None else {"keep": _kept(keep, verb, edit, inputs).to(self.device)}
         # The first edit is that of the command with the same seed.
         noise = NoiseSource(self.seed).child("picture", 0)
@@ -193,12 +190,24 @@ class Photo:
             drawn: Tensor = edit.run(model, *given, noise=noise.child(*self.steps), **further)
         return drawn.float().cpu().clone()  # free of inference mode, to be used like any other
 
-    def _model(self, unseen: Tensor | None, levels: int | None = None, *, quick: bool = False) -> Any:
-        source = replace(self.source, picture=self.picture)
-        if levels is not None:
-            source = replace(source, trained=None)
-        source = source if unseen is None else source.without(unseen)
-        return source.model(self.device, torch.float32, levels=levels, quick=quick)
+    def _check_size(self, verb: str, edit: Any, inputs: Sequence[Any]) -> None:
+        """Refuse what is too large before it is drawn."""
+        size = next((each for each in inputs if isinstance(each, tuple)), None) or _size_of(inputs[0])
+        if verb in ("extend", "upscale"):
+            size = edit.size(self.size) if verb == "extend" else [self.size, *edit.sizes(self.size)][-1]
+        check_size(size, MOST_PIXELS)
+        self.source.check_memory(size, getattr(edit, "frames", 1))
+
+    def _model(self, options: dict[str, Any], hidden: Tensor | None = None, *, quick: bool = False) -> Any:
+        """What draws the next edit; it takes `avoid` out of the options."""
+        return self._source(options, hidden).model(self.device, torch.float32, quick=quick)
+
+    def _source(self, options: dict[str, Any], hidden: Tensor | None = None) -> Source:
+        """The picture as it is now, as far as it may be known."""
+        avoid, source = options.pop("avoid", None), replace(self.source, picture=self.picture)
+        for mask in (hidden, None if avoid is None else _mask(avoid, self.size)):
+            source = source if mask is None else source.without(mask[0, 0] > 0)
+        return source
 
 
 def _edit(verb: str, options: dict[str, Any]) -> Any:
@@ -242,7 +251,7 @@ def _mask(given: Given, size: tuple[int, int]) -> Tensor:
     array = np.asarray(given.convert("L") if hasattr(given, "convert") else given)
     if array.ndim != 2:
         raise InputError(f"a mask is a path, or has the shape (h, w), not {array.shape}")
-    values = torch.from_numpy(array.astype(np.float32)) / (255 if array.dtype == np.uint8 else 1)
+    values = torch.from_numpy(array.astype(np.float32)) / (255 if array.max() > 1 else 1)
     return fitted(values[None, None].clamp(0, 1), size)
 
 

@@ -15,6 +15,10 @@ from sinwave.tasks.hardware import physical_memory
 __all__ = ["Estimate", "check_memory", "estimate", "network_memory"]
 
 
+_FRAME = 50
+"""Bytes for a pixel of each further frame of an animation: four copies of three floats."""
+
+
 class Estimate(NamedTuple):
     """Seconds before the first picture, seconds for each, and bytes of memory at the most."""
 
@@ -36,9 +40,10 @@ def network_memory(size: tuple[int, int]) -> float:
     return 1.1e9 + 43 * size[0] * size[1]
 
 
-def check_memory(source: tuple[int, int], size: tuple[int, int], *, network: bool = False) -> None:
+def check_memory(source: tuple[int, int], size: tuple[int, int], *, network: bool = False, frames: int = 1) -> None:
     """Refuse what this machine cannot hold, before it is brought to its knees; a network alone needs little."""
     needed, there = network_memory(size) if network else estimate(source, size).memory, physical_memory()
+    needed += _FRAME * (frames - 1) * size[0] * size[1]
     if there is not None and needed > there:
         raise InputError(
             f"a picture of {size[1]} x {size[0]} from one of {source[1]} x {source[0]} pixels needs about "

@@ -36,7 +36,7 @@ OnProgress: TypeAlias = Callable[[str, float, float], None]
 ON_SHEET = 47
 """More samples than this make a sheet that nobody looks at."""
 
-SMALL = 1 << 19
+FEW_PIXELS = 1 << 19
 """Pixels up to which pictures are drawn several at once."""
 
 
@@ -69,7 +69,7 @@ class Request:
 
     name      of the files, NAME-0000.png
     words     of the command that draws the same, but for seed and precision
-    picture   what the results look like: they have its color profile, and it stands first on the sheet
+    picture   what the results look like: pictures have its color profile, and it stands first on the sheet
     sha256    of all that the results are made of
     size      of the results
     prepare   what is done once: `prepare(device, dtype, convolutions)`
@@ -90,12 +90,14 @@ class Request:
 
     def write(self, file: Path, image: Tensor, text: Mapping[str, str], *, overwrite: bool) -> None:
         """Write a result, a picture or its frames."""
-        from sinwave.images import write, write_frames
+        from sinwave.images import looks_grey, write, write_frames
 
         if self.fps is not None:
             write_frames(file, image, self.fps, overwrite=overwrite, text=text)
         else:
-            write(file, image, overwrite=overwrite, text=text, icc=self.picture.icc, grey=self.picture.grey)
+            # What was pasted into a grey picture, or blended with it, may have colors.
+            grey = self.picture.grey and looks_grey(image)
+            write(file, image, overwrite=overwrite, text=text, icc=self.picture.icc, grey=grey)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +205,7 @@ def _workers(request: Request, count: int) -> int:
     if request.fps is not None:
         return 1
     largest = max(height * width for height, width in (request.picture.size, request.size))
-    return max(1, min(torch.get_num_threads(), count)) if largest <= SMALL else 1
+    return max(1, min(torch.get_num_threads(), count)) if largest <= FEW_PIXELS else 1
 
 
 def _shrunk(image: Tensor, factor: float) -> Tensor:
@@ -223,6 +225,8 @@ def _is_finished(file: Path, text: Mapping[str, str]) -> bool:
 
     if not file.exists():
         return False
+    if file.suffix == ".mp4":  # it is not read again
+        raise OutputError(f"{file}: the file exists already; --overwrite replaces it, -o chooses another folder")
     try:
         found = read_text(file)
     except InputError:

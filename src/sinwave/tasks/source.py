@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from sinwave.errors import InputError
 from sinwave.images import probe
 from sinwave.systems.files import is_model_file
+from sinwave.systems.wavelet.depth import levels_for
 from sinwave.tasks.estimate import check_memory
 from sinwave.tasks.sizes import MIN_SIDE
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from sinwave.systems.protocols import SingleImageModel
     from sinwave.systems.table import TrainedModel
 
-__all__ = ["Source", "open_source", "size_of"]
+__all__ = ["Source", "alike", "open_source", "size_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +42,9 @@ class Source:
         """What results are named after."""
         return self.path.stem
 
-    def check_memory(self, size: tuple[int, int]) -> None:
-        """Refuse a size that this machine cannot hold."""
-        check_memory(self.picture.size, size, network=self._drawn_by == "network")
+    def check_memory(self, size: tuple[int, int], frames: int = 1) -> None:
+        """Refuse a size, or so many frames of it, that this machine cannot hold."""
+        check_memory(self.picture.size, size, network=self._drawn_by == "network", frames=frames)
 
     @property
     def _drawn_by(self) -> str:
@@ -89,6 +91,18 @@ class Source:
         options = OPTIONS if quick else ClosedFormOptions()
         image = self.picture.pixels[None].to(device, dtype)
         return closed_form_model(image, opaque=opaque, progression=progression, options=options)
+
+
+def alike(sources: Sequence[Source]) -> tuple[list[Source], int | None]:
+    """The sources as they can be mixed, and the levels of their closed forms: what one is not drawn by, none is."""
+    plain = any(s.engine == "closed-form" or s.trained is None or s.hidden is not None for s in sources)
+    if not plain:
+        return list(sources), None
+    depths = [levels_for(source.picture.size) for source in sources]
+    if max(depths) > min(depths) + 1:
+        large, little = (sources[depths.index(end(depths))] for end in (max, min))
+        raise InputError(f"{large.path}: the picture is too large to be mixed with {little.path}: make it smaller")
+    return [replace(source, trained=None) for source in sources], min(depths)
 
 
 def size_of(path: Path) -> tuple[int, int]:

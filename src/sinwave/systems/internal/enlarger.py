@@ -12,7 +12,7 @@ from sinwave.nn.residual import ResidualNetwork
 from sinwave.reduction import Reduction
 from sinwave.rng import Noise, fold
 from sinwave.systems.internal.pairs import guessed, pairs
-from sinwave.systems.internal.recipe import SMALL, EnlargingRecipe, turned, turned_back
+from sinwave.systems.internal.recipe import DETAIL, EnlargingRecipe, turned, turned_back
 from sinwave.systems.protocols import OnStep
 from sinwave.training.loop import Budget, Report, Training, train
 from sinwave.training.schedule import Trapezoid
@@ -60,8 +60,7 @@ def _trained(picture: Tensor, factor: float, noise: Noise, on_step: OnStep | Non
     # Whoever only draws has no gradients recorded, and what was made so cannot be learned from.
     with torch.inference_mode(False), torch.enable_grad():
         source = picture.detach().clone().float()
-        network = ResidualNetwork(4 * picture.shape[1], _WIDTH, _BLOCKS).to(source.device)
-        _begin(network, noise)
+        network = ResidualNetwork(4 * picture.shape[1], _WIDTH, _BLOCKS, noise.normal).to(source.device)
         recipe = EnlargingRecipe(network, pairs(source, factor))
         training = Training(
             recipe,
@@ -80,16 +79,6 @@ def _trained(picture: Tensor, factor: float, noise: Noise, on_step: OnStep | Non
     return network.requires_grad_(False).to(picture.dtype)
 
 
-@torch.no_grad()
-def _begin(network: ResidualNetwork, noise: Noise) -> None:
-    """Weights that keep the size of what passes, from the noise alone (He et al., 2015)."""
-    for name, weight in network.named_parameters():
-        if weight.dim() > 1 and weight.any():
-            weight.copy_(noise.normal(weight.shape, name) * math.sqrt(2 / weight[0].numel()))
-        else:
-            weight.zero_()
-
-
 def _improved(network: ResidualNetwork, guess: Tensor) -> Tensor:
     """The guess with what the network finds missing: the mean of what it says of it turned and mirrored."""
     missing = torch.zeros_like(guess)
@@ -97,7 +86,7 @@ def _improved(network: ResidualNetwork, guess: Tensor) -> Tensor:
         side_by_side = turned(guess, way)
         bands = _by_rows(network, pack(side_by_side))
         missing += turned_back(unpack(bands, (side_by_side.shape[2], side_by_side.shape[3])), way)
-    return guess + SMALL / _WAYS * missing
+    return guess + DETAIL / _WAYS * missing
 
 
 def _by_rows(network: ResidualNetwork, bands: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from sinwave.systems.internal.pairs import Pair
 from sinwave.training.recipe import Group, Recipe, Update
 from sinwave.wavelets import pack
 
-__all__ = ["SMALL", "EnlargingRecipe", "turned", "turned_back"]
+__all__ = ["DETAIL", "EnlargingRecipe", "turned", "turned_back"]
 
-SMALL = 0.1
+DETAIL = 0.1
 """What is missing is a tenth of what is there, or less; a network answers with numbers near 1."""
 
 _RATE = 2e-3
@@ -75,7 +75,7 @@ class EnlargingRecipe(Recipe):
         crops = self._crops(torch.Generator().manual_seed(seed))
         guess, missing = (pack(each) for each in (crops.guess, crops.truth - crops.guess))
         answer: Tensor = self._network(guess.contiguous(memory_format=torch.channels_last))
-        return (answer * SMALL - missing).abs().mean() / SMALL
+        return (answer * DETAIL - missing).abs().mean() / DETAIL
 
     def _crops(self, generator: torch.Generator) -> Pair:
         """Some, each of any pair, (b, 3, side, side); what is smaller stands in the corner of zeros."""

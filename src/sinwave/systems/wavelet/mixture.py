@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser
-from sinwave.diffusion.process import Process, Scalar
+from sinwave.diffusion.denoise import Denoiser, signals
+from sinwave.diffusion.process import Scalar
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.protocols import Heights
@@ -48,8 +48,8 @@ class MixedPrior(Prior):
 
     @property
     def together(self) -> int:
-        """What all of them can."""
-        return min(prior.together for prior in self._priors)
+        """One: the weights are those of one picture."""
+        return 1
 
     @property
     def taken_up_at(self) -> int:
@@ -77,8 +77,8 @@ class _MixedDescent(Descent):
         if known is not None and hasattr(self, "_mixture"):
             weights = functional.interpolate(self._mixture.weights, size)
         guess = sum((weight * guess for weight, guess in zip(weights, guesses, strict=True)), 0 * guesses[0])
-        self._mixture = Mixture([stage.denoiser for stage in stages], stages[0].process, self._shares, weights)
-        return replace(stages[0], denoiser=self._mixture, guess=guess)
+        self._mixture = Mixture(stages, self._shares, weights)
+        return replace(stages[0], denoiser=self._mixture, guess=guess, constrain=None)
 
     def follow(self, index: int, bands: Tensor) -> None:
         """All do."""
@@ -94,8 +94,8 @@ def _walk(stage: Stage) -> tuple[object, object, int]:
 class Mixture(Denoiser):
     """The estimate of each place's own denoiser."""
 
-    def __init__(self, denoisers: Sequence[Denoiser], process: Process, shares: Tensor, weights: Tensor) -> None:
-        self._denoisers, self._process, self._shares = denoisers, process, shares
+    def __init__(self, stages: Sequence[Stage], shares: Tensor, weights: Tensor) -> None:
+        self._stages, self._shares = stages, shares
         self.weights = weights
         """Those of the last estimate, (n, 1, h, w)."""
 
@@ -103,18 +103,25 @@ class Mixture(Denoiser):
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         """E[x_0 | x_t] of bands (1, c, h, w)."""
-        estimates = [each(x_t, t, anchor=anchor, condition=condition) for each in self._denoisers]
-        found = self._process.at(t)
-        signal, noise = float(found.signal + found.anchor), max(float(found.noise), LEAST_NOISE)
+        process, follows = self._stages[0].process, 0 if anchor is None else anchor.shape[1]
+        signal, level = signals(process, t, x_t.shape[1], follows, like=x_t)
+        noise = max(float(level), LEAST_NOISE)
+        estimates = [_estimate(stage, x_t, t, anchor, condition) for stage in self._stages]
         misfits = torch.cat([(x_t - signal * each).square().sum(1, keepdim=True) for each in estimates])
         evidence = -_around(misfits) * _PATCH**2 / (2 * noise**2)
         self.weights = priced(evidence, self._shares.to(x_t))
         return sum((w * each for w, each in zip(self.weights, estimates, strict=True)), 0 * estimates[0])
 
 
+def _estimate(stage: Stage, x_t: Tensor, t: Scalar, anchor: Tensor | None, condition: Tensor | None) -> Tensor:
+    """That of one source, with what holds for its own estimates."""
+    clean = stage.denoiser(x_t, t, anchor=anchor, condition=condition)
+    return clean if stage.constrain is None else stage.constrain(clean, float(t))
+
+
 def priced(evidence: Tensor, shares: Tensor) -> Tensor:
     """The softmax over n (n, 1, h, w), at prices by which each has its share of the places."""
-    # The largest share keeps the price 0; places that are certain are not for sale at any that a float can say.
+    # Places that are certain are not for sale, at any price that a float can say.
     evidence = (evidence - evidence.amax(0)).clamp(min=-60)
     prices = shares.log()
     for _ in range(_ROUNDS):

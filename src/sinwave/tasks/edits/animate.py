@@ -66,10 +66,10 @@ def _on_all_cores(draw: Callable[[int], Tensor], count: int, picture: Tensor) ->
     """Small frames are drawn at the same time, one on each core."""
     import torch
 
-    from sinwave.tasks.numbered import SMALL
+    from sinwave.tasks.numbered import FEW_PIXELS
     from sinwave.tasks.parallel import in_parallel
 
-    small = picture.device.type == "cpu" and picture.shape[2] * picture.shape[3] <= SMALL
+    small = picture.device.type == "cpu" and picture.shape[2] * picture.shape[3] <= FEW_PIXELS
     workers = min(torch.get_num_threads(), count) if small else 1
     return list(in_parallel(draw, range(count), workers, lambda: None))
 
@@ -101,13 +101,13 @@ def evenly(frames: Tensor) -> Tensor:
     import torch
 
     loop = torch.cat([frames, frames[:1]])
-    way = torch.stack([(b - a).abs().mean() for a, b in pairwise(loop)]).double().cumsum(0)
+    way = torch.stack([(b - a).abs().mean() for a, b in pairwise(loop)]).cpu().double().cumsum(0)
     if way[-1] == 0:
         return loop
     way = torch.cat([way.new_zeros(1), way])
     found = [frames[:1]]
     for place in torch.linspace(0, float(way[-1]), len(loop), dtype=way.dtype)[1:-1]:
-        index = int(torch.searchsorted(way.cpu(), place, right=True)) - 1
+        index = int(torch.searchsorted(way, place, right=True)) - 1
         share = float((place - way[index]) / (way[index + 1] - way[index]))
         found.append(torch.lerp(loop[index, None], loop[index + 1, None], share))
     return torch.cat([*found, frames[:1]])
@@ -118,11 +118,15 @@ class AnimateFiles(Editing, Animate):
     """Bring SOURCE to life: a loop whose every frame is a redrawing of it, each from nearly the noise before."""
 
     format: Literal["gif", "webp", "mp4"] = option(
-        "gif", "gif is shown everywhere, webp has all colors, mp4 needs the extra sinwave[video]"
+        "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video] and is drawn again each time"
     )
 
     def plan(self, source: Source) -> Plan:
         """The picture."""
+        from sinwave.images.video import need_video
+
+        if self.format == "mp4":
+            need_video()
         size = source.picture.size
         return Plan(
             size,
@@ -131,4 +135,5 @@ class AnimateFiles(Editing, Animate):
             effort=lambda model: (1.0,),
             suffix=f".{self.format}",
             fps=self.fps,
+            frames=self.frames,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,20 +70,17 @@ class BlendFiles(Editing, Blend):
 
     def plan(self, source: Source) -> Plan:
         """The sources, and the size."""
-        from sinwave.systems.wavelet.depth import levels_for
-        from sinwave.tasks.source import open_source
+        from sinwave.tasks.source import alike, open_source
 
-        sources = [source, *(open_source(path, self.engine, self.max_pixels) for path in self.others)]
-        shares_of(self.weights, len(sources))
-        # What one of them cannot be drawn by, none is.
-        plain = self.engine == "closed-form" or any(each.trained is None for each in sources)
-        levels = min(levels_for(each.picture.size) for each in sources) if plain else None
+        others = [open_source(path, self.engine, self.max_pixels) for path in self.others]
+        shares_of(self.weights, 1 + len(others))
         size = source.picture.size if self.size is None else parse_size(self.size)
+        alike([source, *others])
 
         def made(
             source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None
         ) -> list[SingleImageModel]:
-            known = [replace(each, trained=None) if plain else each for each in (source, *sources[1:])]
+            known, levels = alike([source, *others])
             return [each.model(device, dtype, convolutions, levels=levels) for each in known]
 
         return Plan(
@@ -92,5 +89,5 @@ class BlendFiles(Editing, Blend):
             further={"size": size},
             maker=made,
             effort=lambda models: self.mixed(models).effort(size),
-            shown={f"source {number}": each.picture.pixels[None] for number, each in enumerate(sources[1:], 2)},
+            shown={f"source {number}": each.picture.pixels[None] for number, each in enumerate(others, 2)},
         )

@@ -39,7 +39,7 @@ class Plan:
     maker     of what draws, if that is not the model of the source alone
     effort    of the parts of the work, told by what draws, if it is not its own for each turn
     shown     what stands on the sheet beside the pictures
-    suffix    of the result; fps, frames a second, if it is an animation
+    suffix    of the result; fps, frames a second, and frames, how many, if it is an animation
     """
 
     size: tuple[int, int]
@@ -51,6 +51,7 @@ class Plan:
     shown: Mapping[str, Tensor] = field(default_factory=dict)
     suffix: str = ".png"
     fps: float | None = None
+    frames: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class Editing(Numbered, _Common, ABC):
             source = source.without(hidden[0, 0] > 0)
         for size in {plan.size, *plan.turns}:
             check_size(size, self.max_pixels)
-            source.check_memory(size)
+            source.check_memory(size, plan.frames)
         return self.make(self._request(source, plan), on_progress)
 
     def kept(self, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -24,7 +24,9 @@ class Upscale:
     """Enlarge a picture with detail that it has elsewhere; reduced again, it is the picture."""
 
     factor: float = option(2.0, "how many times larger each side becomes", low=1, high=8, metavar="FACTOR")
-    strength: float = option(0.05, "0 = only what can be told from the picture, 1 = much new detail", low=0, high=1)
+    strength: float = option(
+        0.05, "0 = only what can be told from the picture, 1 = much new detail; the network has none", low=0, high=1
+    )
 
     def run(
         self,
@@ -84,6 +86,8 @@ class UpscaleFiles(Editing, Upscale):
         size = sizes[-1] if sizes else source.picture.size
         if self.engine != "network":
             return Plan(size, pictures, sizes, maker=quick)
-        if self.avoid is not None:
-            raise InputError("the network learns from all of the picture: use --avoid with the engine closed-form")
+        if self.avoid is not None or source.picture.opaque is not None:
+            raise InputError(
+                "the network learns from all of the picture, what is avoided or transparent too: use the closed form"
+            )
         return Plan(size, pictures, maker=lambda source, device, dtype, convolutions: Enlarger())
