@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 from skimage import data
 
@@ -26,12 +25,12 @@ from sinwave.cli.main import main as sinwave
 LONG_SIDE = 250
 
 COMMANDS: Mapping[str, str] = {
-    "harmonize": "harmonize grass.png --object cat.png --at 125+130 --strength 0.3",
-    "edit": "edit rocket.png two-rockets.png --mask second-rocket.png",
+    "harmonize": "harmonize immunohistochemistry.png --object cat.png --at 125+130 --strength 0.2",
+    "edit": "edit chelsea.png third-eye.png --mask forehead.png",
     "paint": "paint rocket.png launch-drawing.png",
-    "inpaint": "inpaint coffee.png spoon.png",
+    "inpaint": "inpaint rocket.png mast.png",
     "extend": "extend coffee.png --left 60 --right 60",
-    "retarget": "retarget rocket.png --size 250x125",
+    "retarget": "retarget rocket.png --size 400x167",
     "tile": "tile gravel.png",
     "place": "place hubble_deep_field.png --region 60x50+105+85 --at 10+20 170+110",
     "restyle": "restyle immunohistochemistry.png chelsea.png",
@@ -65,14 +64,12 @@ def cat() -> Image.Image:
     return picture.resize((110, 106), Image.Resampling.LANCZOS)
 
 
-def two_rockets(rocket: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """The rocket once more, beside itself, and where that is."""
-    width, height = rocket.size
-    piece = rocket.crop((round(0.4 * width), round(0.12 * height), round(0.62 * width), round(0.85 * height)))
-    copied, place = rocket.copy(), (round(0.7 * width), round(0.12 * height))
-    copied.paste(piece, place)
-    mask = Image.new("L", rocket.size, 0)
-    mask.paste(255, (*place, place[0] + piece.width, place[1] + piece.height))
+def third_eye(chelsea: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """The left eye of the cat once more on its forehead, and where that is."""
+    box = (112, 2, 154, 42)
+    copied, mask = chelsea.copy(), Image.new("L", chelsea.size, 0)
+    copied.paste(chelsea.crop((70, 40, 112, 80)), box)
+    mask.paste(255, box)
     return copied, mask
 
 
@@ -91,13 +88,10 @@ def make_inputs(folder: Path) -> None:
     """All files that the commands name."""
     folder.mkdir(parents=True, exist_ok=True)
     names = ("grass", "gravel", "rocket", "coffee", "chelsea", "hubble_deep_field", "immunohistochemistry")
-    pictures: dict[str, Image.Image | npt.NDArray[np.uint8]] = {name: photograph(name) for name in names}
-    rocket, coffee = photograph("rocket"), photograph("coffee")
-    pictures |= dict(zip(("two-rockets", "second-rocket"), two_rockets(rocket), strict=True))
-    pictures |= {"cat": cat(), "launch-drawing": launch(rocket.size)}
-    pictures["spoon"] = drawn(
-        coffee.size, "polygon", (0.53, 0.62, 0.66, 0.2, 0.74, 0.24, 0.72, 0.7, 0.62, 0.9, 0.52, 0.85)
-    )
+    pictures = {name: photograph(name) for name in names}
+    pictures["third-eye"], pictures["forehead"] = third_eye(pictures["chelsea"])
+    pictures["cat"], pictures["launch-drawing"] = cat(), launch(pictures["rocket"].size)
+    pictures["mast"] = drawn(pictures["rocket"].size, "rectangle", (0.67, 0.25, 0.76, 0.85))
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
 

@@ -24,6 +24,13 @@ class Edit:
     """Make a picture plausible again in which regions were moved, copied or erased."""
 
     strength: float = option(0.25, "0 = the edit as it is, 1 = something else in its place", low=0, high=1)
+    first: int | None = option(
+        None,
+        "the first scale that is redrawn: 0 may undo small edits (default: 1, and 0 for a network)",
+        low=0,
+        high=16,
+        metavar="SCALE",
+    )
     feather: int = option(16, "pixels outside of the mask that may change too", low=0, high=1000, metavar="PIXELS")
 
     def run(
@@ -42,7 +49,8 @@ class Edit:
         from sinwave.tasks.edits.masks import feathered
 
         canvas = Canvas(edited, None if mask is None else feathered(mask, self.feather)).but(keep)
-        return redraw(model, canvas, self.strength, noise or NoiseSource(0), on_step=on_step)
+        first = model.taken_up_at if self.first is None else self.first
+        return redraw(model, canvas, self.strength, noise or NoiseSource(0), first=first, on_step=on_step)
 
 
 @dataclass(frozen=True, kw_only=True)
