@@ -212,3 +212,20 @@ def test_what_is_transparent_changes_neither_the_mean_nor_the_axes():
 def test_a_thin_picture_has_patches_too(size):
     bank = PatchBank.of(scale_of(photograph(size)), 3, 10, shifted=True)
     assert len(bank.keys) >= (size[0] + 1) // 2 * ((size[1] + 1) // 2)
+
+
+@pytest.mark.parametrize("most", [1 << 31, 1000])
+def test_the_nearest_patch_is_found_at_every_position_or_at_every_few(most, monkeypatch):
+    """A picture is looked for in itself: each patch is its own nearest, and those in between move as they are."""
+    monkeypatch.setattr("sinwave.systems.wavelet.patches._MOST_PAIRS", most)
+    scale = scale_of(photograph((16, 22)))
+    bank = PatchBank.of(scale, 3, 300)
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(11), indexing="ij")
+    assert torch.equal(bank.nearest(scale.bands), torch.stack([rows, columns], 2))
+    shifted = scale.bands.roll((0, 1), (2, 3))
+    found = bank.nearest(shifted)
+    stride = 1 if most > 1000 else 3
+    looked_for = found[::stride, ::stride]
+    queries = bank.queries(shifted - bank.mean).reshape(8, 11, -1)[::stride, ::stride]
+    exact = torch.cdist(queries.flatten(0, 1), bank.keys).argmin(1)
+    assert torch.equal(looked_for.flatten(0, 1), bank.position[exact] // 2)

@@ -8,6 +8,7 @@ the upper one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,6 +24,7 @@ __all__ = ["LEAST_NOISE", "Overlap", "PatchBank", "principal_axes", "strips", "u
 
 _LEAST, _MOST_OF = 5, 0.7
 _MOST = 1 << 24  # numbers in the largest temporary
+_MOST_PAIRS = 1 << 31  # of patches that are compared in one search
 
 LEAST_NOISE = 1e-3
 """Below it a softmax over patches is a maximum in any case, and its exponents leave the range of a float."""
@@ -138,16 +140,23 @@ class PatchBank:
         return functional.conv2d(bands, kernel, padding=self.patch // 2)[0].flatten(1).T
 
     def nearest(self, bands: Tensor) -> Tensor:
-        """Where on this scale's grid the usable patch stands that is nearest to each one of (1, c, h, w): (h, w, 2)."""
-        queries, (height, width) = self.queries(bands - self.mean), bands.shape[2:]
+        """Where on this scale's grid the usable patch stands that is nearest to each one of (1, c, h, w): (h, w, 2).
+
+        Of a large picture only every second, third, ... position is looked for among all patches, and those around it
+        have its match, moved as they are: a picture is mostly made of pieces that continue.
+        """
+        height, width = bands.shape[2:]
+        stride = math.ceil(math.sqrt(height * width * len(self.keys) / _MOST_PAIRS))
+        queries = self.queries(bands - self.mean).reshape(height, width, -1)[::stride, ::stride]
         cost = self.keys.square().sum(1) / 2
         if self.usable is not None:
             cost = cost.masked_fill(~self.usable, torch.inf)
-        found = [
-            (cost - queries[first * width : last * width] @ self.keys.T).argmin(1)
-            for first, last in strips((height, width), max(1, _MOST // len(cost)))
-        ]
-        return (self.position[torch.cat(found)] // 2).reshape(height, width, 2)
+        parts = torch.split(queries.flatten(0, 1), max(1, _MOST // len(cost)))
+        found = [(cost - some @ self.keys.T).argmin(1) for some in parts]
+        matches = (self.position[torch.cat(found)] // 2).reshape(*queries.shape[:2], 2)
+        rows, columns = (torch.arange(side, device=bands.device) for side in (height, width))
+        moved = torch.stack(torch.meshgrid(rows % stride, columns % stride, indexing="ij"), 2)
+        return matches[rows // stride][:, columns // stride] + moved
 
 
 def _shifted_part(
