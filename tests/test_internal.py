@@ -1,5 +1,7 @@
 """Internal learning: pairs as hard as the real one, and a network that is worth its seconds."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,10 @@ def test_there_are_eight_ways():
 
 @pytest.mark.parametrize(("factor", "count"), [(1, 0), (1.5, 1), (2, 1), (2.1, 2), (4, 2), (8, 3)])
 def test_no_turn_enlarges_more_than_twice(factor, count):
-    assert turns(factor) == count
+    sizes = turns((40, 60), (round(40 * factor), round(60 * factor)))
+    assert len(sizes) == count
+    for before, after in pairwise([(40, 60), *sizes]):
+        assert all(b <= 2 * a + 1 for a, b in zip(before, after, strict=True))
 
 
 def test_a_blurred_picture_gives_blurred_pairs():

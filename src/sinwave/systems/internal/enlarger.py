@@ -25,9 +25,17 @@ _WAYS = 8
 _ROWS = 256
 
 
-def turns(factor: float) -> int:
-    """How often a picture is enlarged, by 2 at the most: what is learned from half of a picture is less."""
-    return max(0, math.ceil(math.log2(factor) - 1e-9))
+def turns(small: Size, large: Size) -> list[Size]:
+    """The sizes on the way, each at most twice the one before: what is learned from half of a picture is less."""
+    factor = max(b / a for a, b in zip(small, large, strict=True))
+    count = max(0, math.ceil(math.log2(factor) - 1e-9))
+    parts = [(turn + 1) / count for turn in range(count)]
+    height, width = zip(small, large, strict=True)
+    return [(_between(*height, part), _between(*width, part)) for part in parts]
+
+
+def _between(small: int, large: int, part: float) -> int:
+    return round(float(small) ** (1 - part) * float(large) ** part)
 
 
 @final
@@ -40,18 +48,16 @@ class Enlarger:
 
     def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """The picture (1, 3, h, w) in `size`, up to eight times as large; reduced, it is the picture again."""
-        factor = max(large / little for large, little in zip(size, picture.shape[2:], strict=True))
-        count = turns(factor)
-        if count == 0:
+        sizes = turns((picture.shape[2], picture.shape[3]), size)
+        if not sizes:
             return picture
-        network = _trained(picture, factor ** (1 / count), noise, on_step)
+        factor = max(b / a for a, b in zip(picture.shape[2:], size, strict=True)) ** (1 / len(sizes))
+        network = _trained(picture, factor, noise, on_step)
         known, large = Reduction(picture), picture
-        for turn in range(1, count + 1):
-            part = turn / count
-            now = tuple(round(a ** (1 - part) * b**part) for a, b in zip(picture.shape[2:], size, strict=True))
-            large = known.shown(_improved(network, guessed(large, (now[0], now[1]))))
+        for turn, now in enumerate(sizes, 1):
+            large = known.shown(_improved(network, guessed(large, now)))
             if on_step is not None:
-                on_step(1, turn, count)
+                on_step(1, turn, len(sizes))
         return large
 
 

@@ -12,5 +12,6 @@ configuration.py what a trained model is; presets.py has the two of them
 material.py      crops of every scale; recipe.py the loss on them; fitting.py all that a training needs
 network.py       a trained network as the denoiser of every scale, tile by tile
 hybrid.py        the network's layout with the closed form's detail
+mixture.py       several priors as one: each place belongs to the one that fits best
 trained.py       a trained model and its file
 """

@@ -75,7 +75,7 @@ class BlendFiles(Editing, Blend):
         others = [open_source(path, self.engine, self.max_pixels) for path in self.others]
         shares_of(self.weights, 1 + len(others))
         size = source.picture.size if self.size is None else parse_size(self.size)
-        alike([source, *others])
+        alike([source, *others])  # refused before anything is drawn
 
         def made(
             source: Source, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None

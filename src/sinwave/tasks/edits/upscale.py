@@ -63,9 +63,7 @@ class Upscale:
         """(height, width) of each turn, the last one of the result: by equal factors of 2 at the most."""
         from sinwave.systems.internal.enlarger import turns
 
-        count = turns(self.factor)
-        factors = [self.factor ** ((turn + 1) / count) for turn in range(count)]
-        return [(round(factor * size[0]), round(factor * size[1])) for factor in factors]
+        return turns(size, (round(self.factor * size[0]), round(self.factor * size[1])))
 
 
 @dataclass(frozen=True, kw_only=True)
