@@ -35,7 +35,7 @@ def turns(small: Size, large: Size) -> list[Size]:
 
 
 def _between(small: int, large: int, part: float) -> int:
-    return round(float(small) ** (1 - part) * float(large) ** part)
+    return round(small * math.pow(large / small, part))
 
 
 @final
