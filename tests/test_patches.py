@@ -107,6 +107,19 @@ def test_the_average_of_the_patches_of_a_picture_is_the_picture(size, patch, wid
 
 
 @pytest.mark.parametrize("most", [5, 15, 20])
+@pytest.mark.parametrize("cell", [1, 2])
+def test_patches_along_axes_are_added_as_the_patches_that_they_are(cell, most):
+    size, side = (4, 5), 3 * cell
+    axes, along, masks = noise(2 * side**2, 7), noise(20, 7, seed=1), (noise(20, side**2, seed=2) > 0).double()
+    whole, short = (Overlap(size, 2, 3, 0.7, axes, cell=cell) for _ in range(2))
+    for first, last in strips(size, most):
+        some = slice(first * 5, last * 5)
+        whole.add(first, torch.cat([along[some] @ axes.T, masks[some]], 1))
+        short.add_along(first, axes, along[some], masks[some])
+    assert_close(short.average(), whole.average())
+
+
+@pytest.mark.parametrize("most", [5, 15, 20])
 def test_every_patch_votes_with_its_window_where_its_mask_is(most):
     size, patch, width = (4, 5), 3, 0.7
     values, masks = noise(20, 2, 9), (noise(20, 9, seed=1) > 0).double()

@@ -64,6 +64,15 @@ class LocalNetwork(nn.Module):
         self.tail = nn.Conv2d(shape.width, shape.channels, 1)
         _silence(self.tail)  # the best linear estimate is where training begins
 
+    @property
+    def hidden(self) -> tuple[nn.Parameter, ...]:
+        """The weights that mix channels into hidden ones, all but those of the head."""
+        return tuple(
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.ndim > 1 and parameter.shape[1] > 1 and not name.startswith(("head", "tail"))
+        )
+
     def forward(self, x: Tensor, outside: Tensor, ratio: Tensor, scale: Tensor) -> Tensor:
         """(b, c, h, w) from x with guides (b, c + g, h, w), outside (b, 1, h, w), 1 off the picture, and (b,) each."""
         waves = torch.cat([_waves(ratio, 0.25), _waves(scale, 1.0)], 1)

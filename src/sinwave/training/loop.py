@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sinwave.errors import InputError, TrainingError
 from sinwave.rng import fold
 from sinwave.training.averages import Averages
+from sinwave.training.muon import Muon
 from sinwave.training.recipe import Group, Recipe
 from sinwave.training.schedule import Plateau, Trapezoid
 
@@ -80,7 +81,7 @@ class Training:
         self._schedule, self._plateau, self._look_every = schedule, plateau, look_every
         self._groups = recipe.groups()
         _check_all_are_saved(recipe, self._groups)
-        self._optimizers = {name: _optimizer(group) for name, group in self._groups.items()}
+        self._optimizers = {name: _optimizers(group) for name, group in self._groups.items()}
         self.averages = Averages(recipe.module, longest_average)
         self._now = _State(stop=budget.steps)
         self._good = self._snapshot()
@@ -137,8 +138,9 @@ class Training:
         for update in self.recipe.updates(fold(self._seed, *path)):
             if update.group not in self._groups:
                 raise InputError(f"a loss of {update.group!r}: the groups are {', '.join(self._groups)}")
-            group, optimizer = self._groups[update.group], self._optimizers[update.group]
-            optimizer.zero_grad(set_to_none=True)
+            group = self._groups[update.group]
+            for parameter in group.parameters:
+                parameter.grad = None
             # No gradient for other players: a critic has none of its own from the generator's loss.
             update.loss.backward(inputs=list(group.parameters))  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(group.parameters, group.clip if group.clip is not None else math.inf)
@@ -146,9 +148,10 @@ class Training:
             # One wait for the device an update; to step first would spoil the weights and the moments.
             if not (norm + update.loss.detach()).isfinite().item():
                 return {name: float(value) for name, value in found.items()}, False
-            for settings in optimizer.param_groups:
-                settings["lr"] = group.rate * share
-            optimizer.step()
+            for optimizer in self._optimizers[update.group]:
+                for settings in optimizer.param_groups:
+                    settings["lr"] = group.rate * share
+                optimizer.step()
         return {name: float(value) for name, value in found.items()}, True
 
     def _look(self) -> dict[str, float]:
@@ -211,7 +214,7 @@ class Training:
             "weights": dict(self.recipe.module.state_dict()),
             "companions": {name: dict(each.state_dict()) for name, each in self.recipe.companions.items()},
             "averages": self.averages.values,
-            "optimizers": {name: each.state_dict() for name, each in self._optimizers.items()},
+            "optimizers": {name: [each.state_dict() for each in some] for name, some in self._optimizers.items()},
         }
         return copy.deepcopy(live)
 
@@ -221,8 +224,9 @@ class Training:
         for name, companion in self.recipe.companions.items():
             companion.load_state_dict(snapshot["companions"][name])
         self.averages.load(snapshot["averages"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
+        for name, some in self._optimizers.items():
+            for optimizer, state in zip(some, snapshot["optimizers"][name], strict=True):
+                optimizer.load_state_dict(copy.deepcopy(state))
 
 
 Hook: TypeAlias = Callable[[Training, Report], None]
@@ -257,8 +261,14 @@ def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
             raise InputError(f"the group {name!r} has parameters that are neither in the module nor in a companion")
 
 
-def _optimizer(group: Group) -> torch.optim.AdamW:
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in group.parameters)
-    return torch.optim.AdamW(
-        group.parameters, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused
-    )
+def _optimizers(group: Group) -> list[torch.optim.Optimizer]:
+    """AdamW and Muon, each if there is something for it to move."""
+    matrices, found = {id(parameter) for parameter in group.matrices}, list[torch.optim.Optimizer]()
+    rest = [parameter for parameter in group.parameters if id(parameter) not in matrices]
+    if rest:
+        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in rest)
+        adam = torch.optim.AdamW(rest, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
+        found.append(adam)
+    if matrices:
+        found.append(Muon(group.matrices, group.rate, weight_decay=group.weight_decay))
+    return found

@@ -1,7 +1,7 @@
 """What a system says of its training; the loop does the rest.
 
-    groups       which parameters move together, with an optimizer of their own
-    updates      the losses of one step, one by one: the generator goes on when the optimizer of the group has stepped
+    groups       which parameters move together, with optimizers of their own
+    updates      the losses of one step, one by one: the generator goes on when the optimizers of the group have stepped
 
 Diffusion yields once a step, a GAN once a player.
 """
@@ -29,10 +29,14 @@ class Update(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parameters and their AdamW: `rate` is the largest learning rate, `clip` the largest norm of the gradient."""
+    """Parameters and how they move: `rate` is the largest learning rate, `clip` the largest norm of the gradient.
+
+    Muon moves the `matrices` among them and AdamW the others.
+    """
 
     parameters: tuple[nn.Parameter, ...]
     rate: float
+    matrices: tuple[nn.Parameter, ...] = ()
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float | None = 1.0

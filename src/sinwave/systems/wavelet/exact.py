@@ -162,7 +162,7 @@ class _Attention:
             seen = (wanted > _NEGLIGIBLE).nonzero()[:, 0]
             means = weights.index_select(1, seen) @ self._values[seen]
             values, masks = means[:, : -(bank.patch**2)], means[:, -(bank.patch**2) :]
-            overlap.add(first, torch.cat([values @ bank.axes.T, masks], 1))
+            overlap.add_along(first, bank.axes, values, masks)
         fair = height * width / len(bias)
         self._price = self._price + balance * torch.log(demand / fair + _FORGOTTEN)
         return overlap.average(), bank.position[torch.cat(best)].reshape(height, width, 2)

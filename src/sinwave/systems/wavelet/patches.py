@@ -226,10 +226,24 @@ class Overlap:
 
     def add(self, first: int, patches: Tensor) -> None:
         """Add the patches (n, (channels + 1) side side) of the rows from `first` on, zero where their mask is."""
+        self._lay(first, slice(None), self._fold(patches))
+
+    def add_along(self, first: int, axes: Tensor, patches: Tensor, masks: Tensor) -> None:
+        """The same of patches (n, d) along axes (channels side side, d): the adjoint of how queries are made."""
+        side, count = self._side, axes.shape[1]
+        kernel = axes.T.reshape(count, -1, side, side) * self._window.reshape(side, side)
+        laid_out = patches.T.reshape(1, count, -1, self._size[1])
+        self._lay(first, slice(-1), functional.conv_transpose2d(laid_out, kernel, stride=self._cell))
+        self._lay(first, slice(-1, None), self._fold(masks))
+
+    def _fold(self, patches: Tensor) -> Tensor:
         votes = (patches.reshape(len(patches), -1, self._side**2) * self._window).flatten(1).T[None]
-        height, above = self._cell * (len(patches) // self._size[1]) + 2 * self._edge, self._cell * first
-        strip = functional.fold(votes, (height, self._sum.shape[3]), self._side, stride=self._cell)
-        self._sum[:, :, above : above + height] += strip
+        height = self._cell * (len(patches) // self._size[1]) + 2 * self._edge
+        return functional.fold(votes, (height, self._sum.shape[3]), self._side, stride=self._cell)
+
+    def _lay(self, first: int, channels: slice, strip: Tensor) -> None:
+        above = self._cell * first
+        self._sum[:, channels, above : above + strip.shape[2]] += strip
 
     def average(self) -> Tensor:
         """What they agree on (1, channels, h, w); a place has the vote of its own patch, whose center is inside."""

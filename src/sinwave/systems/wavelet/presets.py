@@ -22,10 +22,12 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(FAST, Practice(), most=1500),
+    "fast": Preset(FAST, Practice(), most=700),
     # Published: 80,001 steps of 32 crops of 0.9 times the short side, Adam with 2e-3, averages over 200 steps.
     "reference": Preset(
-        REFERENCE, Practice(rate=2e-3, positions=32 * 80 * 80, crop=80, coarse_share=0.25, average=0.995), most=80_001
+        REFERENCE,
+        Practice(rate=2e-3, muon=False, positions=32 * 80 * 80, crop=80, coarse_share=0.25, average=0.995),
+        most=80_001,
     ),
 }
 

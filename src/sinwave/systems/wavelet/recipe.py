@@ -38,13 +38,15 @@ _LOOKS = 8
 class Practice:
     """What matters while training and is forgotten afterwards.
 
+    muon              whether Muon moves the hidden weights; if not, AdamW moves them as it does all others
     positions         of all crops of a step together
     crop              positions along a side of a crop
     coarse_share      of the crops, are of the coarsest scale; the others share the rest
     noise_mean, noise_spread      of the normal distribution of log ratio at the coarsest scale
     """
 
-    rate: float = 4e-3
+    rate: float = 1e-2
+    muon: bool = True
     positions: int = 12288
     crop: int = 48
     coarse_share: float = 0.5
@@ -116,7 +118,8 @@ class WaveletRecipe(Recipe):
     def groups(self) -> Mapping[str, Group]:
         """All weights."""
         rate, decay = self.practice.rate, self.practice.weight_decay
-        return {"network": Group(tuple(self.network.parameters()), rate, weight_decay=decay)}
+        matrices = self.network.hidden if self.practice.muon else ()
+        return {"network": Group(tuple(self.network.parameters()), rate, matrices, weight_decay=decay)}
 
     def updates(self, seed: int) -> Iterator[Update]:
         """One."""
