@@ -25,6 +25,9 @@ __all__ = ["Fitting", "common_levels"]
 
 _DTYPES: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 
+_HOPELESS = 4.0
+"""A first step prepares what the others find, but it is not so many times as slow as they are."""
+
 
 def common_levels(sizes: Sequence[tuple[int, int]]) -> int:
     """As many as the smallest picture bears."""
@@ -61,14 +64,17 @@ class Fitting:
 
     def fastest(self, on_try: Callable[[str], None] = lambda words: None) -> Numerics:
         """The way that took the least time just now, in a few steps of each that leave nothing behind."""
-        found = {}
+        found = dict[Numerics, float]()
         for numerics in (Numerics(dtype, last) for dtype, last in product(_DTYPES, (False, True))):
             on_try(str(numerics))
-            found[numerics] = self._seconds(numerics)
+            found[numerics] = self._seconds(numerics, min(found.values(), default=float("inf")))
         return min(found, key=lambda each: found[each])
 
-    def _seconds(self, numerics: Numerics, rounds: int = 4) -> float:
-        """Of a step: the least of some, since whatever disturbs a measurement makes it longer."""
+    def _seconds(self, numerics: Numerics, best: float, rounds: int = 4) -> float:
+        """Of a step: the least of some, since whatever disturbs a measurement makes it longer.
+
+        A way that is far from the `best` so far is given up at once: where bfloat16 is emulated a step takes seconds.
+        """
         trial = Fitting(self.pictures, self.preset, self.material, copy.deepcopy(self.network))
         recipe, least = trial.recipe(numerics), float("inf")
         for index in range(rounds):
@@ -77,6 +83,8 @@ class Fitting:
                 update.loss.backward()  # type: ignore[no-untyped-call]
                 update.loss.item()
             least = min(least, time.perf_counter() - start)
+            if least > _HOPELESS * best:
+                break
         return least
 
     def trained(self, weights: Mapping[str, Tensor], numerics: Numerics) -> Trained:
