@@ -13,6 +13,7 @@ from sinwave.diffusion.process import Anchored, Flow, VariancePreserving
 from sinwave.diffusion.sample import sample
 from sinwave.diffusion.samplers import Ddim, Multistep, Step
 from sinwave.errors import InputError
+from sinwave.images import Picture
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
 from sinwave.systems.protocols import Heights
@@ -20,12 +21,13 @@ from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
 from sinwave.systems.wavelet.energy import Sight
+from sinwave.systems.wavelet.fitting import Fitting
 from sinwave.systems.wavelet.hybrid import OPTIONS, PATCHES, HybridPrior, Relay
 from sinwave.systems.wavelet.material import MARGIN, Material
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
-from sinwave.systems.wavelet.presets import preset
-from sinwave.systems.wavelet.recipe import Practice, WaveletRecipe
+from sinwave.systems.wavelet.presets import PRESETS, preset
+from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
 
 T = 100
@@ -404,3 +406,26 @@ def test_a_silent_network_has_the_loss_of_the_best_linear_estimate():
     torch.manual_seed(0)
     recipe = WaveletRecipe(SMALL, replace(Practice(), positions=48 * 48 * 8), material, LocalNetwork(SMALL.shape))
     assert recipe.held_out()["loss"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cost", "chosen", "steps"),
+    [
+        ({"float32": (5, 4), "bfloat16": (90, 80)}, Numerics("float32", channels_last=True), 4 + 4 + 1 + 1),
+        ({"float32": (5, 4), "bfloat16": (3, 2)}, Numerics("bfloat16", channels_last=True), 4 + 4 + 4 + 4),
+    ],
+)
+def test_the_fastest_way_is_found_and_a_hopeless_one_tried_once(monkeypatch, cost, chosen, steps):
+    clock = [0.0]
+
+    def updates(recipe, seed):
+        dtype = str(recipe._dtype).removeprefix("torch.")
+        clock.append(clock[-1] + cost[dtype][recipe._layout is torch.channels_last])
+        return iter(())
+
+    monkeypatch.setattr(WaveletRecipe, "updates", updates)
+    monkeypatch.setattr("sinwave.systems.wavelet.fitting.time.perf_counter", lambda: clock[-1])
+    small = replace(PRESETS["fast"], configuration=replace(FAST, levels=2, width=8, blocks=1))
+    picture = Picture(pixels=normal(shape=(3, 32, 40)).float().clamp(-1, 1))
+    assert Fitting.begin([picture], small, 0, torch.device("cpu")).fastest() == chosen
+    assert len(clock) == 1 + steps

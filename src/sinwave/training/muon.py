@@ -17,10 +17,12 @@ and V and bring singular values near 1. Small ones grow by a, so that five steps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+
+from sinwave.training.shares import threads
 
 __all__ = ["Muon", "orthogonal"]
 
@@ -54,17 +56,22 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move all that have a gradient; those of a shape are turned together."""
-        for settings in self.param_groups:
-            alike: dict[torch.Size, list[Tensor]] = {}
-            for parameter in settings["params"]:
-                if parameter.grad is not None:
-                    alike.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in alike.items():
-                aims = torch.stack([self._aim(each, settings["momentum"]) for each in parameters])
-                turned = orthogonal(aims.flatten(2)).view_as(aims).unbind()
-                torch._foreach_mul_(parameters, 1 - settings["lr"] * settings["weight_decay"])
-                length = 0.2 * settings["lr"] * max(shape[0], shape[1:].numel()) ** 0.5
-                torch._foreach_add_(parameters, turned, alpha=-length)
+        # Products of matrices so small that several threads would only wait for each other.
+        with threads(1):
+            for settings in self.param_groups:
+                self._move(settings)
+
+    def _move(self, settings: dict[str, Any]) -> None:
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for parameter in settings["params"]:
+            if parameter.grad is not None:
+                alike.setdefault(parameter.shape, []).append(parameter)
+        for shape, parameters in alike.items():
+            aims = torch.stack([self._aim(each, settings["momentum"]) for each in parameters])
+            turned = orthogonal(aims.flatten(2)).view_as(aims).unbind()
+            torch._foreach_mul_(parameters, 1 - settings["lr"] * settings["weight_decay"])
+            length = 0.2 * settings["lr"] * max(shape[0], shape[1:].numel()) ** 0.5
+            torch._foreach_add_(parameters, turned, alpha=-length)
 
     def _aim(self, parameter: Tensor, momentum: float) -> Tensor:
         """The gradient and its past."""

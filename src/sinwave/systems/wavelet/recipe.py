@@ -27,6 +27,7 @@ from sinwave.systems.wavelet.configuration import STEPS, Configuration
 from sinwave.systems.wavelet.expectation import Expectation
 from sinwave.systems.wavelet.material import Batch, Material, crops_for, guide
 from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.shares import Shares
 
 __all__ = ["Numerics", "Practice", "WaveletRecipe"]
 
@@ -102,7 +103,9 @@ class WaveletRecipe(Recipe):
             for of in (configuration.known, configuration.channels)
         ]
         self._follows, self._present = (channels < each for each in sizes)
-        self._shares = self._scale_shares()
+        self._chances = self._scale_chances()
+        # A graphics processor has its own ways of doing many things at once.
+        self._in_shares = Shares(self.network.parameters()) if self.device.type == "cpu" else None
         self._expectation = Expectation.of(material.statistics, configuration)
 
     @property
@@ -136,13 +139,22 @@ class WaveletRecipe(Recipe):
     def _losses(self, seed: int) -> tuple[Tensor, Tensor]:
         """The loss of each crop (b,), and its scale."""
         generator = torch.Generator().manual_seed(seed)
-        scales = torch.multinomial(self._shares, self.count, replacement=True, generator=generator).tolist()
+        scales = torch.multinomial(self._chances, self.count, replacement=True, generator=generator).tolist()
         batch = self.material.draw(scales, generator)
         noised = self._noised(batch, scales, generator)
+
+        def some(part: slice) -> Tensor:
+            return self._errors(Batch(*(each[part] for each in batch)), _Noised(*(each[part] for each in noised)))
+
+        losses = some(slice(None)) if self._in_shares is None else self._in_shares(some, self.count)
+        return losses, batch.scale
+
+    def _errors(self, batch: Batch, noised: _Noised) -> Tensor:
+        """The mean over what is inside of the picture, (b,)."""
         weight = (1 - batch.outside) * self._present[batch.scale]
         answer, target = self._answer_and_target(batch, noised)
         error = (answer - target).square() if self.configuration.answers == "clean" else (answer - target).abs()
-        return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1), batch.scale
+        return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
 
     def _noised(self, batch: Batch, scales: list[int], generator: torch.Generator) -> _Noised:
         times = [self._time(scale, torch.rand((), generator=generator).item(), generator) for scale in scales]
@@ -174,7 +186,9 @@ class WaveletRecipe(Recipe):
         seen = guide(noised.low, self.material.statistics, batch.scale)
         seen = seen * self._follows[batch.scale][:, : seen.shape[1]]
         x = torch.cat([x * self._present[batch.scale], seen], 1).to(memory_format=self._layout)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        # Each weight is used once, and what is kept of it would be another thread's too.
+        narrow = self._dtype != torch.float32
+        with torch.autocast(self.device.type, self._dtype, enabled=narrow, cache_enabled=False):
             answer: Tensor = self.network(x, batch.outside, noised.log_ratio, batch.scale)
         return answer.float()
 
@@ -191,7 +205,7 @@ class WaveletRecipe(Recipe):
         ratio = math.exp(exponent)
         return ratio / (1 + ratio)
 
-    def _scale_shares(self) -> Tensor:
+    def _scale_chances(self) -> Tensor:
         count = self.material.scales
         if count == 1:
             return torch.ones(1)

@@ -1,0 +1,87 @@
+"""A batch in shares, each of them one thread's: cores that do every operation together wait for each other after each.
+
+    losses = (f(share 1), f(share 2), ...)         d/dw = sum_k (d f(share k) / dw)^T g_k
+
+Shares are computed side by side, forward and backward, and added up in their order. How many there are does not depend
+on the machine, so with one thread each, of few threads or many, no bit of a gradient does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SHARES", "Shares", "threads"]
+
+SHARES = 4
+"""Enough for the cores of a laptop, and few enough that an operation is still worth its call."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@final
+class Shares:
+    """Threads that compute losses of `parameters` in shares."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, count: int = SHARES) -> None:
+        """All of them together have as many threads as PyTorch has now."""
+        self._parameters, self._count = tuple(parameters), count
+        workers = min(torch.get_num_threads(), count)
+        self._each = torch.get_num_threads() // workers
+        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(self._each,))
+
+    def __call__(self, losses: Callable[[slice], Tensor], total: int) -> Tensor:
+        """The losses (total,) of a batch, from those of each part of it."""
+        parts = [part for part in _parts(total, self._count) if part.start < part.stop]
+        if not torch.is_grad_enabled():
+            return torch.cat(self.map(torch.no_grad()(losses), parts))
+        joined: Tensor = _Joined.apply(self, losses, parts, *self._parameters)  # type: ignore[no-untyped-call]
+        return joined
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """The results in the order of the items."""
+        # The number of threads is partly one for all: nobody else may be given more meanwhile.
+        with threads(self._each):
+            return list(self._pool.map(work, items))
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, shares: Shares, losses: Callable[[slice], Tensor], parts: list[slice], *parameters: nn.Parameter
+    ) -> Tensor:
+        ctx.shares, ctx.parts, ctx.parameters = shares, parts, parameters
+        ctx.losses = shares.map(torch.enable_grad()(losses), parts)
+        return torch.cat([each.detach() for each in ctx.losses])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
+            found: Sequence[Tensor] = torch.autograd.grad(share[0], ctx.parameters, gradients[0][share[1]])
+            return found
+
+        total, *others = ctx.shares.map(gradient, list(zip(ctx.losses, ctx.parts, strict=True)))
+        for other in others:
+            total = torch._foreach_add(total, other)
+        return None, None, None, *total
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads an operation, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _parts(total: int, count: int) -> list[slice]:
+    return [slice(total * index // count, total * (index + 1) // count) for index in range(count)]
