@@ -158,7 +158,7 @@ def test_no_signal_at_all_gives_the_mean_patch():
     bank, size = PatchBank.of(scale_of((14, 18)), 5, ALL, shifted=True), (6, 9)
     denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=FREE, balance=0.0)
     overlap = Overlap(size, 12, 5, 0.5, bank.keys)
-    overlap.add(0, bank.patches.mean(0).expand(54, -1))
+    overlap.add(0, bank.patches.mean(0).reshape(13, 25).T.flatten().expand(54, -1))
     assert_close(denoiser(100 * noise(1, 12, *size), 1.0), overlap.average() + bank.mean)
 
 

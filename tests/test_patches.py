@@ -37,6 +37,12 @@ def around(bands, row, column, patch):
     return values.ravel(), mask.ravel()
 
 
+def by_cell(patches, patch, cell=1):
+    """Patches (n, c side side) as an overlap takes them."""
+    places = patches.reshape(len(patches), -1, patch, cell, patch, cell)
+    return places.permute(0, 2, 4, 1, 3, 5).flatten(1)
+
+
 @pytest.mark.parametrize("patch", [1, 3, 5, 9])
 def test_unfold_takes_the_patch_around_every_position(patch):
     bands = noise(1, 4, 5, 7)
@@ -98,7 +104,7 @@ def test_queries_of_the_picture_itself_are_its_keys():
 @pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 5)])
 def test_the_average_of_the_patches_of_a_picture_is_the_picture(size, patch, width):
     bands = noise(1, 3, *size)
-    patches = unfold(torch.cat([bands, torch.ones_like(bands[:, :1])], 1), patch)
+    patches = by_cell(unfold(torch.cat([bands, torch.ones_like(bands[:, :1])], 1), patch), patch)
     for most in (1, 2 * size[1], 1000):
         overlap = Overlap(size, 3, patch, width, bands)
         for first, last in strips(size, most):
@@ -107,16 +113,25 @@ def test_the_average_of_the_patches_of_a_picture_is_the_picture(size, patch, wid
 
 
 @pytest.mark.parametrize("most", [5, 15, 20])
-@pytest.mark.parametrize("cell", [1, 2])
-def test_patches_along_axes_are_added_as_the_patches_that_they_are(cell, most):
-    size, side = (4, 5), 3 * cell
-    axes, along, masks = noise(2 * side**2, 7), noise(20, 7, seed=1), (noise(20, side**2, seed=2) > 0).double()
-    whole, short = (Overlap(size, 2, 3, 0.7, axes, cell=cell) for _ in range(2))
+def test_patches_along_axes_are_added_as_the_patches_that_they_are(most):
+    size, patch = (4, 5), 3
+    axes, along, masks = noise(2 * patch**2, 7), noise(20, 7, seed=1), (noise(20, patch**2, seed=2) > 0).double()
+    whole, short = (Overlap(size, 2, patch, 0.7, axes) for _ in range(2))
     for first, last in strips(size, most):
         some = slice(first * 5, last * 5)
-        whole.add(first, torch.cat([along[some] @ axes.T, masks[some]], 1))
+        whole.add(first, by_cell(torch.cat([along[some] @ axes.T, masks[some]], 1), patch))
         short.add_along(first, axes, along[some], masks[some])
     assert_close(short.average(), whole.average())
+
+
+@pytest.mark.parametrize("patch", [1, 3, 5])
+def test_patches_of_pixels_overlap_to_the_picture(patch):
+    image = noise(1, 3, 9, 12)
+    bank = PatchBank.of(scale_of(image), patch, 4, pixels=True)
+    overlap = Overlap((5, 6), 3, patch, 0.7, image, cell=2)
+    for first, last in strips((5, 6), 12):
+        overlap.add(first, bank.patches[6 * first : 6 * last])
+    assert_close(overlap.average()[..., :9, :], image)
 
 
 @pytest.mark.parametrize("most", [5, 15, 20])
@@ -125,7 +140,7 @@ def test_every_patch_votes_with_its_window_where_its_mask_is(most):
     values, masks = noise(20, 2, 9), (noise(20, 9, seed=1) > 0).double()
     masks[:, 4] = 1
     overlap = Overlap(size, 2, patch, width, values)
-    patches = torch.cat([values * masks[:, None], masks[:, None]], 1).flatten(1)
+    patches = by_cell(torch.cat([values * masks[:, None], masks[:, None]], 1).flatten(1), patch)
     for first, last in strips(size, most):
         overlap.add(first, patches[first * 5 : last * 5])
 

@@ -71,7 +71,8 @@ class PatchBank:
     patch      p
     mean       (1, c, 1, 1), what is subtracted from the bands
     axes       (c p p, d), principal axes
-    patches    (n, (c + 1) p p), each with its mask as one more channel, centered; or of pixels, (n, (c' + 1) 2p 2p)
+    patches    (n, (c + 1) p p), each with its mask as one more channel, centered; or of pixels, cell by cell as an
+               `Overlap` takes them, (n, p p (c' + 1) 2 2)
     keys       (n, d), the patches along the axes
     position   (n, 2), row and column of the center's upper left pixel in the scale's picture
     usable     (n,), False where the patch touches what is transparent; None if all are usable
@@ -176,10 +177,11 @@ def _shifted_part(
 
 
 def _pixels(picture: Tensor, patch: int) -> Tensor:
-    """The pixels of the patches around every position of the bands, with their masks: (h w, (c + 1) 2p 2p)."""
+    """The pixels of the patches around every position of the bands, with their masks: (h w, p p (c + 1) 2 2)."""
     even = functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2), mode="replicate")
-    masked = torch.cat([even, torch.ones_like(even[:, :1])], 1)
-    return functional.unfold(masked, 2 * patch, padding=2 * (patch // 2), stride=2)[0].T.contiguous()
+    cells = functional.pixel_unshuffle(torch.cat([even, torch.ones_like(even[:, :1])], 1), 2)
+    patches = unfold(cells, patch)
+    return patches.reshape(len(patches), -1, patch**2).movedim(1, 2).flatten(1)
 
 
 def _hidden(opaque: Tensor, bands: Tensor) -> Tensor:
@@ -214,42 +216,48 @@ class Overlap:
     """The weighted average of overlapping patches on a grid of `size`, each position a cell of `cell` x `cell`.
 
     At each place the patches that cover it vote with their window's weight there, and only with what is inside the
-    picture that they come from. Patches are added by strips of rows, so that they need not all be kept.
+    picture that they come from. Patches are added by strips of rows, so that they need not all be kept. They are given
+    cell by cell, (n, p p (channels + 1) cell cell), where a channel more says what is inside.
     """
 
     def __init__(self, size: Size, channels: int, patch: int, width: float, like: Tensor, *, cell: int = 1) -> None:
         """An empty average; `width` is that of the Gaussian window."""
-        self._size, self._side, self._cell, self._edge = size, cell * patch, cell, cell * (patch // 2)
-        self._window = window(self._side, width, like)
-        height, across = (cell * side + 2 * self._edge for side in size)
-        self._sum = like.new_zeros(1, channels + 1, height, across)
+        self._size, self._patch, self._cell = size, patch, cell
+        places = window(cell * patch, width, like).reshape(patch, cell, patch, cell)
+        # Once for each channel, though it is the same: longer rows of numbers are added faster.
+        self._window = places.movedim(1, 2).flatten(2).repeat(1, 1, channels + 1)
+        height, across = (side + patch - 1 for side in size)
+        self._sum = like.new_zeros(height, across, (channels + 1) * cell**2)
 
     def add(self, first: int, patches: Tensor) -> None:
-        """Add the patches (n, (channels + 1) side side) of the rows from `first` on, zero where their mask is."""
-        self._lay(first, slice(None), self._fold(patches))
+        """Add the patches of the rows from `first` on, zero where they are not inside."""
+        self._lay(first, patches, self._sum)
 
     def add_along(self, first: int, axes: Tensor, patches: Tensor, masks: Tensor) -> None:
-        """The same of patches (n, d) along axes (channels side side, d): the adjoint of how queries are made."""
-        side, count = self._side, axes.shape[1]
-        kernel = axes.T.reshape(count, -1, side, side) * self._window.reshape(side, side)
-        laid_out = patches.T.reshape(1, count, -1, self._size[1])
-        self._lay(first, slice(-1), functional.conv_transpose2d(laid_out, kernel, stride=self._cell))
-        self._lay(first, slice(-1, None), self._fold(masks))
+        """The same, of cells of 1, for patches (n, d) along axes (channels p p, d) and masks (n, p p).
 
-    def _fold(self, patches: Tensor) -> Tensor:
-        votes = (patches.reshape(len(patches), -1, self._side**2) * self._window).flatten(1).T[None]
-        height = self._cell * (len(patches) // self._size[1]) + 2 * self._edge
-        return functional.fold(votes, (height, self._sum.shape[3]), self._side, stride=self._cell)
+        It is the adjoint of how queries are made, and as quick.
+        """
+        count, patch = axes.shape[1], self._patch
+        kernel = axes.T.reshape(count, -1, patch, patch) * self._window[:, :, 0]
+        strip = functional.conv_transpose2d(patches.T.reshape(1, count, -1, self._size[1]), kernel)
+        self._sum[first : first + strip.shape[2], :, :-1] += strip[0].permute(1, 2, 0)
+        self._lay(first, masks, self._sum[:, :, -1:])
 
-    def _lay(self, first: int, channels: slice, strip: Tensor) -> None:
-        above = self._cell * first
-        self._sum[:, channels, above : above + strip.shape[2]] += strip
+    def _lay(self, first: int, patches: Tensor, total: Tensor) -> None:
+        width, patch, numbers = self._size[1], self._patch, total.shape[2]
+        rows = len(patches) // width
+        cells = patches.reshape(rows, width, patch, patch, numbers)
+        for down, right in product(range(patch), repeat=2):
+            below = total[first + down : first + down + rows, right : right + width]
+            below.addcmul_(cells[:, :, down, right], self._window[down, right, :numbers])
 
     def average(self) -> Tensor:
         """What they agree on (1, channels, h, w); a place has the vote of its own patch, whose center is inside."""
-        height, width = (self._cell * side for side in self._size)
-        total = self._sum[:, :, self._edge : self._edge + height, self._edge : self._edge + width]
-        return total[:, :-1] / total[:, -1:]
+        (height, width), edge, cell = self._size, self._patch // 2, self._cell
+        total = self._sum[edge : edge + height, edge : edge + width].reshape(height, width, -1, cell, cell)
+        mean = total[:, :, :-1] / total[:, :, -1:]
+        return mean.permute(2, 0, 3, 1, 4).reshape(1, -1, cell * height, cell * width)
 
 
 def strips(size: Size, most: int) -> Sequence[tuple[int, int]]:

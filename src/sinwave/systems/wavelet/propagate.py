@@ -55,9 +55,8 @@ class PropagatedDenoiser(Denoiser):
     def copy(self) -> Tensor:
         """Bands (1, c, h, w) put together from the middles of the best patches, two by two pixels of each."""
         bank, (height, width) = self._bank, self._size
-        side, middle = 2 * bank.patch, 2 * (bank.patch // 2)
-        patches = bank.patches.reshape(len(bank.patches), -1, side, side)
-        cells = patches[:, :-1, middle : middle + 2, middle : middle + 2][self._best]
+        patches = bank.patches.reshape(len(bank.patches), bank.patch**2, -1, 2, 2)
+        cells = patches[:, bank.patch**2 // 2, :-1][self._best]
         placed = cells.reshape(height, width, -1, 2, 2).permute(2, 0, 3, 1, 4)
         picture = placed.reshape(1, -1, 2 * height, 2 * width)
         return self._of_picture(picture)
