@@ -1,5 +1,7 @@
 """Blend: places have one source each, and each source its share."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from sinwave.errors import InputError
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.systems.wavelet.mixture import priced
+from sinwave.systems.wavelet.mixture import owned, priced
 from sinwave.tasks.edits.blend import Blend, shares_of
 
 
@@ -40,6 +42,14 @@ def test_prices_see_to_the_shares(shares):
 
 def test_without_evidence_a_weight_is_the_share():
     assert priced(torch.zeros(2, 1, 4, 4), torch.tensor([0.3, 0.7]))[:, 0, 0, 0].tolist() == pytest.approx([0.3, 0.7])
+
+
+def test_evidence_moves_borders_and_not_what_is_certain():
+    owners = torch.tensor([[1.0, 0.9, 0.5, 0.0], [0.0, 0.1, 0.5, 1.0]])[:, None, None]
+    assert owned(torch.zeros(2, 1, 1, 4), owners).allclose(owners, atol=1e-6)
+    evidence = torch.tensor([[0.0] * 4, [5.0] * 4])[:, None, None]
+    expected = torch.tensor([1.0, 0.9 / (0.9 + 0.1 * math.exp(5)), 1 / (1 + math.exp(5)), 0.0])
+    assert owned(evidence, owners)[0, 0, 0].allclose(expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 0.0), (1.0, 3.0, 0.0), (1.0, 1.0, 1.0)])

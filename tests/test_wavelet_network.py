@@ -24,6 +24,7 @@ from sinwave.systems.wavelet.energy import Sight
 from sinwave.systems.wavelet.fitting import Fitting
 from sinwave.systems.wavelet.hybrid import OPTIONS, PATCHES, HybridPrior, Relay
 from sinwave.systems.wavelet.material import MARGIN, Material
+from sinwave.systems.wavelet.mixture import MixedPrior
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import PRESETS, preset
@@ -335,7 +336,15 @@ def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
         prior.descend(noise, 1.0, heights=heights, given=False).stage(0, (12, 15), None)
         for heights in (Heights(), None)
     ]
-    assert [stage.constrain is None for stage in stages] == [False, True]
+    assert [stage.balance is None for stage in stages] == [False, True]
+
+
+def test_a_part_of_a_picture_is_not_given_the_energy_of_a_whole_one():
+    prior, noise, t = hybrid_of(SMALL, photograph(48, 60)).network, NoiseSource(0), 0.4
+    mixed = MixedPrior([prior, prior], [1, 2]).descend(noise, 1.0, heights=Heights(), given=False)
+    stage, x_t = mixed.stage(0, (12, 15), None), noise.normal((1, 12, 12, 15), "x")
+    assert stage.balance is None
+    assert_close(stage.denoiser(x_t, t), prior.denoiser(0)(x_t, t))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +354,7 @@ def test_what_is_left_of_a_stretched_picture_is_not_given_its_energy(strength, s
     descent = hybrid_of(SMALL, photograph(48, 60)).network.descend(
         NoiseSource(0), strength, heights=Heights(), given=False
     )
-    assert (descent.stage(0, size, None).constrain is not None) == given
+    assert (descent.stage(0, size, None).balance is not None) == given
 
 
 def test_the_fast_walks_are_of_the_second_order_and_half_of_a_picture_comes_back_from_the_middle():

@@ -5,7 +5,9 @@ With the estimates x_i of every prior for one x_t, the weight of prior i at a pl
     w_i = softmax_i( price_i - sum over a patch around it of (x_t - signal x_i)^2 / (2 noise^2) ),    x_0 = sum w_i x_i
 
 and the prices see to it that each source has its share of the places. In much noise all weights are alike; where two
-sources meet, both see what is on the other side, so they meet where that goes best.
+sources meet, both see what is on the other side, so they meet where that goes best. Whose a place is the coarsest scale
+decides. At a finer one its weights stand where the prices were, so that borders may move and nothing else: two networks
+are each content with little detail in what they do not know, and with nothing but evidence all places would be shared.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from sinwave.systems.wavelet.model import Descent, Prior, Stage
 from sinwave.systems.wavelet.patches import LEAST_NOISE
 from sinwave.wavelets import Size
 
-__all__ = ["MixedPrior", "Mixture", "priced"]
+__all__ = ["MixedPrior", "Mixture", "owned", "priced"]
 
 _PATCH = 5
 _ROUNDS = 30
+_CERTAIN = 60.0
 
 
 @final
@@ -65,7 +68,7 @@ class MixedPrior(Prior):
 class _MixedDescent(Descent):
     def __init__(self, descents: Sequence[Descent], shares: Tensor) -> None:
         self._descents, self._shares = descents, shares
-        self._mixture: Mixture
+        self._mixture: Mixture | None = None
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """One walk for all; a finer scale begins with the weights that the coarser one ended with."""
@@ -73,12 +76,13 @@ class _MixedDescent(Descent):
         if any((each.schedule, each.process, each.channels) != _walk(stages[0]) for each in stages):
             raise InputError("models that are mixed must have the same options: train them alike")
         guesses = [stage.guess.expand(1, -1, *size) for stage in stages]
-        weights = self._shares.to(guesses[0])[:, None, None, None].expand(-1, -1, *size)
-        if known is not None and hasattr(self, "_mixture"):
-            weights = functional.interpolate(self._mixture.weights, size)
+        owners = None
+        if known is not None and self._mixture is not None:
+            owners = functional.interpolate(self._mixture.weights, size)
+        weights = self._shares.to(guesses[0])[:, None, None, None] if owners is None else owners
         guess = sum((weight * guess for weight, guess in zip(weights, guesses, strict=True)), 0 * guesses[0])
-        self._mixture = Mixture(stages, self._shares, weights)
-        return replace(stages[0], denoiser=self._mixture, guess=guess, constrain=None)
+        self._mixture = Mixture(stages, self._shares, owners)
+        return replace(stages[0], denoiser=self._mixture, guess=guess, constrain=None, balance=None)
 
     def follow(self, index: int, bands: Tensor) -> None:
         """All do."""
@@ -94,9 +98,10 @@ def _walk(stage: Stage) -> tuple[object, object, int]:
 class Mixture(Denoiser):
     """The estimate of each place's own denoiser."""
 
-    def __init__(self, stages: Sequence[Stage], shares: Tensor, weights: Tensor) -> None:
-        self._stages, self._shares = stages, shares
-        self.weights = weights
+    def __init__(self, stages: Sequence[Stage], shares: Tensor, owners: Tensor | None = None) -> None:
+        """`owners` are the weights (n, 1, h, w) of the coarser scale, if it has said whose the places are."""
+        self._stages, self._shares, self._owners = stages, shares, owners
+        self.weights: Tensor
         """Those of the last estimate, (n, 1, h, w)."""
 
     def __call__(
@@ -109,7 +114,10 @@ class Mixture(Denoiser):
         estimates = [_estimate(stage, x_t, t, anchor, condition) for stage in self._stages]
         misfits = torch.cat([(x_t - signal * each).square().sum(1, keepdim=True) for each in estimates])
         evidence = -_around(misfits) * _PATCH**2 / (2 * noise**2)
-        self.weights = priced(evidence, self._shares.to(x_t))
+        if self._owners is None:
+            self.weights = priced(evidence, self._shares.to(x_t))
+        else:
+            self.weights = owned(evidence, self._owners)
         return sum((w * each for w, each in zip(self.weights, estimates, strict=True)), 0 * estimates[0])
 
 
@@ -121,13 +129,22 @@ def _estimate(stage: Stage, x_t: Tensor, t: Scalar, anchor: Tensor | None, condi
 
 def priced(evidence: Tensor, shares: Tensor) -> Tensor:
     """The softmax over n (n, 1, h, w), at prices by which each has its share of the places."""
-    # Places that are certain are not for sale, at any price that a float can say.
-    evidence = (evidence - evidence.amax(0)).clamp(min=-60)
+    evidence = _certain(evidence)
     prices = shares.log()
     for _ in range(_ROUNDS):
         weights = (evidence + prices[:, None, None, None]).softmax(0)
         prices = prices + (shares / weights.mean((1, 2, 3)).clamp(min=1e-9)).log()
     return (evidence + prices[:, None, None, None]).softmax(0)
+
+
+def owned(evidence: Tensor, owners: Tensor) -> Tensor:
+    """The softmax over n, where places had owners: evidence may move the border of what one owns."""
+    return (_certain(evidence) + _certain(owners.log())).softmax(0)
+
+
+def _certain(evidence: Tensor) -> Tensor:
+    """Places that are certain are not for sale, at any price that a float can say."""
+    return (evidence - evidence.amax(0)).clamp(min=-_CERTAIN)
 
 
 def _around(values: Tensor) -> Tensor:

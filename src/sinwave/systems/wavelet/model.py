@@ -44,6 +44,7 @@ class Stage:
     channels    of all bands
     anchor      (b, k, h, w), the y of `process`, if that moves towards one
     constrain   what holds for every estimate of this scale, before what the user asks
+    balance     what holds after it for a whole picture, and not for a part of one that others draw too
     """
 
     denoiser: Denoiser
@@ -53,6 +54,7 @@ class Stage:
     process: Process = PROCESS
     anchor: Tensor | None = None
     constrain: Constraint | None = None
+    balance: Constraint | None = None
 
 
 class Descent(ABC):
@@ -223,7 +225,7 @@ def _walk(
 ) -> Tensor:
     """The bands of one scale."""
     schedule, times = stage.schedule, stage.schedule.times
-    constraints = [each for each in (stage.constrain, constrain) if each is not None]
+    constraints = [each for each in (stage.constrain, stage.balance, constrain) if each is not None]
 
     def report(step: int, x: Tensor, clean: Tensor) -> None:
         if on_step is not None:

@@ -96,12 +96,13 @@ class _NetworkDescent(Descent):
             guess = prior.statistics.mean[index, :channels, None, None].expand(1, -1, *size)
         configuration = prior.configuration
         schedule, process = configuration.schedule(index), configuration.process(index)
-        return Stage(prior.denoiser(index), guess, channels, schedule, process, known, self._keep(index, size))
+        balance = self._balance(index, size)
+        return Stage(prior.denoiser(index), guess, channels, schedule, process, known, balance=balance)
 
     def follow(self, index: int, bands: Tensor) -> None:
         """A network knows all that it needs."""
 
-    def _keep(self, index: int, size: Size) -> Constraint | None:
+    def _balance(self, index: int, size: Size) -> Constraint | None:
         energies = self._energies
         # Part of a stretched picture comes back, and what is stretched has less detail than the picture itself.
         if energies is None or (self._strength < 1 and size != energies.grid(index)):
