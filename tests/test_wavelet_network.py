@@ -30,6 +30,7 @@ from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import PRESETS, preset
 from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.training.shares import threads
 
 T = 100
 
@@ -438,3 +439,17 @@ def test_the_fastest_way_is_found_and_a_hopeless_one_tried_once(monkeypatch, cos
     picture = Picture(pixels=normal(shape=(3, 32, 40)).float().clamp(-1, 1))
     assert Fitting.begin([picture], small, 0, torch.device("cpu")).fastest() == chosen
     assert len(clock) == 1 + steps
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_bit_of_a_training_depends_on_the_number_of_threads(dtype):
+    material = Material([photograph(64, 80)], SMALL.pyramid, crop=48)
+    found = []
+    for count in (1, 2, 4):
+        network = awake(SMALL.shape)
+        with threads(count):
+            recipe = WaveletRecipe(SMALL, Practice(), material, network, Numerics(dtype, channels_last=True))
+        (update,) = recipe.updates(5)
+        found.append((update.loss.detach(), *torch.autograd.grad(update.loss, list(network.parameters()))))
+    for other in found[1:]:
+        assert_close(other, found[0], atol=0, rtol=0)
