@@ -179,8 +179,8 @@ def _code() -> str:
     """All that a training depends on, beside its own files."""
     root, wavelet = Path(inspect.getfile(sinwave)).parent, "systems/wavelet"
     parts = [f"{wavelet}/{name}.py" for name in ("bands", "configuration", "material", "recipe", "schedules")]
-    parts += [f"training/{name}.py" for name in ("averages", "loop", "recipe", "schedule")]
-    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", *parts]
+    parts += [f"{wavelet}/{name}.py" for name in ("expectation", "fitting")]
+    names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", "training/*.py", *parts]
     return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))
 
 

@@ -74,6 +74,5 @@ def posterior_mean(bank: PatchBank, grid: tuple[int, int], x: Tensor, alpha: flo
     overlap = Overlap(grid, x.shape[1], bank.patch, WINDOW, x)
     for first, last in strips(grid, ROWS):
         weights = torch.addmm(bias, queries[first * grid[1] : last * grid[1]], keys.T).softmax(1)
-        means = (weights @ bank.keys) @ bank.axes.T
-        overlap.add(first, torch.cat([means, means.new_ones(len(means), bank.patch**2)], 1))
+        overlap.add_along(first, bank.axes, weights @ bank.keys, weights.new_ones(len(weights), bank.patch**2))
     return overlap.average()

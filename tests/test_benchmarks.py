@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from sinwave.images import from_uint8, write
 from sinwave.rng import NoiseSource
+from sinwave.systems.wavelet.bands import Levels
+from sinwave.systems.wavelet.patches import PatchBank
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -22,6 +24,16 @@ def defects(monkeypatch):
     """The module, which lives beside the package."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return pytest.importorskip("defects")
+
+
+def test_the_recipe_knows_a_picture_without_noise(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    recipe = pytest.importorskip("recipe")
+    scale = Levels(1).split(texture(24, 32)[None].double() / 127.5 - 1)[0]
+    bank = PatchBank.of(scale, 5, 300)
+    bands = scale.bands - bank.mean
+    found = recipe.posterior_mean(bank, (12, 16), 0.999 * bands, 0.999, 0.001)
+    assert (found - bands).abs().max() < 1e-3 * bands.abs().max()
 
 
 def texture(height: int = 96, width: int = 128) -> Tensor:

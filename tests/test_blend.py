@@ -8,9 +8,10 @@ import torch
 
 from sinwave.errors import InputError
 from sinwave.rng import NoiseSource
+from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.systems.wavelet.mixture import owned, priced
+from sinwave.systems.wavelet.mixture import MixedPrior, owned, priced
 from sinwave.tasks.edits.blend import Blend, shares_of
 
 
@@ -50,6 +51,24 @@ def test_evidence_moves_borders_and_not_what_is_certain():
     evidence = torch.tensor([[0.0] * 4, [5.0] * 4])[:, None, None]
     expected = torch.tensor([1.0, 0.9 / (0.9 + 0.1 * math.exp(5)), 1 / (1 + math.exp(5)), 0.0])
     assert owned(evidence, owners)[0, 0, 0].allclose(expected, atol=1e-6)
+    # However much of it there is, and with owners as certain as numbers can say.
+    assert owned(1e4 * evidence, owners)[:, 0, 0, 0].tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert owned(1e4 * evidence, owners)[:, 0, 0, 2].tolist() == pytest.approx([0, 1], abs=1e-3)
+
+
+def test_a_finer_scale_begins_with_the_owners_of_the_coarser(models):
+    mixed = MixedPrior([model._prior for model in models[:2]], [1, 1])
+    descent = mixed.descend(NoiseSource(0), 1.0, heights=Heights(), given=False)
+    coarse = descent.stage(0, (12, 14), None)
+    left, right = (Levels(2).split(stripes(color))[0].bands for color in ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6)))
+    half = torch.cat([left[..., :7], right[..., 7:]], 3)
+    bands = coarse.denoiser(half, 0.02)
+    fine = descent.stage(1, (24, 28), Levels(2).known(bands, (24, 28)))
+    # There is nothing but noise to be seen, so what is known is whose the places are.
+    fine.denoiser(fine.process.diffuse(0 * fine.guess, 0.99, NoiseSource(1).normal(fine.guess.shape)), 0.99)
+    owner = fine.denoiser.weights[0, 0]
+    assert owner[:, :10].mean() > 0.95
+    assert owner[:, -10:].mean() < 0.05
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 0.0), (1.0, 3.0, 0.0), (1.0, 1.0, 1.0)])

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from sinwave.errors import InputError
 from sinwave.training.loop import Budget, Training, train
 from sinwave.training.muon import Muon, orthogonal
 from sinwave.training.recipe import Group, Recipe, Update
@@ -124,3 +125,12 @@ def test_a_training_goes_on_with_the_momentum_that_it_had():
     second.load(copy.deepcopy(first.state()))
     train(second)
     assert_close(second.recipe.module.weight, whole.recipe.module.weight, atol=0, rtol=0)
+
+
+def test_a_matrix_that_no_gradient_is_asked_for_is_refused():
+    class Stray(Stretched):
+        def groups(self):
+            return {"map": Group(tuple(self._map.parameters()), 0.1, (nn.Parameter(torch.zeros(2, 2)),))}
+
+    with pytest.raises(InputError, match="matrices that are not among its parameters"):
+        Training(Stray(True), Budget(1), 0)

@@ -37,10 +37,9 @@ def around(bands, row, column, patch):
     return values.ravel(), mask.ravel()
 
 
-def by_cell(patches, patch, cell=1):
-    """Patches (n, c side side) as an overlap takes them."""
-    places = patches.reshape(len(patches), -1, patch, cell, patch, cell)
-    return places.permute(0, 2, 4, 1, 3, 5).flatten(1)
+def by_cell(patches, patch):
+    """Patches (n, c p p) as an overlap takes them, (n, p p c)."""
+    return patches.reshape(len(patches), -1, patch**2).movedim(1, 2).flatten(1)
 
 
 @pytest.mark.parametrize("patch", [1, 3, 5, 9])

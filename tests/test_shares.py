@@ -72,3 +72,11 @@ def test_threads_are_as_before_even_after_an_error():
         assert torch.get_num_threads() == before + 1
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+def test_a_second_derivative_is_refused():
+    setup = Setup()
+    shared = Shares(setup.network.parameters())(setup.losses, 10)
+    (first, *_) = torch.autograd.grad(shared.square().sum(), list(setup.network.parameters()), create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -30,6 +30,7 @@ from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import PRESETS, preset
 from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.training.loop import Budget, Training, train
 from sinwave.training.shares import threads
 
 T = 100
@@ -446,10 +447,11 @@ def test_no_bit_of_a_training_depends_on_the_number_of_threads(dtype):
     material = Material([photograph(64, 80)], SMALL.pyramid, crop=48)
     found = []
     for count in (1, 2, 4):
-        network = awake(SMALL.shape)
         with threads(count):
-            recipe = WaveletRecipe(SMALL, Practice(), material, network, Numerics(dtype, channels_last=True))
-        (update,) = recipe.updates(5)
-        found.append((update.loss.detach(), *torch.autograd.grad(update.loss, list(network.parameters()))))
+            numerics = Numerics(dtype, channels_last=True)
+            recipe = WaveletRecipe(SMALL, Practice(), material, awake(SMALL.shape), numerics)
+            training = Training(recipe, Budget(3), 5)
+            train(training)
+        found.append((*recipe.module.state_dict().values(), *training.averages.values.values()))
     for other in found[1:]:
         assert_close(other, found[0], atol=0, rtol=0)

@@ -66,7 +66,7 @@ class LocalNetwork(nn.Module):
 
     @property
     def hidden(self) -> tuple[nn.Parameter, ...]:
-        """The weights that mix channels into hidden ones, all but those of the head."""
+        """The matrices and kernels inside, without those of head and tail, and without depthwise ones."""
         return tuple(
             parameter
             for name, parameter in self.named_parameters()

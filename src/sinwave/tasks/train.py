@@ -54,7 +54,9 @@ class _Wanted:
     preset: Literal["fast", "reference"] = option(
         "fast", "fast: minutes on a laptop; reference: the thesis as published, hours on a GPU"
     )
-    minutes: float | None = option(None, "train for about so long (default: until the loss stops falling)", low=0.05)
+    minutes: float | None = option(
+        None, "train for about so long (default: 700 steps; of reference, until the loss stops falling)", low=0.05
+    )
     steps: int | None = option(None, "train for exactly so many steps", low=1, high=10_000_000, metavar="N")
     receptive_field: int | None = option(
         None,

@@ -204,7 +204,7 @@ class Training:
         """Go on from a `state`."""
         try:
             self._restore(state["now"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the state is of another training: its weights or its optimizers do not fit") from error
         self._good = copy.deepcopy(state["good"])
 
@@ -259,6 +259,8 @@ def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
     for name, group in groups.items():
         if any(id(parameter) not in saved for parameter in group.parameters):
             raise InputError(f"the group {name!r} has parameters that are neither in the module nor in a companion")
+        if not {id(matrix) for matrix in group.matrices} <= {id(parameter) for parameter in group.parameters}:
+            raise InputError(f"the group {name!r} has matrices that are not among its parameters")
 
 
 def _optimizers(group: Group) -> list[torch.optim.Optimizer]:

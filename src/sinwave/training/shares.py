@@ -3,7 +3,7 @@
     losses = (f(share 1), f(share 2), ...)         d/dw = sum_k (d f(share k) / dw)^T g_k
 
 Shares are computed side by side, forward and backward, and added up in their order. How many there are does not depend
-on the machine, so with one thread each, of few threads or many, no bit of a gradient does.
+on the machine, so while each has one thread no bit of a gradient depends on how many there are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 __all__ = ["SHARES", "Shares", "threads"]
 
@@ -27,10 +28,10 @@ Result = TypeVar("Result")
 
 @final
 class Shares:
-    """Threads that compute losses of `parameters` in shares."""
+    """Threads that compute losses in shares, each of which depends on all `parameters`."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, count: int = SHARES) -> None:
-        """All of them together have as many threads as PyTorch has now."""
+        """All of them together have no more threads than PyTorch has now."""
         self._parameters, self._count = tuple(parameters), count
         workers = min(torch.get_num_threads(), count)
         self._each = torch.get_num_threads() // workers
@@ -46,7 +47,7 @@ class Shares:
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in the order of the items."""
-        # The number of threads is partly one for all: nobody else may be given more meanwhile.
+        # A new thread takes the number of the process at its first operation, so that is set too.
         with threads(self._each):
             return list(self._pool.map(work, items))
 
@@ -61,6 +62,7 @@ class _Joined(torch.autograd.Function):
         return torch.cat([each.detach() for each in ctx.losses])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
             found: Sequence[Tensor] = torch.autograd.grad(share[0], ctx.parameters, gradients[0][share[1]])

@@ -34,6 +34,8 @@ __all__ = ["MixedPrior", "Mixture", "owned", "priced"]
 _PATCH = 5
 _ROUNDS = 30
 _CERTAIN = 60.0
+_BORDER = 10.0
+"""So much evidence may move a border; more of it than an owner is certain of would make two owners of one place."""
 
 
 @final
@@ -129,7 +131,8 @@ def _estimate(stage: Stage, x_t: Tensor, t: Scalar, anchor: Tensor | None, condi
 
 def priced(evidence: Tensor, shares: Tensor) -> Tensor:
     """The softmax over n (n, 1, h, w), at prices by which each has its share of the places."""
-    evidence = _certain(evidence)
+    # Places that are certain are not for sale, at any price that a float can say.
+    evidence = (evidence - evidence.amax(0)).clamp(min=-_CERTAIN)
     prices = shares.log()
     for _ in range(_ROUNDS):
         weights = (evidence + prices[:, None, None, None]).softmax(0)
@@ -139,12 +142,8 @@ def priced(evidence: Tensor, shares: Tensor) -> Tensor:
 
 def owned(evidence: Tensor, owners: Tensor) -> Tensor:
     """The softmax over n, where places had owners: evidence may move the border of what one owns."""
-    return (_certain(evidence) + _certain(owners.log())).softmax(0)
-
-
-def _certain(evidence: Tensor) -> Tensor:
-    """Places that are certain are not for sale, at any price that a float can say."""
-    return (evidence - evidence.amax(0)).clamp(min=-_CERTAIN)
+    evidence = (evidence - evidence.amax(0)).clamp(min=-_BORDER)
+    return (evidence + owners.log().clamp(min=-_CERTAIN)).softmax(0)
 
 
 def _around(values: Tensor) -> Tensor:
