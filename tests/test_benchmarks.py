@@ -18,6 +18,9 @@ from sinwave.systems.wavelet.patches import PatchBank
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
+# Whole processes, a minute each on two slow cores, and more where something else runs beside them.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture
 def defects(monkeypatch):
