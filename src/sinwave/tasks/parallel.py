@@ -51,17 +51,17 @@ def in_parallel(
         return
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                for future in futures:
-                    yield future.result()
-            except BaseException:
-                stop()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
+    from sinwave.training.shares import threads
+
+    with (
+        threads(1),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                yield future.result()
+        except BaseException:
+            stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
