@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sinwave.training.shares import Shares, threads
+from sinwave.lanes import threads
+from sinwave.training.shares import Shares
 
 
 class Setup:

@@ -14,6 +14,7 @@ from sinwave.diffusion.sample import sample
 from sinwave.diffusion.samplers import Ddim, Multistep, Step
 from sinwave.errors import InputError
 from sinwave.images import Picture
+from sinwave.lanes import threads
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
 from sinwave.systems.protocols import Heights
@@ -31,7 +32,6 @@ from sinwave.systems.wavelet.presets import PRESETS, preset
 from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.training.loop import Budget, Training, train
-from sinwave.training.shares import threads
 
 T = 100
 
@@ -322,12 +322,12 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
 
 
 def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
-    relay = Relay.of(RatioSchedule(10, 20.0, 0.02), PATCHES)
+    relay = Relay.of(RatioSchedule(10, 20.0, PATCHES.low), PATCHES)
     assert relay.times[-len(PATCHES.times) :] == PATCHES.times
     for strength in (1.0, 0.7, 0.3, 0.01, 0.0):
         times = relay.starting_at(strength).times
         assert list(times) == sorted(times, reverse=True)
-        alone = RatioSchedule(10, 20.0, 0.02).starting_at(strength).times[0]
+        alone = RatioSchedule(10, 20.0, PATCHES.low).starting_at(strength).times[0]
         assert times[0] == pytest.approx(alone)
     assert len(relay.starting_at(0.0).times) == 2
 

@@ -6,7 +6,6 @@ Each is drawn by one thread, and the numbers are those that it has alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
 from typing import TypeVar, final
 
@@ -49,14 +48,9 @@ def in_parallel(
     if workers == 1:
         yield from map(work, items)
         return
-    import torch
+    from sinwave.lanes import lanes
 
-    from sinwave.training.shares import threads
-
-    with (
-        threads(1),
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
+    with lanes(workers) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in futures:

@@ -22,7 +22,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sinwave.training.shares import threads
+from sinwave.lanes import threads
 
 __all__ = ["Muon", "orthogonal"]
 

@@ -8,16 +8,17 @@ on the machine, so while each has one thread no bit of a gradient depends on how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["SHARES", "Shares", "threads"]
+from sinwave.lanes import threads
+
+__all__ = ["SHARES", "Shares"]
 
 SHARES = 4
 """Enough for the cores of a laptop, and few enough that an operation is still worth its call."""
@@ -72,17 +73,6 @@ class _Joined(torch.autograd.Function):
         for other in others:
             total = torch._foreach_add(total, other)
         return None, None, None, *total
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """So many threads an operation, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _parts(total: int, count: int) -> list[slice]:

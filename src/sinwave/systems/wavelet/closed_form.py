@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeAlias, final
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.samplers import Ddim
 from sinwave.errors import InputError
+from sinwave.lanes import lanes
 from sinwave.rng import Noise
 from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
@@ -80,27 +82,27 @@ class ClosedForm(Prior):
         largest = max(most - 1 + most % 2, 3)
         layout_patch = useful_patch(min(options.layout_patch, largest), opaques[0], scales[0].bands)
         detail_patch = min(options.detail_patch, layout_patch)
-        some = (options.dimensions, options.energy)
         # A single scale has none after it to restore what is off the axes, so its detail is seen along all of them.
-        every = (scales[0].bands.shape[1] * detail_patch**2, 1.0)
-        layout, detail = (
-            PatchBank.of(scales[0], patch, dimensions, share=share, opaque=opaques[0], shifted=True)
-            for patch, (dimensions, share) in (
-                (layout_patch, some),
-                (detail_patch, some if len(scales) > 1 else every),
-            )
-        )
+        all_of_them = (scales[0].bands.shape[1] * detail_patch**2, 1.0)
+        some = (options.dimensions, options.energy)
+        fine = (options.fine_dimensions, 1.0)
+        coarsest = partial(PatchBank.of, scales[0], opaque=opaques[0], shifted=True)
+        finer = partial(PatchBank.of, pixels=True)
+        wanted = [
+            partial(coarsest, layout_patch, *some),
+            partial(coarsest, detail_patch, *(some if len(scales) > 1 else all_of_them)),
+            *(
+                partial(finer, scale, options.fine_patches[min(index, 1)], *fine, opaque=visible)
+                for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
+            ),
+        ]
+        with lanes(len(wanted)) as pool:
+            layout, detail, *self.banks = pool.map(lambda take: take(), wanted)
         self.foci = (
             Focus(math.inf, layout.only_usable(), options.layout_window),
             Focus(options.detail_ratio, detail.only_usable(), options.detail_window),
         )
         self.sources = [(scale.bands.shape[2], scale.bands.shape[3]) for scale in scales]
-        self.banks = [
-            PatchBank.of(
-                scale, options.fine_patches[min(index, 1)], options.fine_dimensions, opaque=visible, pixels=True
-            )
-            for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
-        ]
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 

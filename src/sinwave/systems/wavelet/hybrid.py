@@ -26,8 +26,8 @@ from sinwave.wavelets import Size
 
 __all__ = ["OPTIONS", "PATCHES", "HybridPrior", "Relay"]
 
-PATCHES = RatioSchedule(steps=6, high=0.5, low=0.02)
-"""The closed form's part of the coarsest walk: three steps with its large patches, and three with the small ones."""
+PATCHES = RatioSchedule(steps=4, high=0.5, low=0.01)
+"""The closed form's part of the coarsest walk: two steps with its large patches, and two with the small ones."""
 
 OPTIONS = ClosedFormOptions(fine_dimensions=48, finer=RatioSchedule(steps=2, high=1.0, low=0.01))
 """Fewer steps than the closed form alone, of half as long keys: no figure changes, and there the time goes."""

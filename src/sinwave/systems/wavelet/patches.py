@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import torch
@@ -96,8 +97,8 @@ class PatchBank:
         scale: Scale,
         patch: int,
         dimensions: int,
-        *,
         share: float = 1.0,
+        *,
         opaque: Tensor | None = None,
         shifted: bool = False,
         pixels: bool = False,
@@ -126,6 +127,12 @@ class PatchBank:
     def masks(self) -> Tensor:
         """The masks of patches of bands, (n, p p)."""
         return self.patches[:, -self.patch * self.patch :]
+
+    @cached_property
+    def energies(self) -> Tensor:
+        """|p_k|^2 at each position of a patch of bands, summed over the channels: (n, p p)."""
+        values = self.patches[:, : -self.patch * self.patch]
+        return values.reshape(len(values), -1, self.patch**2).square().sum(1)
 
     def only_usable(self) -> PatchBank:
         """The bank without the patches that touch transparency."""

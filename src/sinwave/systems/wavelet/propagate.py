@@ -71,19 +71,27 @@ class PropagatedDenoiser(Denoiser):
         overlap, best = self._overlap(), []
         for first, last in strips(self._size, _ROWS):
             rows = slice(first * self._size[1], last * self._size[1])
-            candidates, repeated = _without_repeats(self._candidates[first:last].flatten(0, 1))
-            agreement = torch.bmm(self._bank.keys[candidates], queries[rows, :, None])[..., 0]
-            logits = (signal * agreement - signal**2 * self._energy[candidates]) * precision
-            weights = logits.masked_fill(repeated, -torch.inf).softmax(1)
-            best.append(candidates.gather(1, weights.argmax(1, keepdim=True))[:, 0])
-            overlap.add(
-                first, functional.embedding_bag(candidates, self._bank.patches, per_sample_weights=weights, mode="sum")
-            )
+            found, patches = self._answer(self._candidates[first:last].flatten(0, 1), queries[rows], signal, precision)
+            best.append(found)
+            overlap.add(first, patches)
         self._best = torch.cat(best)
         width = self._source[1]
         grid = torch.stack([self._best // width, self._best % width], 1).reshape(*self._size, 2)
         self._candidates = self._indices(neighbors(grid))
         return self._of_picture(overlap.average())
+
+    def _answer(self, candidates: Tensor, queries: Tensor, signal: float, precision: float) -> tuple[Tensor, Tensor]:
+        """The best of nine candidates (n, 9) and their mean patch; only where they differ there is something to ask."""
+        bank, best = self._bank, candidates[:, 0].clone()
+        asked = (candidates != candidates[:, :1]).any(1).nonzero()[:, 0]
+        some, repeated = _without_repeats(candidates[asked])
+        agreement = torch.bmm(bank.keys[some], queries[asked, :, None])[..., 0]
+        logits = (signal * agreement - signal**2 * self._energy[some]) * precision
+        weights = logits.masked_fill(repeated, -torch.inf).softmax(1)
+        best[asked] = some.gather(1, weights.argmax(1, keepdim=True))[:, 0]
+        patches = bank.patches[best]
+        patches[asked] = functional.embedding_bag(some, bank.patches, per_sample_weights=weights, mode="sum")
+        return best, patches
 
     def _overlap(self) -> Overlap:
         bank = self._bank
