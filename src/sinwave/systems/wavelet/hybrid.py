@@ -24,13 +24,16 @@ from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
-__all__ = ["OPTIONS", "PATCHES", "HybridPrior", "Relay"]
+__all__ = ["OPTIONS", "PATCHES", "STEPS", "HybridPrior", "Relay"]
 
 PATCHES = RatioSchedule(steps=4, high=0.5, low=0.01)
 """The closed form's part of the coarsest walk: two steps with its large patches, and two with the small ones."""
 
 OPTIONS = ClosedFormOptions(fine_dimensions=48, finer=RatioSchedule(steps=2, high=1.0, low=0.01))
 """Fewer steps than the closed form alone, of half as long keys: no figure changes, and there the time goes."""
+
+STEPS = 14
+"""Of the network's walk, if it went to the end: what patches are put in place of needs no more."""
 
 _NETWORK = 13.0
 """Units of the closed form's effort that a position takes in a step of the network; measured with the defaults."""
@@ -67,7 +70,8 @@ class HybridPrior(Prior):
         if index:
             return patches
         steps = self.closed_form.options.coarsest.steps
-        return _NETWORK * self.network.effort(index, size) + patches * PATCHES.steps / steps
+        share = STEPS / self.network.configuration.coarse_steps
+        return _NETWORK * share * self.network.effort(index, size) + patches * PATCHES.steps / steps
 
 
 @final
@@ -82,7 +86,8 @@ class _HybridDescent(Descent):
             return fine
         coarse = self._coarse.stage(index, size, known)
         denoiser = _Handover(coarse.denoiser, fine.denoiser, PATCHES.times[0])
-        schedule = Relay.of(coarse.schedule, PATCHES)
+        assert isinstance(coarse.schedule, RatioSchedule)  # as its process is the closed form's
+        schedule = Relay.of(replace(coarse.schedule, steps=STEPS), PATCHES)
         return replace(coarse, denoiser=denoiser, schedule=schedule)
 
     def follow(self, index: int, bands: Tensor) -> None:

@@ -52,7 +52,7 @@ def principal_axes(patches: Tensor, count: int, share: float = 1.0) -> Tensor:
     """
     total, dimension = patches.shape
     most = 8192 if dimension <= 800 else 1024
-    sample = patches[:: max(1, -(-total // most))].cpu().double()
+    sample = patches[:: max(1, -(-total // most))].cpu()
     if len(sample) >= dimension:
         energies, directions = torch.linalg.eigh(sample.T @ sample)
         axes: Tensor = directions.flip(1)[:, :count]
