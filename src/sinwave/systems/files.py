@@ -23,7 +23,9 @@ from sinwave.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Manifest", "ModelFile", "is_model_file", "read_manifest", "read_model", "write_model"]
+    from sinwave.images import Picture
+
+__all__ = ["Manifest", "ModelFile", "encoded", "is_model_file", "read_manifest", "read_model", "write_model"]
 
 SCHEMA = 1
 _KEY = "sinwave"
@@ -81,6 +83,18 @@ def write_model(path: Path, model: ModelFile, *, overwrite: bool = False) -> Non
     facts = {"system": model.system, "options": dict(model.options), "provenance": dict(model.provenance)}
     manifest = {"schema": SCHEMA, **facts, "sha256": _digest(tensors, facts)}
     write_bytes(path, save(tensors, {_KEY: json.dumps(manifest, sort_keys=True)}), overwrite=overwrite)
+
+
+def encoded(picture: Picture) -> bytes:
+    """A picture as a model file keeps it."""
+    import torch
+
+    from sinwave.images import encode
+
+    image = picture.pixels
+    if picture.opaque is not None:
+        image = torch.cat([image, 2.0 * picture.opaque[None] - 1])
+    return encode(image, Path("picture.png"), icc=picture.icc, grey=picture.grey)
 
 
 def is_model_file(path: Path) -> bool:

@@ -7,38 +7,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-import torch
-
 from sinwave.errors import InputError
-from sinwave.images import Picture
 from sinwave.systems.files import ModelFile, read_model
-from sinwave.systems.protocols import SingleImageModel
+from sinwave.systems.trainable import TrainedModel
 
-__all__ = ["SYSTEMS", "TrainedModel", "load"]
-
-
-class TrainedModel(Protocol):
-    """The content of a model file, ready to draw."""
-
-    @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """What it was trained on."""
-
-    @property
-    def best_engine(self) -> str:
-        """What draws unless the user says otherwise."""
-
-    def model(
-        self, engine: str, device: torch.device, dtype: torch.dtype, convolutions: torch.dtype | None = None
-    ) -> SingleImageModel:
-        """The model that draws with `engine`; networks as they were trained unless told."""
+__all__ = ["SYSTEMS", "load"]
 
 
 class _Module(Protocol):
     def from_file(self, file: ModelFile, path: Path) -> TrainedModel: ...
 
 
-SYSTEMS: Mapping[str, str] = {"wavelet": "sinwave.systems.wavelet.trained"}
+SYSTEMS: Mapping[str, str] = {
+    "wavelet": "sinwave.systems.wavelet.trained",
+    "singan": "sinwave.systems.singan.trained",
+}
 
 
 def load(path: Path) -> TrainedModel:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
     from sinwave.systems.protocols import SingleImageModel
-    from sinwave.systems.table import TrainedModel
+    from sinwave.systems.trainable import TrainedModel
 
 __all__ = ["Source", "alike", "open_source", "size_of"]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -17,7 +15,7 @@ from sinwave.tasks.sizes import MIN_SIDE
 
 if TYPE_CHECKING:
     from sinwave.images import Picture
-    from sinwave.systems.wavelet.presets import Preset
+    from sinwave.systems.trainable import Choice
 
 __all__ = ["OnProgress", "Train", "TrainedFile"]
 
@@ -51,13 +49,20 @@ class _Wanted:
     output: Path | None = option(
         None, "the model file (default: the name of the first PICTURE)", short="-o", metavar="NAME.safetensors"
     )
-    preset: Literal["fast", "reference"] = option(
-        "fast", "fast: minutes on a laptop; reference: the thesis as published, hours on a GPU"
+    system: Literal["wavelet", "singan"] = option(
+        "wavelet", "wavelet: diffusion in wavelet bands; singan: the adversarial pyramid that it is compared with"
+    )
+    preset: Literal["fast", "reference", "official"] = option(
+        "fast",
+        "fast: minutes on a laptop; as published, hours on a GPU: reference, the thesis of wavelet, and official, the "
+        "paper of singan",
     )
     minutes: float | None = option(
         None, "train for about so long (default: 700 steps; of reference, until the loss stops falling)", low=0.05
     )
-    steps: int | None = option(None, "train for exactly so many steps", low=1, high=10_000_000, metavar="N")
+    steps: int | None = option(
+        None, "train for exactly so many steps, of singan at each scale", low=1, high=10_000_000, metavar="N"
+    )
     receptive_field: int | None = option(
         None,
         "how far an output sees, in positions of its scale: small for variety, large for layout (fast: 17)",
@@ -68,6 +73,12 @@ class _Wanted:
     width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
         "levels", "levels: each scale twice as large; bands: four scales of one size, a band each"
+    )
+    concurrent_stages: int | None = option(
+        None, "of singan: train so many scales together, of six at the most (default: 1 of all)", low=1, high=6
+    )
+    max_size: int | None = option(
+        None, "of singan: reduce a larger picture to this longer side (default: none; of official 250)", low=32
     )
     seed: int = option(0, "another seed begins and draws otherwise", low=0, high=2**63 - 1)
     precision: Literal["auto", "float32", "bfloat16"] = option(
@@ -80,7 +91,7 @@ class _Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Machine, _Wanted):
-    """Train a wavelet diffusion model on PICTURE, so that `sinwave generate NAME.safetensors` draws from it.
+    """Train a model on PICTURE, so that `sinwave generate NAME.safetensors` draws from it.
 
     Writes NAME.safetensors, and beside it the folder NAME.run with the log (log.jsonl, TensorBoard events) and sheets
     of samples. Interrupt it as you like: the same command goes on where it was.
@@ -95,6 +106,21 @@ class Train(Machine, _Wanted):
             raise InputError("minutes and steps exclude each other: give one of them")
         if self.target.suffix != ".safetensors":
             raise InputError(f"a model file ends in .safetensors, not {self.target.name!r}")
+        self._check_system()
+
+    def _check_system(self) -> None:
+        presets = {"wavelet": ("fast", "reference"), "singan": ("fast", "official")}[self.system]
+        if self.preset not in presets:
+            raise InputError(f"the presets of {self.system} are {' and '.join(presets)}, not {self.preset}")
+        theirs = {"wavelet": ("concurrent_stages", "max_size"), "singan": ("receptive_field", "width", "progression")}
+        defaults = {field.name: field.default for field in fields(_Wanted)}
+        for name in theirs[self.system]:
+            if getattr(self, name) != defaults[name]:
+                raise InputError(f"{name.replace('_', ' ')} is no option of the system {self.system}")
+        if self.system == "singan" and len(self.pictures) > 1:
+            raise InputError("the system singan learns from one picture, not from several")
+        if self.system == "singan" and self.precision == "bfloat16":
+            raise InputError("the critics of the system singan need float32: precision bfloat16 is no option of it")
 
     @property
     def target(self) -> Path:
@@ -115,19 +141,11 @@ class Train(Machine, _Wanted):
         import torch
 
         from sinwave.images import read
-        from sinwave.systems.wavelet.fitting import Fitting, common_levels
-        from sinwave.systems.wavelet.presets import preset
         from sinwave.tasks.training_run import TrainingRun
 
         on_progress("reading", 0, 1)
         pictures = [read(path, max_pixels=self.max_pixels, min_side=MIN_SIDE) for path in self.pictures]
-        chosen = preset(
-            self.preset,
-            levels=common_levels([picture.size for picture in pictures]),
-            progression=self.progression,
-            width=self.width,
-            field=self.receptive_field,
-        )
+        chosen = self._chosen(pictures)
         fingerprint = self._fingerprint(pictures, chosen)
         device = self.place(torch.float32)
         kept = self._kept(fingerprint)
@@ -138,26 +156,39 @@ class Train(Machine, _Wanted):
         if self.overwrite:
             self._clear()
         on_progress("taking the pictures apart", 0, 1)
-        fitting = Fitting.begin(pictures, chosen, self.seed, device)
+        fitting = chosen.begin(pictures, self.seed, device)
         run = TrainingRun(self, fingerprint, fitting, on_progress, on_event)
         return run.finish()._replace(notes=tuple(note for picture in pictures for note in picture.notes))
 
-    def _fingerprint(self, pictures: list[Picture], chosen: Preset) -> dict[str, Any]:
+    def _chosen(self, pictures: list[Picture]) -> Choice:
+        """The system with its options."""
+        if self.system == "singan":
+            from sinwave.systems.singan import fitting as singan
+
+            return singan.chosen(self.preset, together=self.concurrent_stages, most=self.max_size)
+        from sinwave.systems.wavelet import fitting as wavelet
+        from sinwave.systems.wavelet.presets import preset
+
+        return wavelet.Chosen(
+            preset(
+                self.preset,
+                levels=wavelet.common_levels([picture.size for picture in pictures]),
+                progression=self.progression,
+                width=self.width,
+                field=self.receptive_field,
+            )
+        )
+
+    def _fingerprint(self, pictures: list[Picture], chosen: Choice) -> dict[str, Any]:
         """What must be the same for a training to go on."""
-        settings = {
+        return {
             "pictures": " ".join(picture.sha256[:16] for picture in pictures),
             "preset": self.preset,
             "seed": self.seed,
             "minutes": self.minutes,
             "steps": self.steps,
             "precision": self.precision,
-        }
-        details = json.dumps([chosen.configuration.to_json(), vars(chosen.practice), chosen.most], sort_keys=True)
-        return settings | {
-            "receptive field": chosen.configuration.shape.field,
-            "width": chosen.configuration.width,
-            "progression": self.progression,
-            "recipe": hashlib.sha256(details.encode()).hexdigest()[:16],
+            **chosen.facts(),
         }
 
     def _kept(self, fingerprint: Mapping[str, Any]) -> TrainedFile | None:

@@ -15,12 +15,11 @@ from sinwave.atomic import write_bytes
 from sinwave.images import encode, sheet
 from sinwave.rng import NoiseSource
 from sinwave.systems.files import write_model
-from sinwave.systems.wavelet.fitting import Fitting
-from sinwave.systems.wavelet.recipe import Numerics
+from sinwave.systems.trainable import Course, Fitting, Wanted
 from sinwave.tasks.train import OnProgress, Train, TrainedFile
 from sinwave.training.checkpoint import Saver, load
 from sinwave.training.hooks import Events, JsonLines, Pace
-from sinwave.training.loop import Budget, Hook, Report, Training, train
+from sinwave.training.loop import Hook, Report, Training, train
 
 __all__ = ["TrainingRun"]
 
@@ -48,11 +47,10 @@ class TrainingRun:
         self._samples: Path | None = None
         folder, resume = task.run_folder, task.run_folder / "resume.pt"
         state = load(resume, fingerprint) if resume.exists() else None
-        self.numerics = self._plan(folder / "plan.json")
-        practice, most = fitting.preset.practice, fitting.preset.most
-        budget = Budget(task.steps, most if task.minutes is None else 10**9)
-        recipe = fitting.recipe(self.numerics)
-        self.training: Training = Training(recipe, budget, task.seed, longest_average=practice.average)
+        self._course = course = self._decide(folder / "plan.json")
+        self.training: Training = Training(
+            course.recipe, course.budget, task.seed, schedule=course.schedule, longest_average=course.average
+        )
         if state is not None:
             self.training.load(state)
             self._say(f"going on from step {self.training.step}")
@@ -73,7 +71,7 @@ class TrainingRun:
         train(self.training, self._hooks)
         self._write(finished=True)
         self._tensorboard.close()
-        task, network = self._task, self._fitting.network
+        task = self._task
         return TrainedFile(
             model=task.target,
             run=task.run_folder,
@@ -81,26 +79,24 @@ class TrainingRun:
             steps=self.training.step,
             loss=self._loss,
             seconds=time.perf_counter() - self._start,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            field=network.shape.field,
-            numerics=str(self.numerics),
+            parameters=self._fitting.parameters,
+            field=int(self._fingerprint["receptive field"]),
+            numerics=self._course.numerics,
             kept=False,
             events=tuple(self._events),
             notes=(),
         )
 
-    def _plan(self, file: Path) -> Numerics:
-        """How to compute: as was asked, as was found before, or as is faster now."""
-        precision = self._task.precision
-        if precision != "auto":
-            return Numerics(precision, channels_last=True)
+    def _decide(self, file: Path) -> Course:
+        """The course by the plan that was made before, or by a new one."""
+        fitting, wanted = self._fitting, Wanted(self._task.steps, self._task.minutes, self._task.precision)
         try:
-            return Numerics(**json.loads(file.read_text("utf-8")))
+            return fitting.course(json.loads(file.read_text("utf-8")), wanted)
         except (OSError, ValueError, TypeError):
             pass
-        found = self._fitting.fastest(lambda words: self._on_progress(f"measuring {words}", 0, 1))
-        write_bytes(file, json.dumps(vars(found)).encode(), overwrite=True)
-        return found
+        plan = fitting.plan(wanted, lambda words: self._on_progress(f"measuring {words}", 0, 1))
+        write_bytes(file, json.dumps(plan).encode(), overwrite=True)
+        return fitting.course(plan, wanted)
 
     def _watch(self, training: Training, report: Report) -> None:
         """Tell how far it is, and what had to be done."""
@@ -109,9 +105,10 @@ class TrainingRun:
         if report.event is not None:
             self._say(report.event)
         total = training.expected_stop if self._task.minutes is None or training.stop else MEASURED * 100
-        losses = " ".join(f"{v:.3f}" for name, v in report.losses.items() if name.startswith("scale"))
-        pace = self._pace.steps_a_second(report.step)
-        self._on_progress(f"step {report.step} of {total}, losses {losses}, {pace:.1f} a second", report.step, total)
+        losses = " ".join(f"{v:.3f}" for v in report.losses.values())
+        pace, effort = self._pace.steps_a_second(report.step), self._course.effort
+        label = f"step {report.step} of {total}, losses {losses}, {pace:.1f} a second"
+        self._on_progress(label, effort(report.step), effort(total))
 
     def _deadline(self, training: Training, report: Report) -> None:
         """Turn minutes into steps, once: then the training is as reproducible as one of so many steps."""
@@ -127,14 +124,13 @@ class TrainingRun:
         """Every so often a sheet of samples, and the model as it is."""
         if report.step % self._task.samples_every == 0 or training.finished:
             self._write(finished=False)
-            self._draw(report.step)
+            if self._course.shows(report.step):
+                self._draw(report.step)
 
     def _draw(self, step: int) -> None:
-
-        trained = self._fitting.trained(self.training.averages.values, self.numerics)
+        trained = self._course.trained(self.training.averages.values)
         picture = trained.pictures[0]
-        device = self._fitting.material.statistics.mean.device
-        model = trained.model("network", device, torch.float32)
+        model = trained.model("network", self._fitting.device, torch.float32)
         with torch.inference_mode():
             samples = [model.generate(picture.size, NoiseSource(0).child("picture", n))[0].cpu() for n in range(3)]
         shown = sheet(picture.pixels, samples)
@@ -144,7 +140,6 @@ class TrainingRun:
         self._tensorboard.image("samples", data, (shown.shape[1], shown.shape[2]), step)
 
     def _write(self, *, finished: bool) -> None:
-
         training = self.training
         provenance = {
             "sinwave": __version__,
@@ -155,12 +150,12 @@ class TrainingRun:
             "stop": training.stop,
             "finished": finished,
             "loss": self._loss,
-            "numerics": str(self.numerics),
+            "numerics": self._course.numerics,
             "fingerprint": dict(self._fingerprint),
             "pictures": [picture.sha256 for picture in self._fitting.pictures],
             "size": list(self._fitting.pictures[0].size),
         }
-        model = self._fitting.trained(training.averages.values, self.numerics).to_file(provenance)
+        model = self._course.trained(training.averages.values).to_file(provenance)
         write_model(self._task.target, model, overwrite=True)
 
     def _say(self, sentence: str) -> None:

@@ -150,7 +150,7 @@ class Training:
                 return {name: float(value) for name, value in found.items()}, False
             for optimizer in self._optimizers[update.group]:
                 for settings in optimizer.param_groups:
-                    settings["lr"] = group.rate * share
+                    settings["lr"] = group.rate * share * update.share * settings.get("factor", 1.0)
                 optimizer.step()
         return {name: float(value) for name, value in found.items()}, True
 
@@ -265,11 +265,16 @@ def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
 
 def _optimizers(group: Group) -> list[torch.optim.Optimizer]:
     """AdamW and Muon, each if there is something for it to move."""
-    matrices, found = {id(parameter) for parameter in group.matrices}, list[torch.optim.Optimizer]()
-    rest = [parameter for parameter in group.parameters if id(parameter) not in matrices]
+    found, matrices = list[torch.optim.Optimizer](), {id(parameter) for parameter in group.matrices}
+    factors = group.factors or (1.0,) * len(group.parameters)
+    rest = dict[float, list[nn.Parameter]]()
+    for parameter, factor in zip(group.parameters, factors, strict=True):
+        if id(parameter) not in matrices:
+            rest.setdefault(factor, []).append(parameter)
     if rest:
-        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in rest)
-        adam = torch.optim.AdamW(rest, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
+        some = [{"params": alike, "factor": factor} for factor, alike in rest.items()]
+        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in group.parameters)
+        adam = torch.optim.AdamW(some, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
         found.append(adam)
     if matrices:
         found.append(Muon(group.matrices, group.rate, weight_decay=group.weight_decay))

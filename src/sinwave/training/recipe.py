@@ -20,23 +20,28 @@ __all__ = ["Group", "Recipe", "Update"]
 
 
 class Update(NamedTuple):
-    """The loss, a scalar, that the optimizer of a group lowers next, and numbers for the log."""
+    """The loss, a scalar, that the optimizer of a group lowers next, and numbers for the log.
+
+    `share` is that of the group's rate, for a group that has a schedule of its own beside that of the whole training.
+    """
 
     group: str
     loss: Tensor
     logs: Mapping[str, Tensor | float] = MappingProxyType({})
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Parameters and how they move: `rate` is the largest learning rate, `clip` the largest norm of the gradient.
 
-    Muon moves the `matrices` among them and AdamW the others.
+    Muon moves the `matrices` among them and AdamW the others, each at its part of the rate if there are `factors`.
     """
 
     parameters: tuple[nn.Parameter, ...]
     rate: float
     matrices: tuple[nn.Parameter, ...] = ()
+    factors: tuple[float, ...] = ()
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float | None = 1.0

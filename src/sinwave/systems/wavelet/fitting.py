@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -15,13 +18,16 @@ from torch import Tensor
 from sinwave.images import Picture
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import fold
+from sinwave.systems.trainable import Course, Wanted
 from sinwave.systems.wavelet.depth import levels_for
 from sinwave.systems.wavelet.material import Material
 from sinwave.systems.wavelet.presets import Preset
 from sinwave.systems.wavelet.recipe import Numerics, WaveletRecipe
 from sinwave.systems.wavelet.trained import Trained
+from sinwave.training.loop import Budget
+from sinwave.training.schedule import Trapezoid
 
-__all__ = ["Fitting", "common_levels"]
+__all__ = ["Chosen", "Fitting", "common_levels"]
 
 _DTYPES: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 
@@ -32,6 +38,29 @@ _HOPELESS = 4.0
 def common_levels(sizes: Sequence[tuple[int, int]]) -> int:
     """As many as the smallest picture bears."""
     return min(map(levels_for, sizes))
+
+
+@final
+@dataclass(frozen=True)
+class Chosen:
+    """A preset, some of it changed."""
+
+    preset: Preset
+
+    def facts(self) -> Mapping[str, Any]:
+        """What must be the same for a training to go on."""
+        configuration, preset = self.preset.configuration, self.preset
+        details = json.dumps([configuration.to_json(), vars(preset.practice), preset.most], sort_keys=True)
+        return {
+            "receptive field": configuration.shape.field,
+            "width": configuration.width,
+            "progression": configuration.progression,
+            "recipe": hashlib.sha256(details.encode()).hexdigest()[:16],
+        }
+
+    def begin(self, pictures: Sequence[Picture], seed: int, device: torch.device) -> Fitting:
+        """Weights from the seed, the same on every device."""
+        return Fitting.begin(pictures, self.preset, seed, device)
 
 
 @final
@@ -58,6 +87,32 @@ class Fitting:
             network = LocalNetwork(preset.configuration.shape)
         return cls(tuple(pictures), preset, material.to(device), network.to(device))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the material is."""
+        return self.material.statistics.mean.device
+
+    @property
+    def parameters(self) -> int:
+        """Of the network."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
+        """How to compute: as was asked, or as is faster now."""
+        if wanted.precision != "auto":
+            return {"dtype": wanted.precision, "channels_last": True}
+        return vars(self.fastest(on_try))
+
+    def course(self, plan: Mapping[str, Any], wanted: Wanted) -> Course:
+        """So many steps, or until the plateau; of a training of some minutes the last step is decided on the way."""
+        numerics = Numerics(**plan)
+        if wanted.precision not in ("auto", numerics.dtype):
+            raise ValueError(f"the plan is for {numerics.dtype}")
+        budget = Budget(wanted.steps, self.preset.most if wanted.minutes is None else 10**9)
+        average = self.preset.practice.average
+        trained = partial(self.trained, numerics=numerics)
+        return Course(self.recipe(numerics), budget, Trapezoid(), average, str(numerics), trained)
+
     def recipe(self, numerics: Numerics) -> WaveletRecipe:
         """The training, computed in this way."""
         return WaveletRecipe(self.preset.configuration, self.preset.practice, self.material, self.network, numerics)
@@ -83,7 +138,7 @@ class Fitting:
                 update.loss.backward()  # type: ignore[no-untyped-call]
                 update.loss.item()
             least = min(least, time.perf_counter() - start)
-            if self.material.statistics.mean.device.type == "cpu" and least > _HOPELESS * best:
+            if self.device.type == "cpu" and least > _HOPELESS * best:
                 break
         return least
 

@@ -33,7 +33,7 @@ PRESETS = {
 
 
 def preset(
-    name: Literal["fast", "reference"],
+    name: str,
     *,
     levels: int,
     progression: Literal["levels", "bands"],

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from sinwave.errors import InputError
-from sinwave.images import Picture, encode, read_bytes
+from sinwave.images import Picture, read_bytes
 from sinwave.nn.local import LocalNetwork
-from sinwave.systems.files import ModelFile
+from sinwave.systems.files import ModelFile, encoded
 from sinwave.systems.wavelet.closed_form import ClosedForm, closed_form_model
 from sinwave.systems.wavelet.configuration import Configuration
 from sinwave.systems.wavelet.energy import Sight
@@ -40,7 +40,7 @@ class Trained:
         weights = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         weights |= {f"statistics.{name}": getattr(self.statistics, name) for name in _STATISTICS}
         options = self.configuration.to_json()
-        pictures = tuple(_encoded(picture) for picture in self.pictures)
+        pictures = tuple(encoded(picture) for picture in self.pictures)
         return ModelFile(SYSTEM, options, provenance, {n: w.detach().cpu() for n, w in weights.items()}, pictures)
 
     @property
@@ -89,10 +89,3 @@ def from_file(file: ModelFile, path: Path) -> Trained:
         raise InputError(f"{path}: the model holds no picture")
     pictures = tuple(read_bytes(data, path) for data in file.pictures)
     return Trained(configuration, network, statistics, pictures)
-
-
-def _encoded(picture: Picture) -> bytes:
-    image = picture.pixels
-    if picture.opaque is not None:
-        image = torch.cat([image, 2.0 * picture.opaque[None] - 1])
-    return encode(image, Path("picture.png"), icc=picture.icc, grey=picture.grey)

@@ -1,0 +1,161 @@
+"""Everything that a training of a SinGAN needs, put together from a picture and a preset."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from sinwave.errors import InputError
+from sinwave.images import Picture
+from sinwave.resize import resize
+from sinwave.rng import fold
+from sinwave.systems.singan.configuration import Configuration
+from sinwave.systems.singan.networks import Generators, critics
+from sinwave.systems.singan.pyramid import reduced
+from sinwave.systems.singan.recipe import Practice, SinganRecipe
+from sinwave.systems.singan.trained import Trained
+from sinwave.systems.trainable import Course, Wanted
+from sinwave.training.loop import Budget
+from sinwave.training.schedule import Trapezoid
+
+__all__ = ["PRESETS", "Chosen", "Fitting", "chosen"]
+
+_RESERVE = 0.92
+"""Of the minutes that are asked for; the rest is for looks, samples and checkpoints."""
+
+
+@final
+@dataclass(frozen=True)
+class Chosen:
+    """A preset, some of it changed; a picture whose longer side is more than `most` is reduced to it."""
+
+    configuration: Configuration
+    practice: Practice
+    most: int | None
+
+    def facts(self) -> Mapping[str, Any]:
+        """What must be the same for a training to go on."""
+        details = json.dumps([self.configuration.to_json(), vars(self.practice)], sort_keys=True)
+        return {
+            "system": "singan",
+            "receptive field": self.configuration.field,
+            "concurrent stages": self.configuration.together,
+            "max size": self.most,
+            "recipe": hashlib.sha256(details.encode()).hexdigest()[:16],
+        }
+
+    def begin(self, pictures: Sequence[Picture], seed: int, device: torch.device) -> Fitting:
+        """Weights from the seed, the same on every device."""
+        (picture,) = pictures
+        if picture.opaque is not None:
+            raise InputError("the system singan cannot leave out what is transparent: take the system wavelet")
+        size = reduced(picture.size, self.most)
+        if size != picture.size:
+            picture = replace(picture, pixels=resize(picture.pixels[None], size)[0].clamp(-1, 1))
+        sizes = self.configuration.sizes(size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(fold(seed, "weights"))
+            generators, judges = Generators(self.configuration, sizes), critics(self.configuration, len(sizes))
+        scales = tuple(resize(picture.pixels[None], each).clamp(-1, 1).to(device) for each in sizes)
+        return Fitting(picture, self.practice, generators.to(device), judges.to(device), scales)
+
+
+PRESETS = {
+    "fast": Chosen(Configuration(), Practice(iterations=700, critic_steps=1, generator_steps=1), None),
+    "official": Chosen(Configuration(), Practice(), 250),
+}
+
+
+def chosen(name: str, *, together: int | None, most: int | None) -> Chosen:
+    """A preset with some of it changed."""
+    found = PRESETS[name]
+    if together is not None:
+        found = replace(found, configuration=replace(found.configuration, together=together))
+    return found if most is None else replace(found, most=most)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """The picture at all scales on a device, and the networks as they begin."""
+
+    picture: Picture
+    practice: Practice
+    generators: Generators
+    critics: nn.ModuleList
+    scales: tuple[Tensor, ...]
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """One."""
+        return (self.picture,)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generators.anchor.device
+
+    @property
+    def parameters(self) -> int:
+        """Of the generators."""
+        return sum(parameter.numel() for parameter in self.generators.parameters())
+
+    def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
+        """How many iterations a scale has: as was asked, or as many as the minutes allow."""
+        if wanted.minutes is None:
+            return {"iterations": wanted.steps or self.practice.iterations}
+        seconds = 0.0
+        for index in range(len(self.scales)):
+            on_try(f"scale {index + 1} of {len(self.scales)}")
+            seconds += self._seconds(index)
+        return {"iterations": max(1, round(_RESERVE * 60 * wanted.minutes / seconds))}
+
+    def course(self, plan: Mapping[str, Any], wanted: Wanted) -> Course:
+        """So many iterations of each scale; the rates are the recipe's business."""
+        practice = replace(self.practice, iterations=int(plan["iterations"]))
+        recipe = SinganRecipe(practice, self.generators, self.critics, self.scales)
+        configuration = self.generators.configuration
+        costs = [h * w * configuration.channels(n) ** 2 for n, (h, w) in enumerate(self.generators.sizes)]
+
+        def effort(step: int) -> float:
+            done, part = divmod(step, practice.iterations)
+            return sum(costs[:done]) * practice.iterations + (part * costs[done] if part else 0.0)
+
+        return Course(
+            recipe,
+            Budget(practice.iterations * len(self.scales)),
+            Trapezoid(warm_up=0, tail=0.0),
+            average=0.0,
+            numerics="float32, channels first",
+            trained=self.trained,
+            effort=effort,
+            shows=lambda step: step >= practice.iterations,
+        )
+
+    def trained(self, weights: Mapping[str, Tensor]) -> Trained:
+        """The model with these weights, which shares none with the training."""
+        generators = copy.deepcopy(self.generators)
+        generators.load_state_dict(weights)
+        return Trained(generators, self.picture)
+
+    def _seconds(self, index: int) -> float:
+        """Of an iteration of a scale: the second, since the first prepares what the others find."""
+        generators, judges = copy.deepcopy(self.generators), copy.deepcopy(self.critics)
+        recipe = SinganRecipe(replace(self.practice, iterations=3), generators, judges, self.scales)
+        generators.progress.copy_(torch.tensor([index, 0]))
+        took = 0.0
+        for _ in range(2):
+            start = time.perf_counter()
+            for update in recipe.updates(0):
+                update.loss.backward(inputs=list(recipe.groups()[update.group].parameters))  # type: ignore[no-untyped-call]
+                update.loss.item()
+            took = time.perf_counter() - start
+        return took

@@ -1,0 +1,189 @@
+"""The training: scale by scale, a critic and a generator in turn, each with losses of its own.
+
+    critic         E D(fake) - E D(real) + penalty E (|grad D(mixed)| - 1)^2,     mixed = u real + (1 - u) fake
+    generator      - E D(fake) + fidelity |x_n - reconstruction|^2
+
+The norm is that of the colors of a pixel. Every fake is drawn afresh, so no gradient goes through weights that an
+earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein GANs", 2017.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sinwave.resize import resize
+from sinwave.rng import fold
+from sinwave.systems.singan.networks import Generators
+from sinwave.training.recipe import Group, Recipe, Update
+
+__all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Practice:
+    """How a scale is trained: `critic_steps` and `generator_steps` in each of so many `iterations`.
+
+    After the share `falls_at` of them the rate is the part `fall` of itself; a generator that is trained along with the
+    next finer one has the part `older` of its rate.
+    """
+
+    iterations: int = 2000
+    critic_steps: int = 3
+    generator_steps: int = 3
+    rate: float = 5e-4
+    falls_at: float = 0.8
+    fall: float = 0.1
+    older: float = 0.1
+    penalty: float = 0.1
+    fidelity: float = 10.0
+
+
+@final
+class SinganRecipe(Recipe):
+    """The training of all scales, one after another."""
+
+    def __init__(
+        self, practice: Practice, generators: Generators, critics: nn.ModuleList, pictures: Sequence[Tensor]
+    ) -> None:
+        """`pictures` (1, 3, h, w) of the scales, coarsest first, on the device of the networks."""
+        self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
+        self._known: tuple[int, Tensor] | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """The generators."""
+        return self.generators
+
+    @property
+    def companions(self) -> Mapping[str, nn.Module]:
+        """The critics."""
+        return {"critics": self.critics}
+
+    def groups(self) -> Mapping[str, Group]:
+        """Two for each scale."""
+        found = {}
+        for index in range(len(self.pictures)):
+            some = range(self._first(index), index + 1)
+            parameters = [(p, self.practice.older ** (index - n)) for n in some for p in self._psi(n).parameters()]
+            found[f"critic {index + 1}"] = self._group(tuple(self.critics[index].parameters()))
+            found[f"generator {index + 1}"] = self._group(*map(tuple, zip(*parameters, strict=True)))
+        return found
+
+    def updates(self, seed: int) -> Iterator[Update]:
+        """Those of the critic, and those of the generator, of the scale whose turn it is."""
+        progress, practice = self.generators.progress, self.practice
+        index, step = progress.tolist()
+        if step == 0:
+            self._begin(index)
+        self._set_modes(index)
+        share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
+        for turn in range(practice.critic_steps):
+            loss = self._critic_loss(index, _Chance(fold(seed, "critic", turn), self.pictures[0]))
+            yield Update(f"critic {index + 1}", loss, share=share)
+        for turn in range(practice.generator_steps):
+            loss, logs = self._generator_loss(index, _Chance(fold(seed, "generator", turn), self.pictures[0]))
+            yield Update(f"generator {index + 1}", loss, logs, share=share)
+        done = step + 1 == practice.iterations
+        progress.copy_(torch.tensor([index + 1, 0] if done else [index, step + 1]))
+
+    @torch.no_grad()
+    def held_out(self) -> Mapping[str, float]:
+        """How far the reconstruction is from the picture, by the scales that have begun: the mean square."""
+        index, step = self.generators.progress.tolist()
+        found = self.generators.reconstruct(index + (step > 0))
+        finest = self.pictures[-1]
+        return {"loss": functional.mse_loss(resize(found, (finest.shape[2], finest.shape[3])), finest).item()}
+
+    def _begin(self, index: int) -> None:
+        """Take over the weights of the scale before, if they fit, and measure the amplitude of the noise."""
+        if index and self._psi(index)[0].weight.shape == self._psi(index - 1)[0].weight.shape:
+            self._psi(index).load_state_dict(self._psi(index - 1).state_dict())
+            self.critics[index].load_state_dict(self.critics[index - 1].state_dict())
+        if index:
+            self.generators.eval()
+            with torch.no_grad():
+                missing = functional.mse_loss(self.generators.reconstruct(index), self.pictures[index]).sqrt()
+            self.generators.amplitude[index] = self.generators.configuration.amplitude * missing
+
+    def _set_modes(self, index: int) -> None:
+        """What is trained normalizes by its own statistics, what is not by those that it has had."""
+        for n, psi in enumerate(self.generators.psi):
+            psi.train(self._first(index) <= n <= index)
+        self.critics[index].train()
+
+    def _critic_loss(self, index: int, chance: _Chance) -> Tensor:
+        critic, real = self.critics[index], self.pictures[index]
+        with torch.no_grad():
+            fake = self._fake(index, chance)
+        penalty = gradient_penalty(critic, real, fake, chance.uniform())
+        loss: Tensor = critic(fake).mean() - critic(real).mean() + self.practice.penalty * penalty
+        return loss
+
+    def _generator_loss(self, index: int, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
+        generators, real = self.generators, self.pictures[index]
+        against = -self.critics[index](self._fake(index, chance)).mean()
+        first = self._first(index)
+        coarser = generators.reconstruct(index, first, self._frozen_reconstruction(first))
+        again = generators(index, coarser, generators.anchor if index == 0 else None)
+        missing = functional.mse_loss(again, real)
+        return against + self.practice.fidelity * missing, {f"reconstruction {index + 1}": missing.detach()}
+
+    def _fake(self, index: int, chance: _Chance) -> Tensor:
+        """A new picture of the scale; only what is trained has gradients."""
+        generators, first = self.generators, self._first(index)
+        coarser = generators.nothing(0)
+        for n in range(index + 1):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and n >= first):
+                found: Tensor = generators(n, coarser, chance.noise(1 if n == 0 else 3, self.pictures[n]))
+                coarser = found if n == index else resize(found, generators.sizes[n + 1])
+        return found
+
+    def _frozen_reconstruction(self, index: int) -> Tensor:
+        """What `index` begins with in the reconstruction: the same as long as no scale before it is trained."""
+        if self._known is None or self._known[0] != index:
+            with torch.no_grad():
+                self._known = index, self.generators.reconstruct(index)
+        return self._known[1]
+
+    def _first(self, index: int) -> int:
+        """The coarsest scale that is trained along with `index`."""
+        return max(0, index + 1 - self.generators.configuration.together)
+
+    def _psi(self, index: int) -> nn.Sequential:
+        psi = self.generators.psi[index]
+        assert isinstance(psi, nn.Sequential)
+        return psi
+
+    def _group(self, parameters: tuple[nn.Parameter, ...], factors: tuple[float, ...] = ()) -> Group:
+        return Group(parameters, self.practice.rate, factors=factors, betas=(0.5, 0.999), clip=None)
+
+
+@final
+class _Chance:
+    """The random numbers of one update, on the device of `like`."""
+
+    def __init__(self, seed: int, like: Tensor) -> None:
+        self._generator, self._like = torch.Generator().manual_seed(seed), like
+
+    def noise(self, channels: int, picture: Tensor) -> Tensor:
+        """Standard normal, as large as a picture."""
+        shape = (len(picture), channels, *picture.shape[2:])
+        return torch.randn(shape, generator=self._generator).to(self._like)
+
+    def uniform(self) -> Tensor:
+        """From 0 to 1, a scalar."""
+        return torch.rand((), generator=self._generator).to(self._like)
+
+
+def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """E (|grad D(share real + (1 - share) fake)| - 1)^2, the norm over the colors of each pixel."""
+    mixed = torch.lerp(fake, real, share).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+    penalty: Tensor = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
+    return penalty

@@ -1,0 +1,461 @@
+"""SinGAN: the constants of the paper, its losses by formula, its path from noise to a picture, and its file."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.testing import assert_close
+
+from sinwave.cli.main import main
+from sinwave.errors import InputError
+from sinwave.images import Picture, probe, read, write
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource
+from sinwave.systems.files import read_model, write_model
+from sinwave.systems.singan.configuration import Configuration
+from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
+from sinwave.systems.singan.model import SinganModel
+from sinwave.systems.singan.networks import Generators, critics
+from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, reduced
+from sinwave.systems.singan.recipe import Practice, SinganRecipe, gradient_penalty
+from sinwave.systems.singan.trained import from_file
+from sinwave.systems.table import load
+from sinwave.training.loop import Budget, Training
+from sinwave.training.schedule import Trapezoid
+
+CPU = torch.device("cpu")
+NARROW = Configuration(width=8)
+BRIEF = Practice(iterations=3, critic_steps=2, generator_steps=2)
+
+
+def photograph(height, width):
+    down, right = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    colors = torch.stack([torch.sin(5 * right + down), down * right, torch.cos(7 * down) + 0 * right])
+    return (0.7 * colors + 0.05 * NoiseSource(1).normal((3, height, width))).clamp(-1, 1)
+
+
+def begun(size=(32, 41), configuration=NARROW, practice=BRIEF, seed=0):
+    """A fitting and its training."""
+    fitting = Chosen(configuration, practice, None).begin([Picture(photograph(*size))], seed, CPU)
+    recipe = SinganRecipe(practice, fitting.generators, fitting.critics, fitting.scales)
+    budget = Budget(practice.iterations * len(fitting.scales))
+    return fitting, Training(recipe, budget, seed, schedule=Trapezoid(0, 0.0), longest_average=0.0)
+
+
+def drawing(size=(32, 41), configuration=NARROW, trained=None):
+    """A model with weights of chance, and normalization that has seen something."""
+    torch.manual_seed(3)
+    sizes = configuration.sizes(size)
+    generators = Generators(configuration, sizes)
+    generators.progress[0] = len(sizes) if trained is None else trained
+    for buffer in generators.buffers():
+        if buffer.dtype == torch.float32 and buffer.shape == (8,):
+            buffer.copy_(1 + 0.3 * torch.rand(8))
+    for parameter in generators.parameters():
+        parameter.data.mul_(5)
+    return SinganModel(generators, tile=16)
+
+
+# The paper's constants
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((188, 250), 9), ((96, 128), 6), ((25, 33), 1), ((768, 1024), 13), ((300, 100), 6)]
+)
+def test_the_shorter_side_falls_to_25_by_nearly_equal_factors_of_about_three_quarters(size, count):
+    sizes = published_sizes(size)
+    assert len(sizes) == count
+    assert (min(sizes[0]), sizes[-1]) == (25, size)
+    if count > 1:
+        factor = (25 / min(size)) ** (1 / (count - 1))
+        assert 0.74 < factor < 0.81
+        for coarser, finer in itertools.pairwise(sizes):
+            assert coarser[0] == pytest.approx(finer[0] * factor, abs=1)
+            assert coarser[1] == pytest.approx(finer[1] * factor, abs=1)
+
+
+def test_sizes_that_were_computed_by_hand():
+    assert published_sizes((96, 128)) == ((25, 33), (33, 44), (43, 57), (56, 75), (73, 98), (96, 128))
+    # r = 25/188 to the power 1/5; exponents 5, 1 + 4 ln(n) / ln 5 for n = 4, 3, 2, then 1 and 0
+    assert concurrent_sizes((188, 250)) == ((25, 33), (31, 42), (42, 55), (63, 83), (126, 167), (188, 250))
+
+
+def test_a_picture_as_small_as_the_coarsest_scale_has_one_and_trained_together_there_are_six():
+    assert published_sizes((20, 31)) == concurrent_sizes((20, 31)) == ((20, 31),)
+    assert [len(concurrent_sizes((side, side))) for side in (32, 60, 96, 250, 1000)] == [2, 5, 6, 6, 6]
+
+
+def test_only_a_larger_picture_is_reduced():
+    assert reduced((768, 1024), 250) == (188, 250)
+    assert reduced((100, 80), 250) == reduced((100, 80), None) == (100, 80)
+    assert (PRESETS["official"].most, PRESETS["fast"].most) == (250, None)
+
+
+def test_channels_double_every_four_scales_up_to_128():
+    generators = Generators(Configuration(), published_sizes((768, 1024)))
+    assert [psi[0].out_channels for psi in generators.psi] == [32] * 4 + [64] * 4 + [128] * 5
+    assert [psi[-1].out_channels for psi in generators.psi] == [3] * 13
+    judges = critics(Configuration(), 9)
+    assert [(judge[0].out_channels, judge[-1].out_channels) for judge in judges] == [(32, 1)] * 4 + [(64, 1)] * 4 + [
+        (128, 1)
+    ]
+
+
+def test_the_published_training():
+    practice = PRESETS["official"].practice
+    assert (practice.iterations, practice.critic_steps, practice.generator_steps) == (2000, 3, 3)
+    assert (practice.rate, practice.falls_at * practice.iterations, practice.fall) == (5e-4, 1600, 0.1)
+    assert (practice.penalty, practice.fidelity, Configuration().amplitude) == (0.1, 10, 0.1)
+    _fitting, training = begun()
+    (settings,) = {
+        (group["betas"], group["weight_decay"])
+        for some in training._optimizers.values()
+        for optimizer in some
+        for group in optimizer.param_groups
+    }
+    assert settings == ((0.5, 0.999), 0.0)
+
+
+@pytest.mark.parametrize("kind", ["generator", "critic"])
+def test_an_output_sees_11_by_11_pixels(kind):
+    torch.manual_seed(0)
+    network = (Generators(NARROW, ((25, 33),)).psi if kind == "generator" else critics(NARROW, 1))[0].eval()
+    seen = torch.randn(1, 3, 25, 25, requires_grad=True)
+    answer = network(seen)
+    assert answer.shape[2:] == (15, 15)
+    (slope,) = torch.autograd.grad(answer[:, :, 7, 7].sum(), seen)
+    rows, columns = (slope.abs().sum((0, 1)) > 0).nonzero().unbind(1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 17, 7, 17)
+    assert NARROW.field == 11
+
+
+def test_weights_begin_small_and_gains_near_one():
+    torch.manual_seed(0)
+    psi = Generators(Configuration(), ((25, 33),)).psi[0]
+    assert psi[3].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert psi[4].weight.mean().item() == pytest.approx(1, abs=0.02)
+    assert psi[4].weight.std().item() == pytest.approx(0.02, rel=0.5)
+
+
+# Losses
+
+
+def test_the_gradient_penalty_is_that_of_finite_differences():
+    torch.manual_seed(0)
+    critic = critics(NARROW, 1)[0].double()
+    for parameter in critic.parameters():
+        parameter.data.mul_(5)
+    real, fake = torch.randn(2, 1, 3, 13, 14, dtype=torch.float64)
+    share = torch.tensor(0.3, dtype=torch.float64)
+    mixed, slope, step = 0.3 * real + 0.7 * fake, torch.empty(3 * 13 * 14, dtype=torch.float64), 1e-5
+    for index in range(len(slope)):
+        moved = torch.zeros_like(slope)
+        moved[index] = step
+        with torch.no_grad():
+            ahead, behind = (critic(mixed + sign * moved.reshape(mixed.shape)).sum() for sign in (1, -1))
+        slope[index] = (ahead - behind) / (2 * step)
+    expected = (slope.reshape(3, -1).norm(dim=0) - 1).square().mean()
+    assert_close(gradient_penalty(critic, real, fake, share), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_the_penalty_can_be_lowered():
+    torch.manual_seed(0)
+    critic, (real, fake) = critics(NARROW, 1)[0], torch.randn(2, 1, 3, 20, 20)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
+    found = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = gradient_penalty(critic, real, fake, torch.tensor(0.5))
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert found[-1] < 0.5 * found[0]
+
+
+def test_the_loss_of_the_generator_is_the_critics_and_ten_times_the_mean_square():
+    fitting, training = begun()
+    updates = list(training.recipe.updates(5))
+    assert [update.group for update in updates] == ["critic 1"] * 2 + ["generator 1"] * 2
+    generators, real = fitting.generators, fitting.scales[0]
+    again = generators(0, torch.zeros_like(real), generators.anchor)
+    missing = updates[-1].logs["reconstruction 1"]
+    assert_close(missing, functional.mse_loss(again, real).detach())
+    assert updates[-1].loss.item() != pytest.approx(10 * missing.item())
+
+
+def test_a_player_moves_alone_and_only_at_its_own_scale():
+    fitting, training = begun()
+
+    def weights():
+        modules = {"generator": fitting.generators.psi, "critic": fitting.critics}
+        return {
+            f"{name} {n + 1}": torch.cat([p.detach().flatten().clone() for p in part.parameters()])
+            for name, parts in modules.items()
+            for n, part in enumerate(parts)
+        }
+
+    before = weights()
+    optimizers = training._optimizers
+    for update in training.recipe.updates(0):
+        for parameter in training._groups[update.group].parameters:
+            parameter.grad = None
+        update.loss.backward(inputs=list(training._groups[update.group].parameters))
+        optimizers[update.group][0].step()
+        after = weights()
+        moved = {name for name in after if not torch.equal(after[name], before[name])}
+        assert moved == {update.group}
+        before = after
+
+
+def test_the_rate_falls_for_the_last_fifth_of_each_scale():
+    practice = replace(BRIEF, iterations=10, critic_steps=1, generator_steps=1)
+    fitting, training = begun(practice=practice)
+    shares = []
+    for step in range(10):
+        fitting.generators.progress[1] = max(step, 1)  # the first step would begin the scale
+        shares.append({update.share for update in training.recipe.updates(0)})
+        fitting.generators.progress[0] = 0
+    assert shares == [{1.0}] * 8 + [{0.1}] * 2
+
+
+# The course of a training
+
+
+def test_a_scale_begins_with_the_weights_before_it_and_the_amplitude_of_what_is_missing():
+    fitting, training = begun()
+    generators = fitting.generators
+    while generators.trained == 0:
+        training.advance()
+    next(training.recipe.updates(9))  # the second scale begins
+    for mine, theirs in zip(generators.psi[1].parameters(), generators.psi[0].parameters(), strict=True):
+        assert_close(mine, theirs)
+    generators.eval()
+    with torch.no_grad():
+        coarse = generators(0, torch.zeros(1, 3, 25, 32), generators.anchor)
+        missing = (resize(coarse, (32, 41)) - fitting.scales[1]).square().mean().sqrt()
+    assert_close(generators.amplitude, torch.stack([torch.ones(()), 0.1 * missing]))
+
+
+def test_a_wider_scale_begins_with_weights_of_its_own():
+    configuration = replace(NARROW, doubled_every=1)
+    fitting, training = begun(configuration=configuration)
+    own = {name: value.clone() for name, value in fitting.generators.psi[1].state_dict().items()}
+    while fitting.generators.trained == 0:
+        training.advance()
+    next(training.recipe.updates(9))
+    assert all(torch.equal(value, own[name]) for name, value in fitting.generators.psi[1].named_parameters())
+
+
+@pytest.mark.parametrize("cut", [2, 3, 4], ids=["inside a scale", "at a boundary", "after it"])
+def test_a_training_that_was_cut_ends_the_same(cut):
+    _, whole = begun()
+    while not whole.finished:
+        whole.advance()
+    _, first = begun()
+    for _ in range(cut):
+        first.advance()
+    _, second = begun(seed=0)
+    second.load(first.state())
+    while not second.finished:
+        second.advance()
+    expected, found = whole.recipe.module.state_dict(), second.recipe.module.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert found["progress"].tolist() == [2, 0]
+
+
+def test_after_training_the_anchor_gives_the_picture():
+    practice = replace(BRIEF, iterations=80, critic_steps=1, generator_steps=2, rate=2e-3)
+    fitting, training = begun(configuration=Configuration(width=16), practice=practice)
+    losses = []
+    while not training.finished:
+        report = training.advance()
+        if report.held_out:
+            losses.append(report.held_out["loss"])
+    model = SinganModel(fitting.generators)
+    again = model.generate((32, 41), NoiseSource(0), variation=0)
+    error = (again - fitting.scales[-1]).square().mean().item()
+    assert 10 * math.log10(4 / error) > 25
+    assert losses[-1] == pytest.approx(error, rel=0.02)  # which clips nothing
+
+
+def test_trained_together_the_older_ones_move_slowly_and_the_oldest_not():
+    configuration = replace(NARROW, together=2)
+    fitting, training = begun((60, 60), configuration, replace(BRIEF, iterations=2))
+    assert len(fitting.scales) == 5
+    while fitting.generators.trained < 3:
+        training.advance()
+    before = [torch.cat([p.detach().flatten().clone() for p in psi.parameters()]) for psi in fitting.generators.psi]
+    training.advance()
+    after = [torch.cat([p.detach().flatten() for p in psi.parameters()]) for psi in fitting.generators.psi]
+    steps = [(b - a).abs().max().item() for a, b in zip(before[:3], after[:3], strict=True)]
+    assert steps[:2] == [0, 0]
+    assert steps[2] == pytest.approx(2 * 0.1 * 5e-4, rel=0.1)
+    groups = training._optimizers["generator 4"][0].param_groups
+    assert {group["factor"]: len(group["params"]) for group in groups} == {0.1: 18, 1.0: 18}
+
+
+# Drawing
+
+
+@pytest.mark.parametrize("size", [(32, 41), (64, 20), (17, 90)])
+def test_any_size_and_tiles_that_do_not_show(size):
+    model = drawing()
+    whole = SinganModel(model._generators, tile=1000)
+    drawn = model.generate(size, NoiseSource(4))
+    assert drawn.shape == (1, 3, *size)
+    assert drawn.std() > 0.05
+    assert_close(drawn, whole.generate(size, NoiseSource(4)), rtol=0, atol=1e-5)
+
+
+def test_the_first_scales_are_those_of_the_picture_and_the_others_are_drawn():
+    model = drawing((96, 128))
+    known = model.generate(model.size, NoiseSource(0), variation=0)
+    assert_close(known, model._generators.reconstruct(6).clamp(-1, 1))
+    distances = [
+        (model.generate(model.size, NoiseSource(1), variation=v) - known).square().mean().item()
+        for v in (0.2, 0.6, 1.0)
+    ]
+    assert 0 < distances[0] < distances[1] < distances[2]
+    again = model.generate(model.size, NoiseSource(1), variation=0.6)
+    assert torch.equal(again, model.generate(model.size, NoiseSource(1), variation=0.6))
+
+
+def test_several_together_are_those_that_each_is_alone():
+    model, noise = drawing(), NoiseSource(2)
+    together = model.generate(model.size, noise.batch(range(3)), variation=0.7)
+    for n in range(3):
+        assert_close(together[n : n + 1], model.generate(model.size, noise.child(n), variation=0.7), atol=1e-4, rtol=0)
+
+
+def test_a_given_picture_stays_or_is_drawn_anew():
+    model, image = drawing((96, 128)), photograph(96, 128)[None]
+    assert torch.equal(model.refine(image, 0.0, NoiseSource(0)), image)
+    near, far = (model.refine(image, 1.0, NoiseSource(0), first=first) for first in (5, 1))
+    sizes = [tuple(each.shape[2:]) for each in model.scales(image)]
+    assert tuple(sizes) == published_sizes((96, 128))
+    begins = resize(resize(image, sizes[4]), sizes[5])
+    noise = NoiseSource(0).child("scale", 5).normal((1, 3, 96, 128), "noise")
+    assert_close(near, model._generators(5, begins, noise, tile=16).clamp(-1, 1))
+    assert (near - image).square().mean() < (far - image).square().mean()
+    with pytest.raises(InputError, match="has 6, counted from 0"):
+        model.refine(image, 1.0, NoiseSource(0), first=6)
+
+
+def test_what_is_wanted_holds_at_every_scale():
+    model, seen = drawing((60, 60)), []
+
+    def constrain(index):
+        def allowed(picture):
+            seen.append((index, tuple(picture.shape[2:])))
+            return torch.full_like(picture, 0.25)
+
+        return allowed
+
+    drawn = model.generate((60, 60), NoiseSource(0), constrain=constrain)
+    assert seen == list(enumerate(published_sizes((60, 60))))
+    assert_close(drawn, torch.full_like(drawn, 0.25))
+
+
+def test_of_a_model_that_is_half_trained_the_last_trained_scale_is_enlarged():
+    model = drawing((60, 60), trained=2)
+    sizes = published_sizes((60, 60))
+    drawn = model.generate((60, 60), NoiseSource(0))
+    coarse = torch.zeros(1, 3, *sizes[0])
+    for index in range(2):
+        noise = NoiseSource(0).child("scale", index).normal((1, 1 if index == 0 else 3, *sizes[index]), "noise")
+        coarse = resize(model._generators(index, coarse, noise), sizes[index + 1])
+    for size in sizes[3:]:
+        coarse = resize(coarse, size)
+    assert_close(drawn, coarse.clamp(-1, 1))
+    with pytest.raises(InputError, match="no scale of this model is trained yet"):
+        drawing((60, 60), trained=0)
+
+
+def test_progress_is_told_and_bad_shares_are_refused():
+    model, told = drawing(), []
+    model.generate((32, 41), NoiseSource(0), on_step=lambda *each: told.append(each))
+    assert told == [(0, 1, 1), (1, 1, 1)]
+    assert len(model.effort((32, 41))) == 2
+    with pytest.raises(InputError, match="between 0 and 1"):
+        model.generate((32, 41), NoiseSource(0), variation=1.5)
+    with pytest.raises(InputError, match="cannot be mixed"):
+        model.mixed([model], [1, 1])
+
+
+# The file and the command
+
+
+def test_a_file_keeps_everything_and_a_wrong_one_is_refused(tmp_path):
+    fitting, training = begun((26, 32), replace(NARROW, factor=0.9))
+    while not training.finished:
+        training.advance()
+    trained = fitting.trained(training.averages.values)
+    write_model(tmp_path / "m.safetensors", trained.to_file({"size": [26, 32]}))
+    again = load(tmp_path / "m.safetensors")
+    models = [each.model("network", CPU, torch.float32) for each in (trained, again)]
+    first, second = (model.generate((26, 32), NoiseSource(0)) for model in models)
+    assert torch.equal(first, second)
+    with pytest.raises(InputError, match="no engine hybrid"):
+        again.model("hybrid", CPU, torch.float32)
+    file = read_model(tmp_path / "m.safetensors")
+    for broken, said in (
+        (replace(file, options={**file.options, "width": 16}), "weights do not fit the options"),
+        (replace(file, options={**file.options, "colors": 4}), "options make no sense"),
+        (replace(file, options={**file.options, "factor": 1}), "options make no sense"),
+        (replace(file, pictures=()), "holds 0 pictures"),
+        (replace(file, weights={**file.weights, "progress": torch.tensor([99, 0])}), "says that 99 scales"),
+    ):
+        with pytest.raises(InputError, match=said):
+            from_file(broken, tmp_path / "m.safetensors")
+
+
+def test_options_that_another_system_has_are_refused(tmp_path, capsys):
+    write(tmp_path / "p.png", photograph(26, 32))
+    for arguments, said in (
+        (["--system", "singan", "--width", "16"], "width is no option of the system singan"),
+        (["--system", "singan", "--preset", "reference"], "presets of singan are fast and official"),
+        (["--system", "singan", "--precision", "bfloat16"], "need float32"),
+        (["--max-size", "100"], "max size is no option of the system wavelet"),
+        (["--preset", "official"], "presets of wavelet are fast and reference"),
+        ([str(tmp_path / "p.png"), "--system", "singan"], "one picture, not from several"),
+    ):
+        assert main(["train", str(tmp_path / "p.png"), *arguments]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_transparent_picture_is_refused():
+    hidden = torch.ones(30, 30, dtype=torch.bool)
+    hidden[:5] = False
+    with pytest.raises(InputError, match="transparent"):
+        chosen("fast", together=None, most=None).begin([Picture(photograph(30, 30), hidden)], 0, CPU)
+
+
+def test_the_command_trains_a_file_that_draws(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "p.png", photograph(40, 50))
+    command = [
+        "train",
+        "p.png",
+        "--system",
+        "singan",
+        "--steps",
+        "2",
+        "--max-size",
+        "32",
+        "--samples-every",
+        "10",
+        "-q",
+    ]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["steps"], told["receptive_field"]) == (4, 11)  # 2 at each of 2 scales
+    assert probe(told["samples"]).format == "PNG"
+    assert main(["generate", "p.safetensors", "-n", "1", "-o", "out", "-q"]) == 0
+    assert read("out/p-0000.png").size == (26, 32)
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"]
