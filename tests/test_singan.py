@@ -18,7 +18,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.files import read_model, write_model
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
-from sinwave.systems.singan.model import SinganModel
+from sinwave.systems.singan.model import SinganModel, owned
 from sinwave.systems.singan.networks import Generators, critics
 from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, reduced
 from sinwave.systems.singan.recipe import Practice, SinganRecipe, gradient_penalty
@@ -382,8 +382,43 @@ def test_progress_is_told_and_bad_shares_are_refused():
     assert len(model.effort((32, 41))) == 2
     with pytest.raises(InputError, match="between 0 and 1"):
         model.generate((32, 41), NoiseSource(0), variation=1.5)
-    with pytest.raises(InputError, match="cannot be mixed"):
-        model.mixed([model], [1, 1])
+
+
+def test_mixed_each_place_has_one_owner_and_each_owner_its_share():
+    field = NoiseSource(0).normal((2, 1, 30, 40), "field")
+    found = owned(field, [2, 1, 1])
+    assert torch.equal(found.sum(1), torch.ones(2, 30, 40))
+    assert_close(found.mean((2, 3)), torch.tensor([[0.5, 0.25, 0.25]]).expand(2, -1), atol=2e-3, rtol=0)
+    model, other = drawing((60, 60)), drawing((60, 60))
+    for buffer in other._generators.parameters():
+        buffer.data.neg_()
+    both = model.mixed([other], [1, 1]).generate((60, 60), NoiseSource(0))
+    assert all((both - each.generate((60, 60), NoiseSource(0))).abs().max() > 0.01 for each in (model, other))
+    # Half of the coarsest scale is as the one model would have it, and half as the other.
+    pictures = {}
+    for name, some in (("one", model), ("other", other), ("both", model.mixed([other], [1, 1]))):
+
+        def keep(index, name=name):
+            return lambda picture: pictures.setdefault((name, index), picture)
+
+        some.generate((60, 60), NoiseSource(0), constrain=keep)
+    same = [(pictures["both", 0] - pictures[name, 0]).abs().amax(1) < 1e-6 for name in ("one", "other")]
+    assert torch.equal(same[0] | same[1], torch.ones_like(same[0]))
+    assert [each.float().mean().item() for each in same] == pytest.approx([0.5, 0.5], abs=0.05)
+    with pytest.raises(InputError, match="same number of scales"):
+        model.mixed([drawing((32, 41))], [1, 1])
+
+
+def test_enlarged_and_reduced_it_is_the_picture_again():
+    model, picture = drawing((60, 60)), photograph(40, 50)[None]
+    told = []
+    large = model.enlarge(picture, (80, 100), NoiseSource(0), on_step=lambda *each: told.append(each))
+    assert large.shape == (1, 3, 80, 100)
+    assert_close(resize(large, (40, 50)), picture, atol=2 / 127.5, rtol=0)
+    assert told[-1] == (4, len(told), len(told))
+    assert len(told) == math.ceil(math.log(2) / math.log(60 / 48))  # the last two sides of the pyramid are 48 and 60
+    assert (large - resize(picture, (80, 100))).abs().mean() > 0.01
+    assert torch.equal(model.enlarge(picture, (40, 50), NoiseSource(0)), picture)
 
 
 # The file and the command

@@ -1,9 +1,11 @@
 """A trained SinGAN as a `SingleImageModel`: from noise to a picture, scale by scale.
 
-    variation v    the scales before number (1 - v) N are those of the known picture, the others are drawn
-    strength s     a given picture is taken up as what scale `first` + (1 - s) (N - `first`) begins with
+    variation v    of N scales those before (1 - v) N are of the known picture, the others are drawn
+    strength s     a given picture is what scale `first` + (1 - s) (N - `first`) begins with
+    larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
 
-Where not all scales are trained, the last one that is gives the picture, enlarged.
+Where not all scales are trained, the last one that is gives the picture, enlarged. Several models draw one picture
+together: at each scale each has its part of the places, and goes on from what all have drawn before.
 """
 
 from __future__ import annotations
@@ -12,16 +14,18 @@ import math
 from collections.abc import Sequence
 from typing import final
 
+import torch
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.resize import resize
+from sinwave.reduction import Reduction
+from sinwave.resize import blur, resize
 from sinwave.rng import Noise
 from sinwave.systems.protocols import Heights, OnStep, ScaleConstraint, SingleImageModel
 from sinwave.systems.singan.networks import Generators
 from sinwave.wavelets import Size
 
-__all__ = ["SinganModel"]
+__all__ = ["SinganModel", "owned"]
 
 TILE = 512
 """Pixels along a side of what a generator is applied to at once."""
@@ -32,13 +36,16 @@ TOGETHER = 8
 
 @final
 class SinganModel:
-    """The generators of one picture, of the size of the finest scale."""
+    """The generators of one picture, of the size of the finest scale; or of several, each with its share."""
 
-    def __init__(self, generators: Generators, *, tile: int = TILE) -> None:
+    def __init__(
+        self, generators: Generators, *others: Generators, shares: Sequence[float] = (), tile: int = TILE
+    ) -> None:
         """They are used as they are after training: frozen, with the statistics that they have seen."""
-        if generators.trained == 0:
+        self._all = [each.eval().requires_grad_(False) for each in (generators, *others)]
+        self._generators, self._shares, self._tile = generators, list(shares), tile
+        if any(each.trained == 0 for each in self._all):
             raise InputError("no scale of this model is trained yet: go on with the same 'sinwave train' command")
-        self._generators, self._tile = generators.eval().requires_grad_(False), tile
 
     @property
     def size(self) -> Size:
@@ -53,7 +60,11 @@ class SinganModel:
     @property
     def taken_up_at(self) -> int:
         """The middle scale: of what is pasted or painted the coarse shapes stay, and the texture is new."""
-        return self._generators.trained // 2
+        return self._trained // 2
+
+    @property
+    def _trained(self) -> int:
+        return min(each.trained for each in self._all)
 
     def scales(self, image: Tensor) -> tuple[Tensor, ...]:
         """The picture of each scale, coarsest first; the last is all of it."""
@@ -64,9 +75,14 @@ class SinganModel:
         channels = (self._generators.configuration.channels(index) for index in range(len(self._generators.sizes)))
         return tuple(h * w * c**2 for (h, w), c in zip(self._sizes(size), channels, strict=True))
 
-    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> SingleImageModel:
-        """Not possible."""
-        raise InputError("the networks of SinGAN cannot be mixed: take the engine closed-form, or wavelet models")
+    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> SinganModel:
+        """A model of this picture and of others, that have as many scales: each place is drawn by one of them."""
+        found = []
+        for other in others:
+            if not isinstance(other, SinganModel) or len(other._generators.sizes) != len(self._generators.sizes):
+                raise InputError("only models of SinGAN with the same number of scales can be mixed")
+            found.append(other._generators)
+        return SinganModel(self._generators, *found, shares=shares, tile=self._tile)
 
     def generate(
         self,
@@ -78,9 +94,7 @@ class SinganModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
-        _check_share(variation)
-        first = math.ceil((1 - variation) * self._generators.trained)
-        sizes, begun = self._sizes(size), None
+        first, sizes, begun = self._first(variation, 0), self._sizes(size), None
         if first:
             # The reconstruction has its own size, where it is whole.
             begun = resize(self._generators.reconstruct(first), sizes[min(first, len(sizes) - 1)])
@@ -99,16 +113,38 @@ class SinganModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """`image` as the model would have drawn it: the less `strength` and the later the `first` scale, the nearer."""
-        _check_share(strength)
-        trained, sizes = self._generators.trained, self._sizes(_size(image))
+        sizes = self._sizes(_size(image))
         if not 0 <= first < len(sizes):
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
-        first = min(first + math.ceil((1 - strength) * max(trained - first, 0)), len(sizes))
-        if first == len(sizes):
+        if strength == 0:
             return image
+        first = self._first(strength, first)
         # What a scale begins with has no more detail than the scale before.
         begun = resize(resize(image, sizes[first - 1]), sizes[first]) if first else None
         return self._descend(begun, first, sizes, noise, constrain, on_step)
+
+    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """The picture (1, 3, h, w) in a larger size; reduced, it is the picture again."""
+        known, large, index = Reduction(picture), picture, self._trained - 1
+        factor = max(b / a for a, b in zip(_size(picture), size, strict=True))
+        sizes = self._generators.sizes
+        ratio = max(sizes[-1]) / max(sizes[-2]) if len(sizes) > 1 else 4 / 3
+        steps = max(0, math.ceil(math.log(factor) / math.log(ratio) - 1e-9))
+        for step in range(1, steps + 1):
+            height, width = (round(a * (b / a) ** (step / steps)) for a, b in zip(_size(picture), size, strict=True))
+            guess = resize(large, (height, width))
+            drawn = noise.child("larger", step).normal((1, 1 if index == 0 else 3, height, width), "noise", like=guess)
+            large = known.nearest(self._generators(index, guess, drawn, tile=self._tile))
+            if on_step is not None:
+                on_step(len(sizes) - 1, step, steps)
+        return known.shown(large) if steps else picture
+
+    def _first(self, share: float, first: int) -> int:
+        """The first scale that is drawn, if the part `share` of those from `first` on is to be."""
+        if not 0 <= share <= 1:
+            raise InputError(f"variation and strength must be between 0 and 1, not {share}")
+        left = max(self._trained - first, 0)
+        return min(first + (math.floor((1 - share) * left) if share else left), len(self._generators.sizes))
 
     def _descend(
         self,
@@ -120,19 +156,33 @@ class SinganModel:
         on_step: OnStep | None,
     ) -> Tensor:
         """From what scale `first` begins with, to the end."""
-        generators = self._generators
-        picture = generators.anchor.new_zeros(noise.count, 3, *sizes[0]) if coarser is None else coarser
+        picture = self._generators.anchor.new_zeros(noise.count, 3, *sizes[0]) if coarser is None else coarser
+        owners = self._owners(noise, sizes[0])
         for index, size in list(enumerate(sizes))[first:]:
             picture = picture if _size(picture) == size else resize(picture, size)
-            if index < generators.trained:
-                shape = (noise.count, 1 if index == 0 else 3, *size)
-                drawn = noise.child("scale", index).normal(shape, "noise", like=generators.anchor)
-                picture = generators(index, picture, drawn, tile=self._tile)
+            if index < self._trained:
+                picture = self._scale(index, picture, noise.child("scale", index), owners)
             allowed = constrain(index) if constrain else None
             picture = allowed(picture) if allowed else picture
             if on_step is not None:
                 on_step(index, 1, 1)
         return picture.clamp(-1, 1)
+
+    def _scale(self, index: int, coarser: Tensor, noise: Noise, owners: Tensor | None) -> Tensor:
+        shape = (len(coarser), 1 if index == 0 else 3, *coarser.shape[2:])
+        drawn = noise.normal(shape, "noise", like=coarser)
+        found: list[Tensor] = [each(index, coarser, drawn, tile=self._tile) for each in self._all]
+        if owners is None:
+            return found[0]
+        parts = resize(owners, _size(coarser), "bilinear")
+        return torch.stack([part * parts[:, n, None] for n, part in enumerate(found)]).sum(0)
+
+    def _owners(self, noise: Noise, size: Size) -> Tensor | None:
+        """Whose each place of the coarsest scale is, (b, models, h, w); None if there is one model."""
+        if len(self._all) == 1:
+            return None
+        field = noise.child("owners").normal((noise.count, 1, *size), "field", like=self._generators.anchor)
+        return owned(blur(field, max(size) / 10), self._shares)
 
     def _sizes(self, size: Size) -> tuple[Size, ...]:
         """Those of the scales of a picture of `size`, each the same part of it as of the known one."""
@@ -141,10 +191,14 @@ class SinganModel:
         return tuple((max(1, round(size[0] * down)), max(1, round(size[1] * right))) for down, right in parts)
 
 
+def owned(field: Tensor, shares: Sequence[float]) -> Tensor:
+    """Cut a smooth field (b, 1, h, w) at its own quantiles into places of one owner each, (b, n, h, w)."""
+    places = field.flatten(1)
+    rank = places.argsort(1).argsort(1).reshape(field.shape) / (places.shape[1] - 1)
+    ends = torch.tensor(shares, dtype=torch.float64).cumsum(0) / sum(shares)
+    owner = torch.bucketize(rank, ends[:-1].to(rank), right=True)
+    return torch.cat([(owner == n).to(field) for n in range(len(shares))], 1)
+
+
 def _size(image: Tensor) -> Size:
     return image.shape[2], image.shape[3]
-
-
-def _check_share(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise InputError(f"variation and strength must be between 0 and 1, not {share}")
