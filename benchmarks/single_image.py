@@ -8,7 +8,8 @@ of one picture, which the peers do not have: it is no part of the table. NIQE's 
 are kept as those of closed_form.py.
 
 With `--models FOLDER` a model is trained for each source, unless FOLDER has it already (some minutes each; an
-interrupted training goes on), and its engines are two more columns at each variation.
+interrupted training goes on), and its engines are two more columns at each variation. With `--singan FOLDER` likewise
+a SinGAN of ours, one column at variation 1, as the stored ones are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from drawing import OURS, Job, costs
@@ -64,16 +66,25 @@ def drawn(options: argparse.Namespace, sources: Mapping[str, Tensor], variation:
 
 
 def learned(
-    options: argparse.Namespace, sources: Mapping[str, Tensor], engine: str, variation: float
+    options: argparse.Namespace,
+    sources: Mapping[str, Tensor],
+    engine: str,
+    variation: float,
+    system: Literal["wavelet", "singan"] = "wavelet",
 ) -> dict[str, Tensor]:
     """One sample for each source by a model that was trained on it, with the command's defaults."""
-    samples = {}
+    samples, folder = {}, options.models if system == "wavelet" else options.singan
     for name in sources:
         (source,) = (options.peers / "real").glob(f"{name}.*")
-        file = options.models / f"{name}.safetensors"
-        Train(pictures=(source,), output=file, threads=options.threads, seed=options.seed, steps=options.steps).run(
-            on_event=lambda sentence, name=name: print(f"{name}: {sentence}", file=sys.stderr, flush=True)
-        )
+        file = folder / f"{name}.safetensors"
+        Train(
+            pictures=(source,),
+            output=file,
+            system=system,
+            threads=options.threads,
+            seed=options.seed,
+            steps=options.steps,
+        ).run(on_event=lambda sentence, name=name: print(f"{name}: {sentence}", file=sys.stderr, flush=True))
         model = load(file).model(engine, torch.device("cpu"), torch.float32)
         with torch.inference_mode():
             sample = model.generate(model.size, NoiseSource(options.seed).child(0), variation=variation)
@@ -149,6 +160,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--peers", type=Path, required=True, metavar="FOLDER", help="with the folders real, singan, gpnn")
     add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
     add("--models", type=Path, metavar="FOLDER", help="of trained models, made where they are missing; none")
+    add("--singan", type=Path, metavar="FOLDER", help="likewise, of models of SinGAN; none")
     add("--steps", type=int, metavar="N", help="of their training; as the command's default")
     add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
     share_options(parser)
@@ -168,6 +180,8 @@ def main(arguments: Sequence[str]) -> None:
         methods |= {
             f"{engine} {variation:g}": learned(options, sources, engine, variation) for variation in options.variation
         }
+    if options.singan:
+        methods["SinGAN, ours"] = learned(options, sources, "network", 1.0, "singan")
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
     natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)
