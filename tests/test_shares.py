@@ -29,7 +29,7 @@ class Setup:
 def test_losses_and_gradients_are_those_of_the_whole(total, count):
     setup = Setup(total)
     whole = setup.losses()
-    shared = Shares(setup.network.parameters(), count=count)(setup.losses, total)
+    shared = Shares(count)(setup.losses, total, setup.network.parameters())
     assert_close(shared, whole)
     assert_close(setup.gradients(shared), setup.gradients(whole))
 
@@ -38,7 +38,7 @@ def test_no_bit_depends_on_the_number_of_threads():
     setup, found = Setup(), []
     for count in (1, 2, 3, 4):
         with threads(count):
-            shared = Shares(setup.network.parameters())(setup.losses, 10)
+            shared = Shares()(setup.losses, 10, setup.network.parameters())
         found.append((shared.detach(), *setup.gradients(shared)))
     for other in found[1:]:
         assert_close(other, found[0], atol=0, rtol=0)
@@ -46,7 +46,7 @@ def test_no_bit_depends_on_the_number_of_threads():
 
 def test_the_gradient_reaches_the_parameters_that_are_asked_for():
     setup = Setup()
-    Shares(setup.network.parameters())(setup.losses, 10).mean().backward(inputs=list(setup.network.parameters()))
+    Shares()(setup.losses, 10, setup.network.parameters()).mean().backward(inputs=list(setup.network.parameters()))
     (expected,) = torch.autograd.grad(setup.losses().mean(), [setup.network[0].weight])
     assert_close(setup.network[0].weight.grad, expected)
 
@@ -54,7 +54,7 @@ def test_the_gradient_reaches_the_parameters_that_are_asked_for():
 def test_without_gradients_there_is_no_graph():
     setup = Setup()
     with torch.no_grad():
-        found = Shares(setup.network.parameters())(setup.losses, 10)
+        found = Shares()(setup.losses, 10, setup.network.parameters())
     assert_close(found, setup.losses())
     assert not found.requires_grad
 
@@ -64,7 +64,7 @@ def test_an_error_of_a_share_is_that_of_all():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Shares(Setup().network.parameters())(broken, 10)
+        Shares()(broken, 10, Setup().network.parameters())
 
 
 def test_threads_are_as_before_even_after_an_error():
@@ -77,7 +77,18 @@ def test_threads_are_as_before_even_after_an_error():
 
 def test_a_second_derivative_is_refused():
     setup = Setup()
-    shared = Shares(setup.network.parameters())(setup.losses, 10)
+    shared = Shares()(setup.losses, 10, setup.network.parameters())
     (first, *_) = torch.autograd.grad(shared.square().sum(), list(setup.network.parameters()), create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
+
+
+def test_different_losses_may_depend_on_different_parameters():
+    setup = Setup()
+    first, last = setup.network[0], setup.network[2]
+    losses = [lambda: setup.losses().mean(), lambda: first.weight.square().sum(), lambda: last.bias.sum()]
+    shared = Shares().sum(losses, setup.network.parameters())
+    whole = sum(loss() for loss in losses)
+    assert_close(shared, whole)
+    found, expected = (torch.autograd.grad(each, list(setup.network.parameters())) for each in (shared, whole))
+    assert_close(found, expected)

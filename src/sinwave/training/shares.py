@@ -29,22 +29,26 @@ Result = TypeVar("Result")
 
 @final
 class Shares:
-    """Threads that compute losses in shares, each of which depends on all `parameters`."""
+    """Threads that compute losses in shares."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], *, count: int = SHARES) -> None:
+    def __init__(self, count: int = SHARES) -> None:
         """All of them together have no more threads than PyTorch has now."""
-        self._parameters, self._count = tuple(parameters), count
+        self._count = count
         workers = min(torch.get_num_threads(), count)
         self._each = torch.get_num_threads() // workers
         self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(self._each,))
 
-    def __call__(self, losses: Callable[[slice], Tensor], total: int) -> Tensor:
-        """The losses (total,) of a batch, from those of each part of it."""
+    def __call__(self, losses: Callable[[slice], Tensor], total: int, parameters: Iterable[nn.Parameter]) -> Tensor:
+        """The losses (total,) of a batch, from those of each part of it; only the `parameters` have gradients."""
         parts = [part for part in _parts(total, self._count) if part.start < part.stop]
         if not torch.is_grad_enabled():
             return torch.cat(self.map(torch.no_grad()(losses), parts))
-        joined: Tensor = _Joined.apply(self, losses, parts, *self._parameters)  # type: ignore[no-untyped-call]
+        joined: Tensor = _Joined.apply(self, losses, parts, *parameters)  # type: ignore[no-untyped-call]
         return joined
+
+    def sum(self, losses: Sequence[Callable[[], Tensor]], parameters: Iterable[nn.Parameter]) -> Tensor:
+        """The sum of some scalars, no more than there are shares, one of them a share."""
+        return self(lambda part: losses[part.start]()[None], len(losses), parameters).sum()
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in the order of the items."""
@@ -66,7 +70,10 @@ class _Joined(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
-            found: Sequence[Tensor] = torch.autograd.grad(share[0], ctx.parameters, gradients[0][share[1]])
+            # A part of a loss need not depend on everything that the whole depends on.
+            found: Sequence[Tensor] = torch.autograd.grad(
+                share[0], ctx.parameters, gradients[0][share[1]], allow_unused=True, materialize_grads=True
+            )
             return found
 
         total, *others = ctx.shares.map(gradient, list(zip(ctx.losses, ctx.parts, strict=True)))

@@ -19,18 +19,40 @@ from sinwave.wavelets import Size
 __all__ = ["Generators", "critics"]
 
 
+@final
+class _Norm(nn.Module):
+    """gain (x - mean) / deviation + offset, by the statistics of each picture in training, and by those kept later."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(1 + 0.02 * torch.randn(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return functional.instance_norm(x, weight=self.weight, bias=self.bias)
+        return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
+
+    def keep(self, x: Tensor, shares: Tensor) -> None:
+        """The statistics of pictures (b, c, h, w), each with its share (b,)."""
+        variance, mean = torch.var_mean(x, (2, 3))
+        self.mean.copy_(shares @ mean)
+        self.variance.copy_(shares @ variance)
+
+
 def _network(channels: int, outputs: int, layers: int) -> nn.Sequential:
     """Weights from N(0, 0.02), gains from N(1, 0.02)."""
     widths = [3, *(channels for _ in range(layers - 1))]
-    blocks = [
-        layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3), nn.BatchNorm2d(b), nn.LeakyReLU(0.2))
-    ]
+    blocks = [layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3), _Norm(b), nn.LeakyReLU(0.2))]
     network = nn.Sequential(*blocks, nn.Conv2d(channels, outputs, 3))
     for layer in network:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, 0.02)
     return network
 
 
@@ -76,6 +98,17 @@ class Generators(nn.Module):
         seen = coarser if noise is None else coarser + self.amplitude[index] * noise
         radius = self.configuration.radius
         return coarser + _by_tiles(self.psi[index], functional.pad(seen, (radius,) * 4), radius, tile).tanh()
+
+    def settle(self, index: int, coarser: Tensor, noise: Tensor, shares: Tensor) -> None:
+        """Keep the statistics that the generator of a scale has for some pictures, each with its share (b,)."""
+        radius = self.configuration.radius
+        x = functional.pad(coarser + self.amplitude[index] * noise, (radius,) * 4)
+        psi = self.psi[index].train()
+        for layer in psi.children():
+            if isinstance(layer, _Norm):
+                layer.keep(x, shares)
+            x = layer(x)
+        psi.eval()
 
     def reconstruct(self, stop: int, start: int = 0, picture: Tensor | None = None) -> Tensor:
         """The enlarged picture that scale `stop` begins with, (1, 3, h, w), if it is to be the known one.

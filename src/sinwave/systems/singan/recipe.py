@@ -4,13 +4,15 @@
     generator      - E D(fake) + fidelity |x_n - reconstruction|^2
 
 The norm is that of the colors of a pixel. Every fake is drawn afresh, so no gradient goes through weights that an
-earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein GANs", 2017.)
+earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein GANs", 2017.) On a processor the two
+parts of each loss are computed side by side, each by a thread: small pictures leave a core nothing to share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -21,8 +23,12 @@ from sinwave.resize import resize
 from sinwave.rng import fold
 from sinwave.systems.singan.networks import Generators
 from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.shares import Shares
 
 __all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
+
+_FAKES = 8
+"""Pictures whose statistics a finished generator keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,8 @@ class SinganRecipe(Recipe):
         """`pictures` (1, 3, h, w) of the scales, coarsest first, on the device of the networks."""
         self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
         self._known: tuple[int, Tensor] | None = None
+        # A graphics processor has its own ways of doing many things at once.
+        self._in_shares = Shares(2) if pictures[0].device.type == "cpu" else None
 
     @property
     def module(self) -> nn.Module:
@@ -83,19 +91,22 @@ class SinganRecipe(Recipe):
             self._begin(index)
         self._set_modes(index)
         share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
-        for turn in range(practice.critic_steps):
-            loss = self._critic_loss(index, _Chance(fold(seed, "critic", turn), self.pictures[0]))
+        for loss in self._critic_losses(index, seed):
             yield Update(f"critic {index + 1}", loss, share=share)
         for turn in range(practice.generator_steps):
             loss, logs = self._generator_loss(index, _Chance(fold(seed, "generator", turn), self.pictures[0]))
             yield Update(f"generator {index + 1}", loss, logs, share=share)
         done = step + 1 == practice.iterations
+        if done:
+            self._settle(index)
         progress.copy_(torch.tensor([index + 1, 0] if done else [index, step + 1]))
 
     @torch.no_grad()
     def held_out(self) -> Mapping[str, float]:
         """How far the reconstruction is from the picture, by the scales that have begun: the mean square."""
         index, step = self.generators.progress.tolist()
+        if step:
+            self._settle(index)
         found = self.generators.reconstruct(index + (step > 0))
         finest = self.pictures[-1]
         return {"loss": functional.mse_loss(resize(found, (finest.shape[2], finest.shape[3])), finest).item()}
@@ -112,37 +123,69 @@ class SinganRecipe(Recipe):
             self.generators.amplitude[index] = self.generators.configuration.amplitude * missing
 
     def _set_modes(self, index: int) -> None:
-        """What is trained normalizes by its own statistics, what is not by those that it has had."""
+        """What is trained normalizes by the statistics of the picture, what is not by those that it keeps."""
         for n, psi in enumerate(self.generators.psi):
             psi.train(self._first(index) <= n <= index)
         self.critics[index].train()
 
-    def _critic_loss(self, index: int, chance: _Chance) -> Tensor:
+    def _critic_losses(self, index: int, seed: int) -> Iterator[Tensor]:
+        """Those of all steps of the critic, whose fakes do not depend on it."""
         critic, real = self.critics[index], self.pictures[index]
-        with torch.no_grad():
-            fake = self._fake(index, chance)
-        penalty = gradient_penalty(critic, real, fake, chance.uniform())
-        loss: Tensor = critic(fake).mean() - critic(real).mean() + self.practice.penalty * penalty
-        return loss
+        chances = [_Chance(fold(seed, "critic", turn), real) for turn in range(self.practice.critic_steps)]
+        draw = torch.no_grad()(partial(self._fake, index))
+        fakes = list(map(draw, chances)) if self._in_shares is None else self._in_shares.map(draw, chances)
+        for fake, chance in zip(fakes, chances, strict=True):
+            penalty = partial(gradient_penalty, critic, real, fake, chance.uniform(), weight=self.practice.penalty)
+            yield self._sum([partial(_advantage, critic, real, fake), penalty], critic)
 
     def _generator_loss(self, index: int, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
-        generators, real = self.generators, self.pictures[index]
-        against = -self.critics[index](self._fake(index, chance)).mean()
-        first = self._first(index)
-        coarser = generators.reconstruct(index, first, self._frozen_reconstruction(first))
-        again = generators(index, coarser, generators.anchor if index == 0 else None)
-        missing = functional.mse_loss(again, real)
-        return against + self.practice.fidelity * missing, {f"reconstruction {index + 1}": missing.detach()}
+        generators, real, first = self.generators, self.pictures[index], self._first(index)
+        begun, told = self._frozen_reconstruction(first), dict[str, Tensor]()
+
+        def against() -> Tensor:
+            opinion: Tensor = self.critics[index](self._fake(index, chance)).mean()
+            return -opinion
+
+        def unlike() -> Tensor:
+            coarser = generators.reconstruct(index, first, begun)
+            again = generators(index, coarser, generators.anchor if index == 0 else None)
+            missing = functional.mse_loss(again, real)
+            told[f"reconstruction {index + 1}"] = missing.detach()
+            return self.practice.fidelity * missing
+
+        trained = nn.ModuleList(self._psi(n) for n in range(first, index + 1))
+        return self._sum([against, unlike], trained), told
+
+    def _sum(self, losses: Sequence[Callable[[], Tensor]], trained: nn.Module) -> Tensor:
+        if self._in_shares is not None:
+            return self._in_shares.sum(losses, trained.parameters())
+        return torch.stack([loss() for loss in losses]).sum()
+
+    @torch.no_grad()
+    def _settle(self, index: int) -> None:
+        """Give the generator of a scale statistics to keep: half those of the reconstruction, half those of fakes."""
+        generators, chance = self.generators, _Chance(fold(0, "settle", index), self.pictures[0])
+        for n in range(self._first(index), index + 1):
+            picture = self.pictures[n]
+            begun = [self._coarser(n, chance) for _ in range(_FAKES)]
+            noises = [chance.noise(1 if n == 0 else 3, picture) for _ in range(_FAKES)]
+            known = generators.anchor if n == 0 else torch.zeros_like(picture)
+            shares = torch.tensor([0.5] + [0.5 / _FAKES] * _FAKES).to(picture)
+            generators.settle(n, torch.cat([generators.reconstruct(n), *begun]), torch.cat([known, *noises]), shares)
 
     def _fake(self, index: int, chance: _Chance) -> Tensor:
         """A new picture of the scale; only what is trained has gradients."""
-        generators, first = self.generators, self._first(index)
-        coarser = generators.nothing(0)
-        for n in range(index + 1):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and n >= first):
-                found: Tensor = generators(n, coarser, chance.noise(1 if n == 0 else 3, self.pictures[n]))
-                coarser = found if n == index else resize(found, generators.sizes[n + 1])
+        coarser = self._coarser(index, chance)
+        found: Tensor = self.generators(index, coarser, chance.noise(1 if index == 0 else 3, self.pictures[index]))
         return found
+
+    def _coarser(self, index: int, chance: _Chance) -> Tensor:
+        """What the scale begins with in a new picture."""
+        if index == 0:
+            return self.generators.nothing(0)
+        trained = index - 1 >= self._first(int(self.generators.progress[0]))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+            return resize(self._fake(index - 1, chance), self.generators.sizes[index])
 
     def _frozen_reconstruction(self, index: int) -> Tensor:
         """What `index` begins with in the reconstruction: the same as long as no scale before it is trained."""
@@ -181,9 +224,15 @@ class _Chance:
         return torch.rand((), generator=self._generator).to(self._like)
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """E (|grad D(share real + (1 - share) fake)| - 1)^2, the norm over the colors of each pixel."""
+def _advantage(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """E D(fake) - E D(real)."""
+    loss: Tensor = critic(fake).mean() - critic(real).mean()
+    return loss
+
+
+def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor, *, weight: float = 1.0) -> Tensor:
+    """E (|grad D(share real + (1 - share) fake)| - 1)^2 with a weight, the norm over the colors of each pixel."""
     mixed = torch.lerp(fake, real, share).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
     penalty: Tensor = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
-    return penalty
+    return weight * penalty

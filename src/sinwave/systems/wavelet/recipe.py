@@ -105,7 +105,7 @@ class WaveletRecipe(Recipe):
         self._follows, self._present = (channels < each for each in sizes)
         self._chances = self._scale_chances()
         # A graphics processor has its own ways of doing many things at once.
-        self._in_shares = Shares(self.network.parameters()) if self.device.type == "cpu" else None
+        self._in_shares = Shares() if self.device.type == "cpu" else None
         self._expectation = Expectation.of(material.statistics, configuration)
 
     @property
@@ -146,7 +146,11 @@ class WaveletRecipe(Recipe):
         def some(part: slice) -> Tensor:
             return self._errors(Batch(*(each[part] for each in batch)), _Noised(*(each[part] for each in noised)))
 
-        losses = some(slice(None)) if self._in_shares is None else self._in_shares(some, self.count)
+        losses = (
+            some(slice(None))
+            if self._in_shares is None
+            else self._in_shares(some, self.count, self.network.parameters())
+        )
         return losses, batch.scale
 
     def _errors(self, batch: Batch, noised: _Noised) -> Tensor:
