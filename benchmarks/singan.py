@@ -2,15 +2,17 @@
 
     python benchmarks/singan.py --picture FILE --side 128 --threads 2 --output table.md
 
-At the coarsest, the middle and the finest scale of a picture whose longer side is reduced to `--side`, in turn some
-iterations of ours (three steps of the critic and three of the generator, by the training loop, all it does included)
-and as many of `plain_singan.py`; the medians, and the median of the ratios of neighbors. Memory is that of a process of
-its own that trains the finest scale.
+At the coarsest, the middle and the finest scale of a picture whose longer side is reduced to `--side`, in turn a
+process with some iterations of ours (three steps of the critic and three of the generator, by the training loop, all it
+does included), whose threads wait as those of the command, and one with as many of `plain_singan.py`, whose threads
+wait as PyTorch has it; the medians of all processes, the median of the ratios of neighbors, and the peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,32 +51,36 @@ def iteration(fitting: Fitting, index: int, which: str) -> Callable[[], object]:
     return training.advance
 
 
-def speeds(picture: Picture, options: argparse.Namespace, index: int) -> tuple[str, ...]:
-    """A line of the table: seconds of an iteration by both."""
-    fitting = fitting_of(picture, options.side)
-    both = [iteration(fitting, index, which) for which in (OURS, PLAIN)]
-    rounds = []
-    for number in range(options.rounds + 1):
-        took = []
-        for step in both:
-            start = time.perf_counter()
-            for _ in range(options.iterations):
-                step()
-            took.append((time.perf_counter() - start) / options.iterations)
-        if number:  # the first prepares what the others find
-            rounds.append(took)
-    ours, plain = (statistics.median(each) for each in zip(*rounds, strict=True))
-    ratio = statistics.median(there / here for here, there in rounds)
-    height, width = fitting.generators.sizes[index]
-    return f"{index + 1}", f"{width} x {height}", f"{1 / ours:.2f}", f"{1 / plain:.2f}", f"{ratio:.2f}"
-
-
-def memory(options: argparse.Namespace, which: str) -> str:
-    """Of a process that trains the finest scale."""
+def measured(options: argparse.Namespace, index: int, which: str) -> dict[str, float]:
+    """Seconds of an iteration and bytes at the most, of a process of its own."""
     command = [sys.executable, __file__, "--picture", str(options.picture), "--side", str(options.side)]
-    command += ["--threads", str(options.threads), "--only", which]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return f"{int(told) / 1e6:.0f}"
+    command += ["--threads", str(options.threads), "--iterations", str(options.iterations)]
+    command += ["--only", which, "--scale", str(index)]
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if which == OURS else {}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | waiting)
+    told: dict[str, float] = json.loads(run.stdout)
+    return told
+
+
+def row(options: argparse.Namespace, index: int, size: tuple[int, int]) -> tuple[str, ...]:
+    """A line of the table."""
+    rounds = [[measured(options, index, which) for which in (OURS, PLAIN)] for _ in range(options.rounds)]
+    ours, plain = zip(*rounds, strict=True)
+    rates = [f"{1 / statistics.median(each['seconds'] for each in some):.2f}" for some in (ours, plain)]
+    ratio = statistics.median(there["seconds"] / here["seconds"] for here, there in rounds)
+    memory = [f"{statistics.median(each['bytes'] for each in some) / 1e6:.0f}" for some in (ours, plain)]
+    return f"{index + 1}", f"{size[1]} x {size[0]}", *rates, f"{ratio:.2f}", *memory
+
+
+def told(options: argparse.Namespace) -> str:
+    """What a process of one scale tells: the median of its iterations but the first, which prepares the others."""
+    step = iteration(fitting_of(read(options.picture), options.side), options.scale, options.only)
+    took = []
+    for _ in range(options.iterations + 1):
+        start = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - start)
+    return json.dumps({"seconds": statistics.median(took[1:]), "bytes": peak_memory() or 0})
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -83,9 +89,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--picture", type=Path, required=True, metavar="FILE", help="to train on")
     add("--side", type=int, default=128, metavar="PIXELS", help="its longer side is reduced to; 128")
-    add("--iterations", type=int, default=2, metavar="N", help="of each in a round; 2")
-    add("--rounds", type=int, default=5, metavar="N", help="5")
-    add("--only", choices=[OURS, PLAIN], help="train the finest scale a little and print the peak memory in bytes")
+    add("--iterations", type=int, default=5, metavar="N", help="of each in a round; 5")
+    add("--rounds", type=int, default=3, metavar="N", help="3")
+    add("--only", choices=[OURS, PLAIN], help="be one of the processes, and print its seconds and bytes")
+    add("--scale", type=int, default=0, metavar="N", help="of that process, from 0; 0")
     share_options(parser)
     return parser.parse_args(arguments)
 
@@ -94,21 +101,14 @@ def main(arguments: Sequence[str]) -> None:
     """Do what the command line says."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    picture = read(options.picture)
-    last = len(fitting_of(picture, options.side).scales) - 1
     if options.only:
-        step = iteration(fitting_of(picture, options.side), last, options.only)
-        for _ in range(3):
-            step()
-        print(peak_memory())
+        print(told(options))
         return
-    head = ("scale", "pixels", "iterations a second", "plain loop", "ratio")
-    parts = [
-        provenance("singan.py", threads=options.threads, seed=0),
-        table(head, [speeds(picture, options, index) for index in sorted({0, last // 2, last})]),
-        f"Peak memory at the finest scale: {memory(options, OURS)} MB, plain loop {memory(options, PLAIN)} MB\n",
-    ]
-    deliver(parts, options.output)
+    sizes = fitting_of(read(options.picture), options.side).generators.sizes
+    last = len(sizes) - 1
+    head = ("scale", "pixels", "iterations a second", "plain loop", "ratio", "MB", "plain loop")
+    rows = [row(options, index, sizes[index]) for index in sorted({0, last // 2, last})]
+    deliver([provenance("singan.py", threads=options.threads, seed=0), table(head, rows)], options.output)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,11 @@ class Shares:
         return joined
 
     def sum(self, losses: Sequence[Callable[[], Tensor]], parameters: Iterable[nn.Parameter]) -> Tensor:
-        """The sum of some scalars, no more than there are shares, one of them a share."""
-        return self(lambda part: losses[part.start]()[None], len(losses), parameters).sum()
+        """The sum of some scalars, one of them a share; its gradients are found at once."""
+        if not torch.is_grad_enabled():
+            return torch.stack(self.map(lambda loss: torch.no_grad()(loss)(), losses)).sum()
+        total: Tensor = _Summed.apply(self, losses, *parameters)  # type: ignore[no-untyped-call]
+        return total
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in the order of the items."""
@@ -70,16 +73,34 @@ class _Joined(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
-            # A part of a loss need not depend on everything that the whole depends on.
-            found: Sequence[Tensor] = torch.autograd.grad(
-                share[0], ctx.parameters, gradients[0][share[1]], allow_unused=True, materialize_grads=True
-            )
+            found: Sequence[Tensor] = torch.autograd.grad(share[0], ctx.parameters, gradients[0][share[1]])
             return found
 
         total, *others = ctx.shares.map(gradient, list(zip(ctx.losses, ctx.parts, strict=True)))
         for other in others:
             total = torch._foreach_add(total, other)
         return None, None, None, *total
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shares: Shares, losses: Sequence[Callable[[], Tensor]], *parameters: nn.Parameter) -> Tensor:
+        def computed(loss: Callable[[], Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            with torch.enable_grad():
+                value = loss()
+            # A part of a loss need not depend on everything that the whole depends on.
+            return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+
+        values, gradients = zip(*shares.map(computed, losses), strict=True)
+        ctx.gradients = gradients[0]
+        for other in gradients[1:]:
+            ctx.gradients = torch._foreach_add(ctx.gradients, other)
+        return torch.stack(values).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return None, None, *torch._foreach_mul(ctx.gradients, gradients[0])
 
 
 def _parts(total: int, count: int) -> list[slice]:

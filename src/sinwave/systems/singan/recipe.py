@@ -91,10 +91,12 @@ class SinganRecipe(Recipe):
             self._begin(index)
         self._set_modes(index)
         share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
-        for loss in self._critic_losses(index, seed):
+        fakes, begun = self._drawn(index, seed)
+        for fake, chance in fakes:
+            loss = self._critic_loss(index, fake, chance.uniform())
             yield Update(f"critic {index + 1}", loss, share=share)
-        for turn in range(practice.generator_steps):
-            loss, logs = self._generator_loss(index, _Chance(fold(seed, "generator", turn), self.pictures[0]))
+        for start, chance in begun:
+            loss, logs = self._generator_loss(index, start, chance)
             yield Update(f"generator {index + 1}", loss, logs, share=share)
         done = step + 1 == practice.iterations
         if done:
@@ -128,26 +130,39 @@ class SinganRecipe(Recipe):
             psi.train(self._first(index) <= n <= index)
         self.critics[index].train()
 
-    def _critic_losses(self, index: int, seed: int) -> Iterator[Tensor]:
-        """Those of all steps of the critic, whose fakes do not depend on it."""
-        critic, real = self.critics[index], self.pictures[index]
-        chances = [_Chance(fold(seed, "critic", turn), real) for turn in range(self.practice.critic_steps)]
-        draw = torch.no_grad()(partial(self._fake, index))
-        fakes = list(map(draw, chances)) if self._in_shares is None else self._in_shares.map(draw, chances)
-        for fake, chance in zip(fakes, chances, strict=True):
-            penalty = partial(gradient_penalty, critic, real, fake, chance.uniform(), weight=self.practice.penalty)
-            yield self._sum([partial(_advantage, critic, real, fake), penalty], critic)
+    def _drawn(self, index: int, seed: int) -> tuple[list[tuple[Tensor, _Chance]], list[tuple[Tensor, _Chance]]]:
+        """Fakes for all steps of the critic, and what those of the generator begin with: neither depends on a step."""
+        counts = {"critic": self.practice.critic_steps, "generator": self.practice.generator_steps}
+        chances = [
+            _Chance(fold(seed, p, turn), self.pictures[0]) for p, count in counts.items() for turn in range(count)
+        ]
+        first, fakes = self._first(index), counts["critic"]
 
-    def _generator_loss(self, index: int, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
+        @torch.no_grad()
+        def draw(number: int) -> Tensor:
+            begun = self._frozen(first, chances[number])
+            return self._through(first, index, begun, chances[number]) if number < fakes else begun
+
+        numbers = range(len(chances))
+        found = list(map(draw, numbers)) if self._in_shares is None else self._in_shares.map(draw, numbers)
+        pairs = list(zip(found, chances, strict=True))
+        return pairs[:fakes], pairs[fakes:]
+
+    def _critic_loss(self, index: int, fake: Tensor, share: Tensor) -> Tensor:
+        critic, real = self.critics[index], self.pictures[index]
+        penalty = partial(gradient_penalty, critic, real, fake, share, weight=self.practice.penalty)
+        return self._sum([partial(_advantage, critic, real, fake), penalty], critic)
+
+    def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
         generators, real, first = self.generators, self.pictures[index], self._first(index)
-        begun, told = self._frozen_reconstruction(first), dict[str, Tensor]()
+        known, told = self._frozen_reconstruction(first), dict[str, Tensor]()
 
         def against() -> Tensor:
-            opinion: Tensor = self.critics[index](self._fake(index, chance)).mean()
+            opinion: Tensor = self.critics[index](self._through(first, index, start, chance)).mean()
             return -opinion
 
         def unlike() -> Tensor:
-            coarser = generators.reconstruct(index, first, begun)
+            coarser = generators.reconstruct(index, first, known)
             again = generators(index, coarser, generators.anchor if index == 0 else None)
             missing = functional.mse_loss(again, real)
             told[f"reconstruction {index + 1}"] = missing.detach()
@@ -167,25 +182,27 @@ class SinganRecipe(Recipe):
         generators, chance = self.generators, _Chance(fold(0, "settle", index), self.pictures[0])
         for n in range(self._first(index), index + 1):
             picture = self.pictures[n]
-            begun = [self._coarser(n, chance) for _ in range(_FAKES)]
+            begun = [self._frozen(n, chance) for _ in range(_FAKES)]
             noises = [chance.noise(1 if n == 0 else 3, picture) for _ in range(_FAKES)]
             known = generators.anchor if n == 0 else torch.zeros_like(picture)
             shares = torch.tensor([0.5] + [0.5 / _FAKES] * _FAKES).to(picture)
             generators.settle(n, torch.cat([generators.reconstruct(n), *begun]), torch.cat([known, *noises]), shares)
 
-    def _fake(self, index: int, chance: _Chance) -> Tensor:
-        """A new picture of the scale; only what is trained has gradients."""
-        coarser = self._coarser(index, chance)
-        found: Tensor = self.generators(index, coarser, chance.noise(1 if index == 0 else 3, self.pictures[index]))
-        return found
-
-    def _coarser(self, index: int, chance: _Chance) -> Tensor:
-        """What the scale begins with in a new picture."""
-        if index == 0:
+    def _frozen(self, first: int, chance: _Chance) -> Tensor:
+        """What scale `first` begins with in a new picture."""
+        if first == 0:
             return self.generators.nothing(0)
-        trained = index - 1 >= self._first(int(self.generators.progress[0]))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-            return resize(self._fake(index - 1, chance), self.generators.sizes[index])
+        with torch.no_grad():
+            last = self._through(0, first - 1, self.generators.nothing(0), chance)
+            return resize(last, self.generators.sizes[first])
+
+    def _through(self, first: int, last: int, begun: Tensor, chance: _Chance) -> Tensor:
+        """The picture of scale `last` from what `first` begins with."""
+        generators, picture = self.generators, begun
+        for n in range(first, last + 1):
+            coarser = picture if n == first else resize(picture, generators.sizes[n])
+            picture = generators(n, coarser, chance.noise(1 if n == 0 else 3, self.pictures[n]))
+        return picture
 
     def _frozen_reconstruction(self, index: int) -> Tensor:
         """What `index` begins with in the reconstruction: the same as long as no scale before it is trained."""
