@@ -48,7 +48,9 @@ class _Norm(nn.Module):
 def _network(channels: int, outputs: int, layers: int) -> nn.Sequential:
     """Weights from N(0, 0.02), gains from N(1, 0.02)."""
     widths = [3, *(channels for _ in range(layers - 1))]
-    blocks = [layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3), _Norm(b), nn.LeakyReLU(0.2))]
+    blocks = [
+        layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3), _Norm(b), nn.LeakyReLU(0.2, inplace=True))
+    ]
     network = nn.Sequential(*blocks, nn.Conv2d(channels, outputs, 3))
     for layer in network:
         if isinstance(layer, nn.Conv2d):

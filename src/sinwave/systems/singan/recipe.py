@@ -11,6 +11,7 @@ parts of each loss are computed side by side, each by a thread: small pictures l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import fold
 from sinwave.systems.singan.networks import Generators
@@ -87,20 +89,22 @@ class SinganRecipe(Recipe):
         """Those of the critic, and those of the generator, of the scale whose turn it is."""
         progress, practice = self.generators.progress, self.practice
         index, step = progress.tolist()
-        if step == 0:
-            self._begin(index)
-        self._set_modes(index)
-        share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
-        fakes, begun = self._drawn(index, seed)
-        for fake, chance in fakes:
-            loss = self._critic_loss(index, fake, chance.uniform())
-            yield Update(f"critic {index + 1}", loss, share=share)
-        for start, chance in begun:
-            loss, logs = self._generator_loss(index, start, chance)
-            yield Update(f"generator {index + 1}", loss, logs, share=share)
-        done = step + 1 == practice.iterations
-        if done:
-            self._settle(index)
+        # Beside the losses there are only optimizers of few weights.
+        with nullcontext() if self._in_shares is None else threads(1):
+            if step == 0:
+                self._begin(index)
+            self._set_modes(index)
+            share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
+            fakes, begun = self._drawn(index, seed)
+            for fake, chance in fakes:
+                loss = self._critic_loss(index, fake, chance.uniform())
+                yield Update(f"critic {index + 1}", loss, share=share)
+            for start, chance in begun:
+                loss, logs = self._generator_loss(index, start, chance)
+                yield Update(f"generator {index + 1}", loss, logs, share=share)
+            done = step + 1 == practice.iterations
+            if done:
+                self._settle(index)
         progress.copy_(torch.tensor([index + 1, 0] if done else [index, step + 1]))
 
     @torch.no_grad()
@@ -151,15 +155,15 @@ class SinganRecipe(Recipe):
     def _critic_loss(self, index: int, fake: Tensor, share: Tensor) -> Tensor:
         critic, real = self.critics[index], self.pictures[index]
         penalty = partial(gradient_penalty, critic, real, fake, share, weight=self.practice.penalty)
-        return self._sum([partial(_advantage, critic, real, fake), penalty], critic)
+        # The penalty takes as long as the other two, each of which is let go before the next.
+        return self._sum([penalty, partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)], critic)
 
     def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
         generators, real, first = self.generators, self.pictures[index], self._first(index)
         known, told = self._frozen_reconstruction(first), dict[str, Tensor]()
 
         def against() -> Tensor:
-            opinion: Tensor = self.critics[index](self._through(first, index, start, chance)).mean()
-            return -opinion
+            return _opinion(self.critics[index], self._through(first, index, start, chance), -1.0)
 
         def unlike() -> Tensor:
             coarser = generators.reconstruct(index, first, known)
@@ -241,10 +245,10 @@ class _Chance:
         return torch.rand((), generator=self._generator).to(self._like)
 
 
-def _advantage(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """E D(fake) - E D(real)."""
-    loss: Tensor = critic(fake).mean() - critic(real).mean()
-    return loss
+def _opinion(critic: nn.Module, picture: Tensor, sign: float) -> Tensor:
+    """What the critic thinks of a picture, or the contrary."""
+    opinion: Tensor = critic(picture).mean()
+    return sign * opinion
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor, *, weight: float = 1.0) -> Tensor:
