@@ -14,7 +14,7 @@ from sinwave.cli.main import main
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
 from sinwave.resize import resize
-from sinwave.rng import NoiseSource
+from sinwave.rng import NoiseSource, fold
 from sinwave.systems.files import read_model, write_model
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
@@ -176,18 +176,28 @@ def test_the_penalty_can_be_lowered():
     assert found[-1] < 0.5 * found[0]
 
 
-def test_the_loss_of_the_generator_is_the_critics_and_ten_times_the_mean_square():
+def test_both_losses_are_those_of_the_paper():
     fitting, training = begun()
-    updates = list(training.recipe.updates(5))
+    recipe, generators, critic, real = training.recipe, fitting.generators, fitting.critics[0], fitting.scales[0]
+    updates = list(recipe.updates(5))
     assert [update.group for update in updates] == ["critic 1"] * 2 + ["generator 1"] * 2
-    generators, real = fitting.generators, fitting.scales[0]
-    again = generators(0, torch.zeros_like(real), generators.anchor)
-    missing = updates[-1].logs["reconstruction 1"]
-    assert_close(missing, functional.mse_loss(again, real).detach())
-    assert updates[-1].loss.item() != pytest.approx(10 * missing.item())
+    nothing = torch.zeros_like(real)
+
+    def chance(player):
+        generator = torch.Generator().manual_seed(fold(5, player, 0))
+        fake = generators(0, nothing, torch.randn(1, 1, *real.shape[2:], generator=generator))
+        return fake, torch.rand((), generator=generator)
+
+    fake, share = chance("critic")
+    penalty = gradient_penalty(critic, real, fake.detach(), share)
+    assert_close(updates[0].loss.detach(), (critic(fake).mean() - critic(real).mean() + 0.1 * penalty).detach())
+    fake, _ = chance("generator")
+    missing = functional.mse_loss(generators(0, nothing, generators.anchor), real)
+    assert_close(updates[2].loss.detach(), (10 * missing - critic(fake).mean()).detach())
+    assert_close(updates[2].logs["reconstruction 1"], missing.detach())
 
 
-def test_a_player_moves_alone_and_only_at_its_own_scale():
+def test_only_the_scale_whose_turn_it_is_moves():
     fitting, training = begun()
 
     def weights():
@@ -198,17 +208,30 @@ def test_a_player_moves_alone_and_only_at_its_own_scale():
             for n, part in enumerate(parts)
         }
 
-    before = weights()
-    optimizers = training._optimizers
-    for update in training.recipe.updates(0):
-        for parameter in training._groups[update.group].parameters:
-            parameter.grad = None
-        update.loss.backward(inputs=list(training._groups[update.group].parameters))
-        optimizers[update.group][0].step()
+    for scale in (1, 2):
+        training.advance()
+        before = weights()
+        while fitting.generators.trained < scale:
+            training.advance()
         after = weights()
         moved = {name for name in after if not torch.equal(after[name], before[name])}
-        assert moved == {update.group}
-        before = after
+        assert moved == {f"generator {scale}", f"critic {scale}"}
+
+
+def test_a_wider_scale_that_has_just_begun_is_no_divergence():
+    configuration = replace(NARROW, doubled_every=1)
+    fitting, training = begun((28, 36), configuration, replace(BRIEF, iterations=99, critic_steps=1, generator_steps=1))
+    reports = []
+    while training.step < 101:
+        reports.append(training.advance())
+    assert [report.step for report in reports if report.held_out] == [100]
+    assert not any(report.event for report in reports)
+    # With the new scale's weights of chance alone it would have been much worse than without them.
+    fitting.generators.psi[1][-1].weight.data.mul_(100)
+    fitting.generators.eval()
+    judged = training.recipe.held_out()["loss"]
+    alone = functional.mse_loss(fitting.generators.reconstruct(1), fitting.scales[1]).item()
+    assert judged == pytest.approx(alone)
 
 
 def test_the_rate_falls_for_the_last_fifth_of_each_scale():
@@ -260,13 +283,13 @@ def test_a_finished_generator_keeps_the_statistics_of_what_it_was_shown():
     with torch.no_grad():
         generators.train()
         wanted = generators(0, nothing[:1], noise[:1])
-        generators.settle(0, nothing, noise, torch.tensor([1.0, 0.0]))
+        generators.settle(0, [(nothing[:1], noise[:1], 1.0)])
         assert not generators.psi[0].training
         assert_close(generators(0, nothing[:1], noise[:1]), wanted, atol=2e-3, rtol=0)
         first = generators.psi[0][1].mean.clone()
-        generators.settle(0, nothing, noise, torch.tensor([0.0, 1.0]))
+        generators.settle(0, [(nothing[:1], noise[1:], 1.0)])
         second = generators.psi[0][1].mean.clone()
-        generators.settle(0, nothing, noise, torch.tensor([0.25, 0.75]))
+        generators.settle(0, [(nothing[:1], noise[:1], 0.25), (nothing[:1], noise[1:], 0.75)])
         assert_close(generators.psi[0][1].mean, 0.25 * first + 0.75 * second)
 
 
@@ -471,6 +494,8 @@ def test_a_file_keeps_everything_and_a_wrong_one_is_refused(tmp_path):
         (replace(file, options={**file.options, "width": 16}), "weights do not fit the options"),
         (replace(file, options={**file.options, "colors": 4}), "options make no sense"),
         (replace(file, options={**file.options, "factor": 1}), "options make no sense"),
+        (replace(file, options={**file.options, "layers": "5"}), "options make no sense"),
+        (replace(file, options={**file.options, "width": -8}), "options make no sense"),
         (replace(file, pictures=()), "holds 0 pictures"),
         (replace(file, weights={**file.weights, "progress": torch.tensor([99, 0])}), "says that 99 scales"),
     ):
@@ -490,6 +515,21 @@ def test_options_that_another_system_has_are_refused(tmp_path, capsys):
     ):
         assert main(["train", str(tmp_path / "p.png"), *arguments]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_picture_that_is_reduced_to_a_strip_is_refused(tmp_path, capsys):
+    write(tmp_path / "p.png", photograph(20, 200))
+    assert main(["train", str(tmp_path / "p.png"), "--system", "singan", "--max-size", "100"]) == 2
+    assert "reduced to 100 x 10" in capsys.readouterr().err
+
+
+def test_what_is_not_trained_is_not_taken_up():
+    model = drawing((60, 60), trained=2)
+    with pytest.raises(InputError, match="scale 3 is not trained yet: 2 of 5 are"):
+        model.refine(photograph(60, 60)[None], 1.0, NoiseSource(0), first=3)
+    with pytest.raises(InputError, match="a model of one scale"):
+        drawing((60, 60), trained=1).enlarge(photograph(60, 60)[None], (80, 80), NoiseSource(0))
+    assert model.refine(photograph(60, 60)[None], 1e-17, NoiseSource(0)).shape == (1, 3, 60, 60)
 
 
 def test_a_transparent_picture_is_refused():
@@ -524,3 +564,16 @@ def test_the_command_trains_a_file_that_draws(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"]
+    assert main(["generate", "p.safetensors", "-n", "1", "-o", "patches", "--engine", "closed-form", "-q"]) == 0
+
+
+def test_a_plan_of_another_training_is_not_followed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "p.png", photograph(26, 32))
+    (tmp_path / "p.run").mkdir()
+    for plan in ('{"iterations": 7}', '{"fingerprint": {}, "plan": {"iterations": 7}}', "[]"):
+        (tmp_path / "p.run/plan.json").write_text(plan)
+        assert main(["train", "p.png", "--system", "singan", "--steps", "1", "-q", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["steps"] == 2
+        (tmp_path / "p.run/resume.pt").unlink()
+        (tmp_path / "p.safetensors").unlink()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-__all__ = ["lanes", "threads"]
+__all__ = ["lanes", "side_by_side", "threads"]
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -32,3 +35,11 @@ def lanes(count: int) -> Iterator[ThreadPoolExecutor]:
     # A new thread takes the number of the process at its first operation, so that is set too.
     with threads(1), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield pool
+
+
+def side_by_side(tasks: Sequence[Callable[[], Result]], device: torch.device) -> list[Result]:
+    """What some tasks on a device give: a processor does them in lanes, another device one after another."""
+    if device.type != "cpu":
+        return [task() for task in tasks]
+    with lanes(len(tasks)) as pool:
+        return list(pool.map(lambda task: task(), tasks))

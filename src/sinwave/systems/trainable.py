@@ -84,7 +84,7 @@ class Fitting(Protocol):
         """What has to be measured, as plain JSON; `on_try` is told what is being measured."""
 
     def course(self, plan: Mapping[str, Any], wanted: Wanted) -> Course:
-        """The training; a plan that makes no sense is a `TypeError` or a `ValueError`."""
+        """The training; a plan that makes no sense is a `KeyError`, a `TypeError` or a `ValueError`."""
 
 
 class Choice(Protocol):

@@ -84,7 +84,7 @@ class Source:
         from sinwave.systems.wavelet.closed_form import ClosedFormOptions, closed_form_model
         from sinwave.systems.wavelet.hybrid import OPTIONS
 
-        if self.trained is not None and self.hidden is None:
+        if self.trained is not None and self._drawn_by != "closed-form":
             return self.trained.model(self._drawn_by, device, dtype, convolutions)
         opaque = None if self.picture.opaque is None else self.picture.opaque.to(device)
         progression = None if levels is None else Levels(levels)

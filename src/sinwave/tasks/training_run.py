@@ -90,12 +90,15 @@ class TrainingRun:
     def _decide(self, file: Path) -> Course:
         """The course by the plan that was made before, or by a new one."""
         fitting, wanted = self._fitting, Wanted(self._task.steps, self._task.minutes, self._task.precision)
+        fingerprint = dict(self._fingerprint)
         try:
-            return fitting.course(json.loads(file.read_text("utf-8")), wanted)
-        except (OSError, ValueError, TypeError):
+            known = json.loads(file.read_text("utf-8"))
+            if known["fingerprint"] == fingerprint:
+                return fitting.course(known["plan"], wanted)
+        except (OSError, KeyError, ValueError, TypeError):
             pass
         plan = fitting.plan(wanted, lambda words: self._on_progress(f"measuring {words}", 0, 1))
-        write_bytes(file, json.dumps(plan).encode(), overwrite=True)
+        write_bytes(file, json.dumps({"fingerprint": fingerprint, "plan": dict(plan)}).encode(), overwrite=True)
         return fitting.course(plan, wanted)
 
     def _watch(self, training: Training, report: Report) -> None:

@@ -119,8 +119,7 @@ class Training:
         """Do one step."""
         start, now = time.perf_counter(), self._now
         share = self._schedule(now.step, now.stop) / 2**now.halvings
-        rate = share * max(group.rate for group in self._groups.values())
-        losses, sound = self._descend(share)
+        losses, rate, sound = self._descend(share)
         held_out = None
         if sound:
             now.step += 1
@@ -131,14 +130,15 @@ class Training:
         event = self._accept(held_out) if sound else self._fall_back(self.step if held_out else self.step + 1)
         return Report(self.step, self.stop, losses, held_out, rate, time.perf_counter() - start, event)
 
-    def _descend(self, share: float) -> tuple[dict[str, float], bool]:
-        """Take the gradients of all updates; their losses, and whether all were numbers."""
+    def _descend(self, share: float) -> tuple[dict[str, float], float, bool]:
+        """Take the gradients of all updates; their losses, the largest rate, and whether all were numbers."""
         path = ("train", self._now.step) if not self._now.halvings else ("train", self._now.step, self._now.halvings)
-        found: dict[str, Tensor | float] = {}
+        found, rate = dict[str, Tensor | float](), 0.0
         for update in self.recipe.updates(fold(self._seed, *path)):
             if update.group not in self._groups:
                 raise InputError(f"a loss of {update.group!r}: the groups are {', '.join(self._groups)}")
             group = self._groups[update.group]
+            rate = max(rate, group.rate * share * update.share)
             for parameter in group.parameters:
                 parameter.grad = None
             # No gradient for other players: a critic has none of its own from the generator's loss.
@@ -147,12 +147,12 @@ class Training:
             found |= {update.group: update.loss.detach(), **update.logs}
             # One wait for the device an update; to step first would spoil the weights and the moments.
             if not (norm + update.loss.detach()).isfinite().item():
-                return {name: float(value) for name, value in found.items()}, False
+                return {name: float(value) for name, value in found.items()}, rate, False
             for optimizer in self._optimizers[update.group]:
                 for settings in optimizer.param_groups:
                     settings["lr"] = group.rate * share * update.share * settings.get("factor", 1.0)
                 optimizer.step()
-        return {name: float(value) for name, value in found.items()}, True
+        return {name: float(value) for name, value in found.items()}, rate, True
 
     def _look(self) -> dict[str, float]:
         with self.averages.applied(), _judged(self.recipe.module), torch.no_grad():

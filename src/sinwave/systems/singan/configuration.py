@@ -39,6 +39,9 @@ class Configuration:
         """The configuration in a model file."""
         try:
             found = cls(**values)
+            numbers = dataclasses.astuple(found)
+            if not all(isinstance(n, int | float) and 0 < n <= 4096 for n in numbers) or not 0.1 < found.factor < 1:
+                raise ValueError(f"one of {numbers} is out of range")
             found.channels(len(found.sizes((64, 64))) - 1)
             return found
         except (TypeError, ValueError, ArithmeticError) as error:

@@ -28,6 +28,9 @@ from sinwave.training.schedule import Trapezoid
 
 __all__ = ["PRESETS", "Chosen", "Fitting", "chosen"]
 
+_LEAST = 16
+"""Pixels along a side that a critic of 11 has something to choose from."""
+
 _RESERVE = 0.92
 """Of the minutes that are asked for; the rest is for looks, samples and checkpoints."""
 
@@ -60,6 +63,10 @@ class Chosen:
         size = reduced(picture.size, self.most)
         if size != picture.size:
             picture = replace(picture, pixels=resize(picture.pixels[None], size)[0].clamp(-1, 1))
+        if min(size) < _LEAST:
+            raise InputError(
+                f"the picture is reduced to {size[1]} x {size[0]}, and singan needs {_LEAST} pixels a side"
+            )
         sizes = self.configuration.sizes(size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(fold(seed, "weights"))

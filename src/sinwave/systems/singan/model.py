@@ -116,9 +116,12 @@ class SinganModel:
         sizes = self._sizes(_size(image))
         if not 0 <= first < len(sizes):
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
+        if first >= self._trained:
+            raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
+        begins = self._first(strength, first)
         if strength == 0:
             return image
-        first = self._first(strength, first)
+        first = begins
         # What a scale begins with has no more detail than the scale before.
         begun = resize(resize(image, sizes[first - 1]), sizes[first]) if first else None
         return self._descend(begun, first, sizes, noise, constrain, on_step)
@@ -126,14 +129,16 @@ class SinganModel:
     def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """The picture (1, 3, h, w) in a larger size; reduced, it is the picture again."""
         known, large, index = Reduction(picture), picture, self._trained - 1
+        if index == 0:
+            raise InputError("a model of one scale has learned to draw pictures, not to make them finer: no upscaling")
         factor = max(b / a for a, b in zip(_size(picture), size, strict=True))
         sizes = self._generators.sizes
-        ratio = max(sizes[-1]) / max(sizes[-2]) if len(sizes) > 1 else 4 / 3
+        ratio = max(sizes[-1]) / max(sizes[-2])
         steps = max(0, math.ceil(math.log(factor) / math.log(ratio) - 1e-9))
         for step in range(1, steps + 1):
             height, width = (round(a * (b / a) ** (step / steps)) for a, b in zip(_size(picture), size, strict=True))
             guess = resize(large, (height, width))
-            drawn = noise.child("larger", step).normal((1, 1 if index == 0 else 3, height, width), "noise", like=guess)
+            drawn = noise.child("larger", step).normal((1, 3, height, width), "noise", like=guess)
             large = known.nearest(self._generators(index, guess, drawn, tile=self._tile))
             if on_step is not None:
                 on_step(len(sizes) - 1, step, steps)
@@ -143,8 +148,8 @@ class SinganModel:
         """The first scale that is drawn, if the part `share` of those from `first` on is to be."""
         if not 0 <= share <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {share}")
-        left = max(self._trained - first, 0)
-        return min(first + (math.floor((1 - share) * left) if share else left), len(self._generators.sizes))
+        left, last = self._trained - first, self._trained - 1
+        return min(first + math.floor((1 - share) * left), last) if share else self._trained
 
     def _descend(
         self,

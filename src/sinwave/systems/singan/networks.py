@@ -5,6 +5,7 @@ conv 3x3, batch norm, leaky ReLU 0.2     four times;     conv 3x3
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise, product
 from typing import final
 
@@ -38,11 +39,16 @@ class _Norm(nn.Module):
             return functional.instance_norm(x, weight=self.weight, bias=self.bias)
         return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
 
-    def keep(self, x: Tensor, shares: Tensor) -> None:
-        """The statistics of pictures (b, c, h, w), each with its share (b,)."""
-        variance, mean = torch.var_mean(x, (2, 3))
-        self.mean.copy_(shares @ mean)
-        self.variance.copy_(shares @ variance)
+    def forget(self) -> None:
+        """Nothing is kept."""
+        self.mean.zero_()
+        self.variance.zero_()
+
+    def keep(self, x: Tensor, share: float) -> None:
+        """Add the share of a picture (1, c, h, w) to what is kept."""
+        variance, mean = torch.var_mean(x[0], (1, 2))
+        self.mean.add_(mean, alpha=share)
+        self.variance.add_(variance, alpha=share)
 
 
 def _network(channels: int, outputs: int, layers: int) -> nn.Sequential:
@@ -101,15 +107,18 @@ class Generators(nn.Module):
         radius = self.configuration.radius
         return coarser + _by_tiles(self.psi[index], functional.pad(seen, (radius,) * 4), radius, tile).tanh()
 
-    def settle(self, index: int, coarser: Tensor, noise: Tensor, shares: Tensor) -> None:
-        """Keep the statistics that the generator of a scale has for some pictures, each with its share (b,)."""
-        radius = self.configuration.radius
-        x = functional.pad(coarser + self.amplitude[index] * noise, (radius,) * 4)
-        psi = self.psi[index].train()
-        for layer in psi.children():
-            if isinstance(layer, _Norm):
-                layer.keep(x, shares)
-            x = layer(x)
+    def settle(self, index: int, shown: Iterable[tuple[Tensor, Tensor, float]]) -> None:
+        """Keep the statistics of a scale's generator for what it is shown: coarser picture, noise, and its share."""
+        psi, radius = self.psi[index].train(), self.configuration.radius
+        norms = [layer for layer in psi.children() if isinstance(layer, _Norm)]
+        for norm in norms:
+            norm.forget()
+        for coarser, noise, share in shown:
+            x = functional.pad(coarser + self.amplitude[index] * noise, (radius,) * 4)
+            for layer in psi.children():
+                if isinstance(layer, _Norm):
+                    layer.keep(x, share)
+                x = layer(x)
         psi.eval()
 
     def reconstruct(self, stop: int, start: int = 0, picture: Tensor | None = None) -> Tensor:

@@ -109,13 +109,20 @@ class SinganRecipe(Recipe):
 
     @torch.no_grad()
     def held_out(self) -> Mapping[str, float]:
-        """How far the reconstruction is from the picture, by the scales that have begun: the mean square."""
+        """How far the reconstruction is from the picture, the mean square, with the scale that is trained or without.
+
+        A wider scale begins with weights of chance, and is not to be taken for a training that diverges.
+        """
         index, step = self.generators.progress.tolist()
         if step:
             self._settle(index)
-        found = self.generators.reconstruct(index + (step > 0))
+        errors = [self._error(self.generators.reconstruct(stop)) for stop in range(index, index + 1 + (step > 0))]
+        return {"loss": min(errors)}
+
+    def _error(self, reconstruction: Tensor) -> float:
         finest = self.pictures[-1]
-        return {"loss": functional.mse_loss(resize(found, (finest.shape[2], finest.shape[3])), finest).item()}
+        whole = resize(reconstruction, (finest.shape[2], finest.shape[3]))
+        return functional.mse_loss(whole, finest).item()
 
     def _begin(self, index: int) -> None:
         """Take over the weights of the scale before, if they fit, and measure the amplitude of the noise."""
@@ -186,11 +193,11 @@ class SinganRecipe(Recipe):
         generators, chance = self.generators, _Chance(fold(0, "settle", index), self.pictures[0])
         for n in range(self._first(index), index + 1):
             picture = self.pictures[n]
-            begun = [self._frozen(n, chance) for _ in range(_FAKES)]
-            noises = [chance.noise(1 if n == 0 else 3, picture) for _ in range(_FAKES)]
             known = generators.anchor if n == 0 else torch.zeros_like(picture)
-            shares = torch.tensor([0.5] + [0.5 / _FAKES] * _FAKES).to(picture)
-            generators.settle(n, torch.cat([generators.reconstruct(n), *begun]), torch.cat([known, *noises]), shares)
+            shown = [(generators.reconstruct(n), known, 0.5)]
+            for _ in range(_FAKES):
+                shown.append((self._frozen(n, chance), chance.noise(1 if n == 0 else 3, picture), 0.5 / _FAKES))
+            generators.settle(n, shown)
 
     def _frozen(self, first: int, chance: _Chance) -> Tensor:
         """What scale `first` begins with in a new picture."""

@@ -60,8 +60,8 @@ def from_file(file: ModelFile, path: Path) -> Trained:
     if len(file.pictures) != 1:
         raise InputError(f"{path}: the model holds {len(file.pictures)} pictures, not one")
     picture = read_bytes(file.pictures[0], path)
-    generators = Generators(configuration, configuration.sizes(picture.size))
     try:
+        generators = Generators(configuration, configuration.sizes(picture.size))
         generators.load_state_dict(dict(file.weights))
     except RuntimeError as error:
         raise InputError(f"{path}: the weights do not fit the options of the model ({error})") from error

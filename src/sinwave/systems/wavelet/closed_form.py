@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.samplers import Ddim
 from sinwave.errors import InputError
-from sinwave.lanes import lanes
+from sinwave.lanes import side_by_side
 from sinwave.rng import Noise
 from sinwave.systems.protocols import Heights
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
@@ -96,8 +96,7 @@ class ClosedForm(Prior):
                 for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
             ),
         ]
-        with lanes(len(wanted)) as pool:
-            layout, detail, *self.banks = pool.map(lambda take: take(), wanted)
+        layout, detail, *self.banks = side_by_side(wanted, scales[0].bands.device)
         self.foci = (
             Focus(math.inf, layout.only_usable(), options.layout_window),
             Focus(options.detail_ratio, detail.only_usable(), options.detail_window),

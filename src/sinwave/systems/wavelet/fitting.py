@@ -106,8 +106,6 @@ class Fitting:
     def course(self, plan: Mapping[str, Any], wanted: Wanted) -> Course:
         """So many steps, or until the plateau; of a training of some minutes the last step is decided on the way."""
         numerics = Numerics(**plan)
-        if wanted.precision not in ("auto", numerics.dtype):
-            raise ValueError(f"the plan is for {numerics.dtype}")
         budget = Budget(wanted.steps, self.preset.most if wanted.minutes is None else 10**9)
         average = self.preset.practice.average
         trained = partial(self.trained, numerics=numerics)
