@@ -3,8 +3,8 @@
     critic step        D(real), D(fake) and the penalty, each with a backward pass of its own
     generator step     the critic's opinion and ten times the mean square of the reconstruction, likewise
 
-Every step draws noise for all scales and runs all generators before the one that is trained; the reconstruction too is
-made anew. All gradients are computed, and those of the other player set to zero.
+Every step draws noise for all scales and runs all generators before the one that is trained; what the reconstruction
+begins with is made once. All gradients are computed, and those of the other player set to zero.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class PlainSingan:
             each.eval().requires_grad_(False)
         self.anchor = torch.randn(1, 1, *scales[0].shape[2:])
         self.amplitudes = [1.0] + [0.1] * index
+        self.begun = torch.zeros_like(scales[0])
+        with torch.no_grad():
+            for n, generator in enumerate(self.generators[:-1]):
+                noise = self.anchor if n == 0 else torch.zeros_like(scales[n])
+                self.begun = self._next(generator, self.begun, noise, n)
         settings = {"lr": 5e-4, "betas": (0.5, 0.999)}
         self.of_generator = torch.optim.Adam(self.generators[-1].parameters(), **settings)  # type: ignore[arg-type]
         self.of_critic = torch.optim.Adam(self.critic.parameters(), **settings)  # type: ignore[arg-type]
@@ -80,11 +85,8 @@ class PlainSingan:
         return picture
 
     def _reconstructed(self) -> Tensor:
-        picture = torch.zeros_like(self.scales[0])
-        for index, generator in enumerate(self.generators):
-            noise = self.anchor if index == 0 else torch.zeros_like(self.scales[index])
-            picture = self._next(generator, picture, noise, index)
-        return picture
+        noise = self.anchor if self.index == 0 else torch.zeros_like(self.scales[self.index])
+        return self._next(self.generators[-1], self.begun, noise, self.index)
 
     def _next(self, generator: nn.Module, picture: Tensor, noise: Tensor, index: int) -> Tensor:
         size = self.scales[index].shape[2:]
