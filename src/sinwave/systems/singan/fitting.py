@@ -76,7 +76,7 @@ class Chosen:
 
 
 PRESETS = {
-    "fast": Chosen(Configuration(), Practice(iterations=700, critic_steps=1, generator_steps=1), None),
+    "fast": Chosen(Configuration(most_width=32), Practice(iterations=800, critic_steps=1, generator_steps=1), None),
     "official": Chosen(Configuration(), Practice(), 250),
 }
 
