@@ -142,6 +142,16 @@ def test_the_search_of_the_design_space_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_speed_of_singan_is_told_beside_the_plain_loop(tmp_path):
+    write(tmp_path / "small.png", from_uint8(texture(30, 40)))
+    text = run(
+        "singan.py", "--picture", str(tmp_path / "small.png"), "--side", "40", "--iterations", "1", "--rounds", "1"
+    )
+    assert "| 1 | 33 x 25 |" in text
+    assert "| 2 | 40 x 30 |" in text
+
+
+@pytest.mark.slow
 def test_the_cost_of_the_commands_is_told(tmp_path):
     (tmp_path / "pictures").mkdir()
     write(tmp_path / "pictures/small.png", from_uint8(texture(48, 64)))

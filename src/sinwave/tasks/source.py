@@ -129,5 +129,7 @@ def open_source(path: Path, engine: str, max_pixels: int) -> Source:
     from sinwave.systems.table import load
 
     trained = load(path)
+    if engine == "closed-form" and len(trained.pictures) > 1:
+        raise InputError(f"{path}: the engine {engine} knows one picture, and this model has {len(trained.pictures)}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Source(path, engine, trained.pictures[0], digest, trained)

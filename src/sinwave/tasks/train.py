@@ -58,7 +58,10 @@ class _Wanted:
         "paper of singan",
     )
     minutes: float | None = option(
-        None, "train for about so long (default: 700 steps; of reference, until the loss stops falling)", low=0.05
+        None,
+        "train for about so long (default: 700 steps; of reference, until the loss stops falling; of singan 800 at "
+        "each scale, of official 2,000)",
+        low=0.05,
     )
     steps: int | None = option(
         None, "train for exactly so many steps, of singan at each scale", low=1, high=10_000_000, metavar="N"

@@ -118,10 +118,9 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
-        begins = self._first(strength, first)
+        first = self._first(strength, first)
         if strength == 0:
             return image
-        first = begins
         # What a scale begins with has no more detail than the scale before.
         begun = resize(resize(image, sizes[first - 1]), sizes[first]) if first else None
         return self._descend(begun, first, sizes, noise, constrain, on_step)

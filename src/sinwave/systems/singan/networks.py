@@ -1,6 +1,9 @@
 """Generators and critics: the same five convolutions without padding, so that an output sees 11 x 11 pixels.
 
-conv 3x3, batch norm, leaky ReLU 0.2     four times;     conv 3x3
+    conv 3x3, batch norm, leaky ReLU 0.2     four times;     conv 3x3
+
+A batch is one picture, so in training the norm is by the statistics of that picture. When a scale is finished its
+generator is given the mean statistics of some pictures, and from then on is a local function of what it sees.
 """
 
 from __future__ import annotations
@@ -126,15 +129,15 @@ class Generators(nn.Module):
 
         It is what the scales before make of the anchor; or those from `start` on, of what `start` begins with.
         """
-        coarser = self.nothing(0) if picture is None else picture
+        coarser = self.nothing() if picture is None else picture
         for index in range(start, stop):
             found = self(index, coarser, self.anchor if index == 0 else None)
             coarser = resize(found, self.sizes[min(index + 1, len(self.sizes) - 1)])
         return coarser
 
-    def nothing(self, index: int) -> Tensor:
+    def nothing(self) -> Tensor:
         """A picture of zeros, which the coarsest scale begins with."""
-        return self.anchor.new_zeros(1, 3, *self.sizes[index])
+        return self.anchor.new_zeros(1, 3, *self.sizes[0])
 
 
 def _by_tiles(network: nn.Module, padded: Tensor, radius: int, tile: int | None) -> Tensor:

@@ -202,9 +202,9 @@ class SinganRecipe(Recipe):
     def _frozen(self, first: int, chance: _Chance) -> Tensor:
         """What scale `first` begins with in a new picture."""
         if first == 0:
-            return self.generators.nothing(0)
+            return self.generators.nothing()
         with torch.no_grad():
-            last = self._through(0, first - 1, self.generators.nothing(0), chance)
+            last = self._through(0, first - 1, self.generators.nothing(), chance)
             return resize(last, self.generators.sizes[first])
 
     def _through(self, first: int, last: int, begun: Tensor, chance: _Chance) -> Tensor:

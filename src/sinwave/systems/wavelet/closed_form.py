@@ -85,14 +85,13 @@ class ClosedForm(Prior):
         # A single scale has none after it to restore what is off the axes, so its detail is seen along all of them.
         all_of_them = (scales[0].bands.shape[1] * detail_patch**2, 1.0)
         some = (options.dimensions, options.energy)
-        fine = (options.fine_dimensions, 1.0)
         coarsest = partial(PatchBank.of, scales[0], opaque=opaques[0], shifted=True)
-        finer = partial(PatchBank.of, pixels=True)
+        finer = partial(PatchBank.of, dimensions=options.fine_dimensions, pixels=True)
         wanted = [
             partial(coarsest, layout_patch, *some),
             partial(coarsest, detail_patch, *(some if len(scales) > 1 else all_of_them)),
             *(
-                partial(finer, scale, options.fine_patches[min(index, 1)], *fine, opaque=visible)
+                partial(finer, scale, options.fine_patches[min(index, 1)], opaque=visible)
                 for index, (scale, visible) in enumerate(zip(scales[1:], opaques[1:], strict=True))
             ),
         ]
