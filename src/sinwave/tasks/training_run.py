@@ -133,7 +133,8 @@ class TrainingRun:
     def _draw(self, step: int) -> None:
         trained = self._course.trained(self.training.averages.values)
         picture = trained.pictures[0]
-        model = trained.model("network", self._fitting.device, torch.float32)
+        # By the engine that a user gets, which is faster than the network where the closed form has a part.
+        model = trained.model(trained.best_engine, self._fitting.device, torch.float32)
         with torch.inference_mode():
             samples = [model.generate(picture.size, NoiseSource(0).child("picture", n))[0].cpu() for n in range(3)]
         shown = sheet(picture.pixels, samples)

@@ -120,8 +120,14 @@ class Fitting:
         found = dict[Numerics, float]()
         for numerics in (Numerics(dtype, last) for dtype, last in product(_DTYPES, (False, True))):
             on_try(str(numerics))
-            found[numerics] = self._seconds(numerics, min(found.values(), default=float("inf")))
+            best = min(found.values(), default=float("inf"))
+            found[numerics] = self._seconds(numerics, best)
+            if self._hopeless(found[numerics], best):
+                break
         return min(found, key=lambda each: found[each])
+
+    def _hopeless(self, seconds: float, best: float) -> bool:
+        return self.device.type == "cpu" and seconds > _HOPELESS * best
 
     def _seconds(self, numerics: Numerics, best: float, rounds: int = 4) -> float:
         """Of a step: the least of some, since whatever disturbs a measurement makes it longer.
@@ -136,7 +142,7 @@ class Fitting:
                 update.loss.backward()  # type: ignore[no-untyped-call]
                 update.loss.item()
             least = min(least, time.perf_counter() - start)
-            if self.device.type == "cpu" and least > _HOPELESS * best:
+            if self._hopeless(least, best):
                 break
         return least
 
