@@ -33,10 +33,11 @@ class Shares:
 
     def __init__(self, count: int = SHARES) -> None:
         """All of them together have no more threads than PyTorch has now."""
-        self._count = count
-        workers = min(torch.get_num_threads(), count)
-        self._each = torch.get_num_threads() // workers
-        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(self._each,))
+        self._count, self._workers = count, min(torch.get_num_threads(), count)
+        self._each = torch.get_num_threads() // self._workers
+        # The calling thread is one of the workers.
+        others = max(1, self._workers - 1)
+        self._pool = ThreadPoolExecutor(others, initializer=torch.set_num_threads, initargs=(self._each,))
 
     def __call__(self, losses: Callable[[slice], Tensor], total: int, parameters: Iterable[nn.Parameter]) -> Tensor:
         """The losses (total,) of a batch, from those of each part of it; only the `parameters` have gradients."""
@@ -54,10 +55,16 @@ class Shares:
         return total
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The results in the order of the items."""
+        """The results in the order of the items, of which worker k of n does those that are k modulo n.
+
+        Who does what is fixed, since a thread's memory is its own: else each would come to need that of the largest.
+        """
+        parts = [items[first :: self._workers] for first in range(self._workers)]
         # A new thread takes the number of the process at its first operation, so that is set too.
         with threads(self._each):
-            return list(self._pool.map(work, items))
+            others = [self._pool.submit(lambda some: list(map(work, some)), part) for part in parts[1:]]
+            found = [list(map(work, parts[0])), *(other.result() for other in others)]
+        return [found[number % self._workers][number // self._workers] for number in range(len(items))]
 
 
 class _Joined(torch.autograd.Function):
