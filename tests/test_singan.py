@@ -42,7 +42,7 @@ def begun(size=(32, 41), configuration=NARROW, practice=BRIEF, seed=0):
     """A fitting and its training."""
     fitting = Chosen(configuration, practice, None).begin([Picture(photograph(*size))], seed, CPU)
     recipe = SinganRecipe(practice, fitting.generators, fitting.critics, fitting.scales)
-    budget = Budget(practice.iterations * len(fitting.scales))
+    budget = Budget(sum(recipe.counts))
     return fitting, Training(recipe, budget, seed, schedule=Trapezoid(0, 0.0), longest_average=0.0)
 
 
@@ -245,6 +245,66 @@ def test_the_rate_falls_for_the_last_fifth_of_each_scale():
     assert shares == [{1.0}] * 8 + [{0.1}] * 2
 
 
+def test_the_smaller_a_scale_the_more_iterations_it_has():
+    sizes = ((25, 50), (50, 100), (100, 200))
+    assert replace(BRIEF, iterations=100).counts(sizes) == (100, 100, 100)
+    assert replace(BRIEF, iterations=100, coarser=1.0).counts(sizes) == (400, 200, 100)
+    assert replace(BRIEF, iterations=100, coarser=0.5).counts(sizes) == (200, 141, 100)
+
+
+def test_a_penalty_in_some_iterations_weighs_as_much_as_in_all():
+    def losses(practice):
+        fitting, training = begun(practice=replace(practice, iterations=9, critic_steps=1, generator_steps=1))
+        found = []
+        for step in range(6):
+            fitting.generators.progress.copy_(torch.tensor([0, step]))
+            found.append(next(training.recipe.updates(5)).loss.item())
+        return torch.tensor(found)
+
+    none, always, rarely = (losses(replace(BRIEF, **some)) for some in ({"penalty": 0.0}, {}, {"penalty_every": 3}))
+    weights = (rarely - none) / (always - none)
+    assert_close(weights, torch.tensor([3.0, 0, 0, 3, 0, 0]), rtol=1e-3, atol=1e-3)
+
+
+def test_muon_moves_the_kernels_inside_and_adam_the_rest_at_its_own_rate():
+    configuration, practice = replace(NARROW, together=2), replace(BRIEF, inner_rate=0.02, rate=5e-4)
+    _, training = begun((60, 60), configuration, practice)
+    adam, muon = training._optimizers["generator 2"]
+    assert [group["params"][0].shape for group in muon.param_groups] == [(8, 8, 3, 3)] * 2
+    assert [len(group["params"]) for group in muon.param_groups] == [3, 3]
+    assert {group["momentum"] for group in muon.param_groups} == {0.5}
+    training.recipe.generators.progress.copy_(torch.tensor([1, 0]))
+    training.advance()
+    assert sorted(group["lr"] for group in adam.param_groups) == pytest.approx([5e-5, 5e-4])
+    assert sorted(group["lr"] for group in muon.param_groups) == pytest.approx([2e-3, 2e-2])
+
+
+def test_a_generator_that_is_settled_early_learns_with_the_statistics_that_it_keeps():
+    practice = replace(BRIEF, iterations=8, settled_after=0.5)
+    fitting, training = begun(practice=practice)
+    norms = [layer for layer in fitting.generators.psi[0] if hasattr(layer, "mean")]
+    kept = []
+    for _ in range(8):
+        training.advance()
+        kept.append(torch.cat([norm.mean for norm in norms]))
+    assert not kept[3].any()
+    assert kept[4].any()
+    assert all(torch.equal(kept[4], each) for each in kept[5:])
+    assert fitting.generators.trained == 1
+
+
+def test_a_scale_with_statistics_of_its_own_draws_as_it_was_trained_in_tiles_too():
+    torch.manual_seed(2)
+    generators = Generators(replace(NARROW, own=1), ((25, 32), (32, 41)))
+    generators.progress[0] = 2
+    noise, nothing = torch.randn(1, 1, 60, 70), torch.zeros(1, 3, 60, 70)
+    with torch.no_grad():
+        trained = generators.train()(0, nothing, noise)
+        generators.eval()
+        assert_close(generators(0, nothing, noise, tile=16), trained)
+        assert (generators(1, nothing, noise) - generators.train()(1, nothing, noise)).abs().max() > 1e-3
+
+
 def test_side_by_side_or_one_after_another_losses_and_gradients_are_the_same():
     found = []
     for shared in (True, False):
@@ -303,15 +363,30 @@ def test_a_wider_scale_begins_with_weights_of_its_own():
     assert all(torch.equal(value, own[name]) for name, value in fitting.generators.psi[1].named_parameters())
 
 
+QUICK = replace(
+    BRIEF, coarser=0.0, critic_steps=1, generator_steps=1, inner_rate=0.02, penalty_every=2, settled_after=0.5
+)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "practice"),
+    [(NARROW, BRIEF), (replace(NARROW, own=1, doubled_every=1), QUICK), (replace(NARROW, together=2), QUICK)],
+    ids=["published", "quick", "together"],
+)
 @pytest.mark.parametrize("cut", [2, 3, 4], ids=["inside a scale", "at a boundary", "after it"])
-def test_a_training_that_was_cut_ends_the_same(cut):
-    _, whole = begun()
+def test_a_training_that_was_cut_ends_the_same(cut, configuration, practice):
+    def again():
+        return begun(configuration=configuration, practice=practice, seed=3)[1]
+
+    whole = again()
     while not whole.finished:
         whole.advance()
-    _, first = begun()
+    first = again()
     for _ in range(cut):
         first.advance()
-    _, second = begun(seed=0)
+    second = again()
+    for parameter in (*second.recipe.module.parameters(), *second.recipe.companions["critics"].parameters()):
+        parameter.data.normal_()  # all of them are in the state
     second.load(first.state())
     while not second.finished:
         second.advance()

@@ -16,6 +16,7 @@ from sinwave.images import encode, sheet
 from sinwave.rng import NoiseSource
 from sinwave.systems.files import write_model
 from sinwave.systems.trainable import Course, Fitting, Wanted
+from sinwave.tasks.generate import Generate
 from sinwave.tasks.train import OnProgress, Train, TrainedFile
 from sinwave.training.checkpoint import Saver, load
 from sinwave.training.hooks import Events, JsonLines, Pace
@@ -133,10 +134,11 @@ class TrainingRun:
     def _draw(self, step: int) -> None:
         trained = self._course.trained(self.training.averages.values)
         picture = trained.pictures[0]
-        # By the engine that a user gets, which is faster than the network where the closed form has a part.
+        # As `sinwave generate` draws them; by the network alone it would take longer.
         model = trained.model(trained.best_engine, self._fitting.device, torch.float32)
+        streams, variation = [NoiseSource(0).child("picture", n) for n in range(3)], Generate.variation
         with torch.inference_mode():
-            samples = [model.generate(picture.size, NoiseSource(0).child("picture", n))[0].cpu() for n in range(3)]
+            samples = [model.generate(picture.size, each, variation=variation)[0].cpu() for each in streams]
         shown = sheet(picture.pixels, samples)
         self._samples = file = self._task.run_folder / f"samples-{step:06d}.png"
         data = encode(shown, file)

@@ -267,15 +267,21 @@ def _optimizers(group: Group) -> list[torch.optim.Optimizer]:
     """AdamW and Muon, each if there is something for it to move."""
     found, matrices = list[torch.optim.Optimizer](), {id(parameter) for parameter in group.matrices}
     factors = group.factors or (1.0,) * len(group.parameters)
-    rest = dict[float, list[nn.Parameter]]()
-    for parameter, factor in zip(group.parameters, factors, strict=True):
-        if id(parameter) not in matrices:
-            rest.setdefault(factor, []).append(parameter)
+    pairs = list(zip(group.parameters, factors, strict=True))
+    rest = _alike([(parameter, factor) for parameter, factor in pairs if id(parameter) not in matrices])
     if rest:
-        some = [{"params": alike, "factor": factor} for factor, alike in rest.items()]
         fused = all(parameter.device.type in ("cpu", "cuda") for parameter in group.parameters)
-        adam = torch.optim.AdamW(some, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
+        adam = torch.optim.AdamW(rest, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
         found.append(adam)
-    if matrices:
-        found.append(Muon(group.matrices, group.rate, weight_decay=group.weight_decay))
+    inner = _alike([(parameter, factor) for parameter, factor in pairs if id(parameter) in matrices])
+    if inner:
+        found.append(Muon(inner, group.rate, momentum=group.betas[0], weight_decay=group.weight_decay))
     return found
+
+
+def _alike(pairs: Sequence[tuple[nn.Parameter, float]]) -> list[dict[str, Any]]:
+    """The parameters of each factor."""
+    found = dict[float, list[nn.Parameter]]()
+    for parameter, factor in pairs:
+        found.setdefault(factor, []).append(parameter)
+    return [{"params": alike, "factor": factor} for factor, alike in found.items()]

@@ -16,11 +16,11 @@ and V and bring singular values near 1: those above 0.01 end between 0.68 and 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from sinwave.lanes import threads
 
@@ -48,9 +48,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For matrices and kernels inside a network, not those of its first and last layer."""
 
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, parameters: ParamsT, lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -35,7 +35,8 @@ class Update(NamedTuple):
 class Group:
     """Parameters and how they move: `rate` is the largest learning rate, `clip` the largest norm of the gradient.
 
-    Muon moves the `matrices` among them and AdamW the others, each at its part of the rate if there are `factors`.
+    Muon moves the `matrices` among them and AdamW the others, each at its part of the rate if there are `factors`. The
+    first of `betas` is the momentum of both.
     """
 
     parameters: tuple[nn.Parameter, ...]

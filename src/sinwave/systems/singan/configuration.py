@@ -22,6 +22,7 @@ class Configuration:
     layers             convolutions of a generator and of a critic, 3 x 3 each
     width, most_width  their channels at the coarsest scale, doubled every `doubled_every` scales up to the most
     amplitude          of a finer scale's noise, in units of what the coarser scales fail to reconstruct
+    own                so many coarsest scales normalize each picture by its own statistics when they draw, too
     together           scales that are trained at once, 1 as published; then there are at most six
     """
 
@@ -32,6 +33,7 @@ class Configuration:
     most_width: int = 128
     doubled_every: int = 4
     amplitude: float = 0.1
+    own: int = 0
     together: int = 1
 
     @classmethod
@@ -39,9 +41,9 @@ class Configuration:
         """The configuration in a model file."""
         try:
             found = cls(**values)
-            numbers = dataclasses.astuple(found)
+            numbers = (vars(found) | {"own": found.own + 1}).values()
             if not all(isinstance(n, int | float) and 0 < n <= 4096 for n in numbers) or not 0.1 < found.factor < 1:
-                raise ValueError(f"one of {numbers} is out of range")
+                raise ValueError(f"one of {list(numbers)} is out of range")
             found.channels(len(found.sizes((64, 64))) - 1)
             return found
         except (TypeError, ValueError, ArithmeticError) as error:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, final
 
 import torch
@@ -76,7 +77,19 @@ class Chosen:
 
 
 PRESETS = {
-    "fast": Chosen(Configuration(most_width=32), Practice(iterations=800, critic_steps=1, generator_steps=1), None),
+    "fast": Chosen(
+        Configuration(most_width=32, own=1),
+        Practice(
+            iterations=600,
+            coarser=0.5,
+            critic_steps=1,
+            generator_steps=1,
+            inner_rate=0.02,
+            penalty_every=4,
+            settled_after=0.5,
+        ),
+        None,
+    ),
     "official": Chosen(Configuration(), Practice(), 250),
 }
 
@@ -116,35 +129,35 @@ class Fitting:
         return sum(parameter.numel() for parameter in self.generators.parameters())
 
     def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
-        """How many iterations a scale has: as was asked, or as many as the minutes allow."""
+        """How many iterations the finest scale has: as was asked, or as many as the minutes allow."""
         if wanted.minutes is None:
             return {"iterations": wanted.steps or self.practice.iterations}
-        seconds = 0.0
-        for index in range(len(self.scales)):
+        seconds, many = 0.0, 1000
+        for index, count in enumerate(replace(self.practice, iterations=many).counts(self.generators.sizes)):
             on_try(f"scale {index + 1} of {len(self.scales)}")
-            seconds += self._seconds(index)
+            seconds += self._seconds(index) * count / many
         return {"iterations": max(1, round(_RESERVE * 60 * wanted.minutes / seconds))}
 
     def course(self, plan: Mapping[str, Any], wanted: Wanted) -> Course:
-        """So many iterations of each scale; the rates are the recipe's business."""
+        """So many iterations of the finest scale; the rates are the recipe's business."""
         practice = replace(self.practice, iterations=int(plan["iterations"]))
         recipe = SinganRecipe(practice, self.generators, self.critics, self.scales)
-        configuration = self.generators.configuration
+        configuration, ends = self.generators.configuration, list(accumulate(recipe.counts))
         costs = [h * w * configuration.channels(n) ** 2 for n, (h, w) in enumerate(self.generators.sizes)]
 
         def effort(step: int) -> float:
-            done, part = divmod(step, practice.iterations)
-            return sum(costs[:done]) * practice.iterations + (part * costs[done] if part else 0.0)
+            begun = zip(costs, ends, recipe.counts, strict=True)
+            return float(sum(cost * min(count, max(0, step - end + count)) for cost, end, count in begun))
 
         return Course(
             recipe,
-            Budget(practice.iterations * len(self.scales)),
+            Budget(ends[-1]),
             Trapezoid(warm_up=0, tail=0.0),
             average=0.0,
             numerics="float32, channels first",
             trained=self.trained,
             effort=effort,
-            shows=lambda step: step >= practice.iterations,
+            shows=lambda step: step >= ends[0],
         )
 
     def trained(self, weights: Mapping[str, Tensor]) -> Trained:
@@ -154,15 +167,18 @@ class Fitting:
         return Trained(generators, self.picture)
 
     def _seconds(self, index: int) -> float:
-        """Of an iteration of a scale: the second, since the first prepares what the others find."""
+        """Of an iteration of a scale: the mean of some, with and without penalty, after one that prepares them."""
         generators, judges = copy.deepcopy(self.generators), copy.deepcopy(self.critics)
-        recipe = SinganRecipe(replace(self.practice, iterations=3), generators, judges, self.scales)
+        counted = self.practice.penalty_every
+        # Nothing is settled and no scale finished in so few.
+        practice = replace(self.practice, iterations=counted + 2, coarser=0.0, settled_after=1.0)
+        recipe = SinganRecipe(practice, generators, judges, self.scales)
         generators.progress.copy_(torch.tensor([index, 0]))
-        took = 0.0
-        for _ in range(2):
-            start = time.perf_counter()
+        start = 0.0
+        for number in range(1 + counted):
+            if number == 1:
+                start = time.perf_counter()
             for update in recipe.updates(0):
                 update.loss.backward(inputs=list(recipe.groups()[update.group].parameters))  # type: ignore[no-untyped-call]
                 update.loss.item()
-            took = time.perf_counter() - start
-        return took
+        return (time.perf_counter() - start) / counted

@@ -3,13 +3,14 @@
     conv 3x3, batch norm, leaky ReLU 0.2     four times;     conv 3x3
 
 A batch is one picture, so in training the norm is by the statistics of that picture. When a scale is finished its
-generator is given the mean statistics of some pictures, and from then on is a local function of what it sees.
+generator is given the mean statistics of some pictures, and from then on is a local function of what it sees. At the
+coarsest scales it may go on with those of each picture: then there is about as much of everything in all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import final
 
 import torch
@@ -25,20 +26,24 @@ __all__ = ["Generators", "critics"]
 
 @final
 class _Norm(nn.Module):
-    """gain (x - mean) / deviation + offset, by the statistics of each picture in training, and by those kept later."""
+    """gain (x - mean) / deviation + offset, by the statistics of each picture in training, and by those kept later.
+
+    If it is to be `own`, it is by those of each picture later too.
+    """
 
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, own: bool) -> None:
         super().__init__()
+        self.own = own
         self.weight = nn.Parameter(1 + 0.02 * torch.randn(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if self.training or self.own:
             return functional.instance_norm(x, weight=self.weight, bias=self.bias)
         return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
 
@@ -54,13 +59,11 @@ class _Norm(nn.Module):
         self.variance.add_(variance, alpha=share)
 
 
-def _network(channels: int, outputs: int, layers: int) -> nn.Sequential:
+def _network(channels: int, outputs: int, layers: int, *, own: bool = False) -> nn.Sequential:
     """Weights from N(0, 0.02), gains from N(1, 0.02)."""
     widths = [3, *(channels for _ in range(layers - 1))]
-    blocks = [
-        layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, 3), _Norm(b), nn.LeakyReLU(0.2, inplace=True))
-    ]
-    network = nn.Sequential(*blocks, nn.Conv2d(channels, outputs, 3))
+    blocks = [(nn.Conv2d(a, b, 3), _Norm(b, own=own), nn.LeakyReLU(0.2, inplace=True)) for a, b in pairwise(widths)]
+    network = nn.Sequential(*chain.from_iterable(blocks), nn.Conv2d(channels, outputs, 3))
     for layer in network:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -90,7 +93,8 @@ class Generators(nn.Module):
         super().__init__()
         self.configuration, self.sizes = configuration, sizes
         self.psi = nn.ModuleList(
-            _network(configuration.channels(n), 3, configuration.layers) for n in range(len(sizes))
+            _network(configuration.channels(n), 3, configuration.layers, own=n < configuration.own)
+            for n in range(len(sizes))
         )
         self.register_buffer("amplitude", torch.ones(len(sizes)))
         self.register_buffer("anchor", torch.randn(1, 1, *sizes[0]))
@@ -107,7 +111,7 @@ class Generators(nn.Module):
         At the coarsest scale there is no coarser picture: it is 0. With `tile` the memory does not grow with the size.
         """
         seen = coarser if noise is None else coarser + self.amplitude[index] * noise
-        radius = self.configuration.radius
+        radius, tile = self.configuration.radius, None if index < self.configuration.own else tile
         return coarser + _by_tiles(self.psi[index], functional.pad(seen, (radius,) * 4), radius, tile).tanh()
 
     def settle(self, index: int, shown: Iterable[tuple[Tensor, Tensor, float]]) -> None:

@@ -10,6 +10,7 @@ parts of each loss are computed side by side, each by a thread: small pictures l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from sinwave.rng import fold
 from sinwave.systems.singan.networks import Generators
 from sinwave.training.recipe import Group, Recipe, Update
 from sinwave.training.shares import Shares
+from sinwave.wavelets import Size
 
 __all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
 
@@ -35,21 +37,36 @@ _FAKES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Practice:
-    """How a scale is trained: `critic_steps` and `generator_steps` in each of so many `iterations`.
+    """How a scale is trained; the defaults are those of the paper.
 
-    After the share `falls_at` of them the rate is the part `fall` of itself; a generator that is trained along with the
-    next finer one has the part `older` of its rate.
+    iterations      of the finest scale; a scale whose sides are 1 / r of its has r^`coarser` times as many
+    critic_steps    in each iteration, and then so many `generator_steps`
+    rate            of Adam, and `fall` of it after the share `falls_at` of the iterations
+    inner_rate      of Muon, which then moves the kernels between the first layer and the last
+    older           part of the rate of a generator that is trained along with the next finer one
+    penalty         weight of the critic's penalty, which has it in one of `penalty_every` iterations, so many times
+    fidelity        weight of the reconstruction
+    settled_after   share of the iterations after which a generator keeps its statistics, and learns to draw with them
     """
 
     iterations: int = 2000
+    coarser: float = 0.0
     critic_steps: int = 3
     generator_steps: int = 3
     rate: float = 5e-4
+    inner_rate: float | None = None
     falls_at: float = 0.8
     fall: float = 0.1
     older: float = 0.1
     penalty: float = 0.1
+    penalty_every: int = 1
     fidelity: float = 10.0
+    settled_after: float = 1.0
+
+    def counts(self, sizes: Sequence[Size]) -> tuple[int, ...]:
+        """Iterations of each scale."""
+        finest = math.prod(sizes[-1])
+        return tuple(round(self.iterations * (finest / math.prod(size)) ** (self.coarser / 2)) for size in sizes)
 
 
 @final
@@ -61,6 +78,7 @@ class SinganRecipe(Recipe):
     ) -> None:
         """`pictures` (1, 3, h, w) of the scales, coarsest first, on the device of the networks."""
         self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
+        self.counts = practice.counts(generators.sizes)
         self._known: tuple[int, Tensor] | None = None
         # A graphics processor has its own ways of doing many things at once.
         self._in_shares = Shares(2) if pictures[0].device.type == "cpu" else None
@@ -80,9 +98,10 @@ class SinganRecipe(Recipe):
         found = {}
         for index in range(len(self.pictures)):
             some = range(self._first(index), index + 1)
-            parameters = [(p, self.practice.older ** (index - n)) for n in some for p in self._psi(n).parameters()]
-            found[f"critic {index + 1}"] = self._group(tuple(self.critics[index].parameters()))
-            found[f"generator {index + 1}"] = self._group(*map(tuple, zip(*parameters, strict=True)))
+            pairs = [(p, self.practice.older ** (index - n)) for n in some for p in self._psi(n).parameters()]
+            judge = list(self.critics[index].parameters())
+            found[f"critic {index + 1}"] = self._group(judge, [1.0] * len(judge))
+            found[f"generator {index + 1}"] = self._group([p for p, _ in pairs], [factor for _, factor in pairs])
         return found
 
     def updates(self, seed: int) -> Iterator[Update]:
@@ -93,17 +112,20 @@ class SinganRecipe(Recipe):
         with nullcontext() if self._in_shares is None else threads(1):
             if step == 0:
                 self._begin(index)
-            self._set_modes(index)
-            share = practice.fall if step >= practice.falls_at * practice.iterations else 1.0
+            if step == self._settled_at(index):
+                self._settle(index)
+            self._set_modes(index, step)
+            share = practice.fall if step >= practice.falls_at * self.counts[index] else 1.0
+            weight = practice.penalty * practice.penalty_every if step % practice.penalty_every == 0 else 0.0
             fakes, begun = self._drawn(index, seed)
             for fake, chance in fakes:
-                loss = self._critic_loss(index, fake, chance.uniform())
+                loss = self._critic_loss(index, fake, chance.uniform(), weight)
                 yield Update(f"critic {index + 1}", loss, share=share)
             for start, chance in begun:
                 loss, logs = self._generator_loss(index, start, chance)
                 yield Update(f"generator {index + 1}", loss, logs, share=share)
-            done = step + 1 == practice.iterations
-            if done:
+            done = step + 1 == self.counts[index]
+            if done and step < self._settled_at(index):
                 self._settle(index)
         progress.copy_(torch.tensor([index + 1, 0] if done else [index, step + 1]))
 
@@ -114,7 +136,7 @@ class SinganRecipe(Recipe):
         A wider scale begins with weights of chance, and is not to be taken for a training that diverges.
         """
         index, step = self.generators.progress.tolist()
-        if step:
+        if 0 < step <= self._settled_at(index):
             self._settle(index)
         errors = [self._error(self.generators.reconstruct(stop)) for stop in range(index, index + 1 + (step > 0))]
         return {"loss": min(errors)}
@@ -135,10 +157,13 @@ class SinganRecipe(Recipe):
                 missing = functional.mse_loss(self.generators.reconstruct(index), self.pictures[index]).sqrt()
             self.generators.amplitude[index] = self.generators.configuration.amplitude * missing
 
-    def _set_modes(self, index: int) -> None:
-        """What is trained normalizes by the statistics of the picture, what is not by those that it keeps."""
+    def _settled_at(self, index: int) -> int:
+        return math.ceil(self.practice.settled_after * self.counts[index])
+
+    def _set_modes(self, index: int, step: int) -> None:
+        """A scale normalizes by the statistics of each picture until it has some that it keeps."""
         for n, psi in enumerate(self.generators.psi):
-            psi.train(self._first(index) <= n <= index)
+            psi.train(n == index and step < self._settled_at(index))
         self.critics[index].train()
 
     def _drawn(self, index: int, seed: int) -> tuple[list[tuple[Tensor, _Chance]], list[tuple[Tensor, _Chance]]]:
@@ -159,11 +184,13 @@ class SinganRecipe(Recipe):
         pairs = list(zip(found, chances, strict=True))
         return pairs[:fakes], pairs[fakes:]
 
-    def _critic_loss(self, index: int, fake: Tensor, share: Tensor) -> Tensor:
+    def _critic_loss(self, index: int, fake: Tensor, share: Tensor, weight: float) -> Tensor:
         critic, real = self.critics[index], self.pictures[index]
-        penalty = partial(gradient_penalty, critic, real, fake, share, weight=self.practice.penalty)
-        # The penalty takes as long as the other two, each of which is let go before the next.
-        return self._sum([penalty, partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)], critic)
+        losses = [partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)]
+        if weight:
+            # It takes as long as the other two, which are another thread's.
+            losses.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
+        return self._sum(losses, critic)
 
     def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
         generators, real, first = self.generators, self.pictures[index], self._first(index)
@@ -191,13 +218,13 @@ class SinganRecipe(Recipe):
     def _settle(self, index: int) -> None:
         """Give the generator of a scale statistics to keep: half those of the reconstruction, half those of fakes."""
         generators, chance = self.generators, _Chance(fold(0, "settle", index), self.pictures[0])
-        for n in range(self._first(index), index + 1):
-            picture = self.pictures[n]
-            known = generators.anchor if n == 0 else torch.zeros_like(picture)
-            shown = [(generators.reconstruct(n), known, 0.5)]
-            for _ in range(_FAKES):
-                shown.append((self._frozen(n, chance), chance.noise(1 if n == 0 else 3, picture), 0.5 / _FAKES))
-            generators.settle(n, shown)
+        picture = self.pictures[index]
+        known = generators.anchor if index == 0 else torch.zeros_like(picture)
+        shown = [(generators.reconstruct(index), known, 0.5)]
+        for _ in range(_FAKES):
+            begun = self._frozen(index, chance)
+            shown.append((begun, chance.noise(1 if index == 0 else 3, picture), 0.5 / _FAKES))
+        generators.settle(index, shown)
 
     def _frozen(self, first: int, chance: _Chance) -> Tensor:
         """What scale `first` begins with in a new picture."""
@@ -231,8 +258,16 @@ class SinganRecipe(Recipe):
         assert isinstance(psi, nn.Sequential)
         return psi
 
-    def _group(self, parameters: tuple[nn.Parameter, ...], factors: tuple[float, ...] = ()) -> Group:
-        return Group(parameters, self.practice.rate, factors=factors, betas=(0.5, 0.999), clip=None)
+    def _group(self, parameters: Sequence[nn.Parameter], factors: Sequence[float]) -> Group:
+        """Adam moves all, or Muon the kernels inside."""
+        rate, betas = self.practice.rate, (0.5, 0.999)
+        inner = self.practice.inner_rate
+        if inner is None:
+            return Group(tuple(parameters), rate, factors=tuple(factors), betas=betas, clip=None)
+        matrices = tuple(each for each in parameters if each.ndim == 4 and each.shape[0] == each.shape[1])
+        known = {id(each) for each in matrices}
+        factors = [f if id(p) in known else f * rate / inner for p, f in zip(parameters, factors, strict=True)]
+        return Group(tuple(parameters), inner, matrices, tuple(factors), betas, clip=None)
 
 
 @final
