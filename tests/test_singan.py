@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from sinwave.cli.main import main
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
+from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.files import read_model, write_model
@@ -20,6 +21,7 @@ from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
 from sinwave.systems.singan.model import SinganModel, owned
 from sinwave.systems.singan.networks import Generators, critics
+from sinwave.systems.singan.norm import Norm
 from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, reduced
 from sinwave.systems.singan.recipe import Practice, SinganRecipe, gradient_penalty
 from sinwave.systems.singan.trained import from_file
@@ -307,10 +309,11 @@ def test_a_scale_with_statistics_of_its_own_draws_as_it_was_trained_in_tiles_too
 
 def test_side_by_side_or_one_after_another_losses_and_gradients_are_the_same():
     found = []
-    for shared in (True, False):
-        _, training = begun()
-        if not shared:
-            training.recipe._in_shares = None
+    for attribute in ("_side_by_side", "_in_turn"):
+        with threads(2):
+            _, training = begun()
+        way = getattr(training.recipe, attribute)
+        training.recipe._shares = lambda index, shares=way: shares
         for update in training.recipe.updates(7):
             parameters = training._groups[update.group].parameters
             found.append((update.loss.detach(), *torch.autograd.grad(update.loss, parameters, materialize_grads=True)))
@@ -543,7 +546,7 @@ def test_enlarged_and_reduced_it_is_the_picture_again():
     large = model.enlarge(picture, (80, 100), NoiseSource(0), on_step=lambda *each: told.append(each))
     assert large.shape == (1, 3, 80, 100)
     assert_close(resize(large, (40, 50)), picture, atol=2 / 127.5, rtol=0)
-    assert told[-1] == (4, len(told), len(told))
+    assert told[-1] == (0, len(told), len(told))
     assert len(told) == math.ceil(math.log(2) / math.log(60 / 48))  # the last two sides of the pyramid are 48 and 60
     assert (large - resize(picture, (80, 100))).abs().mean() > 0.01
     assert torch.equal(model.enlarge(picture, (40, 50), NoiseSource(0)), picture)
@@ -652,3 +655,38 @@ def test_a_plan_of_another_training_is_not_followed(tmp_path, capsys, monkeypatc
         assert json.loads(capsys.readouterr().out)["steps"] == 2
         (tmp_path / "p.run/resume.pt").unlink()
         (tmp_path / "p.safetensors").unlink()
+
+
+# The norm
+
+
+def test_the_norm_and_its_first_and_second_derivatives():
+    torch.manual_seed(0)
+    x = (2 * torch.randn(1, 3, 4, 5, dtype=torch.float64) + 1).requires_grad_()
+    weight, bias = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    norm = Norm(3, own=False).double()
+
+    def normalized(*given):
+        return torch.func.functional_call(norm, dict(zip(("weight", "bias"), given[1:], strict=True)), given[0])
+
+    assert_close(normalized(x, weight, bias), functional.instance_norm(x, weight=weight, bias=bias))
+    for given in ((x, weight, bias), (x, weight.detach(), bias.detach()), (x.detach(), weight, bias)):
+        assert torch.autograd.gradcheck(normalized, given)
+        assert torch.autograd.gradgradcheck(normalized, given)
+
+
+def test_the_gradient_of_the_penalty_is_that_of_the_general_formulas(monkeypatch):
+    torch.manual_seed(0)
+    critic = critics(NARROW, 1)[0].double()
+    real, fake = torch.randn(2, 1, 3, 20, 22, dtype=torch.float64).unbind()
+
+    def gradients():
+        penalty = gradient_penalty(critic, real, fake, torch.tensor(0.3, dtype=torch.float64))
+        return torch.autograd.grad(penalty, list(critic.parameters()), materialize_grads=True, allow_unused=True)
+
+    found = gradients()
+    monkeypatch.setattr(
+        Norm, "forward", lambda norm, x: functional.instance_norm(x, weight=norm.weight, bias=norm.bias)
+    )
+    for here, there in zip(found, gradients(), strict=True):
+        assert_close(here, there)

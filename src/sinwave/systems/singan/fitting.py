@@ -78,10 +78,10 @@ class Chosen:
 
 PRESETS = {
     "fast": Chosen(
-        Configuration(most_width=32, own=1),
+        Configuration(most_width=32, amplitude=0.5, own=1),
         Practice(
-            iterations=600,
-            coarser=0.5,
+            iterations=800,
+            coarser=0.25,
             critic_steps=1,
             generator_steps=1,
             inner_rate=0.02,

@@ -140,7 +140,7 @@ class SinganModel:
             drawn = noise.child("larger", step).normal((1, 3, height, width), "noise", like=guess)
             large = known.nearest(self._generators(index, guess, drawn, tile=self._tile))
             if on_step is not None:
-                on_step(len(sizes) - 1, step, steps)
+                on_step(0, step, steps)
         return known.shown(large) if steps else picture
 
     def _first(self, share: float, first: int) -> int:

@@ -19,50 +19,16 @@ from torch.nn import functional
 
 from sinwave.resize import resize
 from sinwave.systems.singan.configuration import Configuration
+from sinwave.systems.singan.norm import Norm
 from sinwave.wavelets import Size
 
 __all__ = ["Generators", "critics"]
 
 
-@final
-class _Norm(nn.Module):
-    """gain (x - mean) / deviation + offset, by the statistics of each picture in training, and by those kept later.
-
-    If it is to be `own`, it is by those of each picture later too.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, channels: int, *, own: bool) -> None:
-        super().__init__()
-        self.own = own
-        self.weight = nn.Parameter(1 + 0.02 * torch.randn(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("variance", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training or self.own:
-            return functional.instance_norm(x, weight=self.weight, bias=self.bias)
-        return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
-
-    def forget(self) -> None:
-        """Nothing is kept."""
-        self.mean.zero_()
-        self.variance.zero_()
-
-    def keep(self, x: Tensor, share: float) -> None:
-        """Add the share of a picture (1, c, h, w) to what is kept."""
-        variance, mean = torch.var_mean(x[0], (1, 2))
-        self.mean.add_(mean, alpha=share)
-        self.variance.add_(variance, alpha=share)
-
-
 def _network(channels: int, outputs: int, layers: int, *, own: bool = False) -> nn.Sequential:
     """Weights from N(0, 0.02), gains from N(1, 0.02)."""
     widths = [3, *(channels for _ in range(layers - 1))]
-    blocks = [(nn.Conv2d(a, b, 3), _Norm(b, own=own), nn.LeakyReLU(0.2, inplace=True)) for a, b in pairwise(widths)]
+    blocks = [(nn.Conv2d(a, b, 3), Norm(b, own=own), nn.LeakyReLU(0.2, inplace=True)) for a, b in pairwise(widths)]
     network = nn.Sequential(*chain.from_iterable(blocks), nn.Conv2d(channels, outputs, 3))
     for layer in network:
         if isinstance(layer, nn.Conv2d):
@@ -117,13 +83,13 @@ class Generators(nn.Module):
     def settle(self, index: int, shown: Iterable[tuple[Tensor, Tensor, float]]) -> None:
         """Keep the statistics of a scale's generator for what it is shown: coarser picture, noise, and its share."""
         psi, radius = self.psi[index].train(), self.configuration.radius
-        norms = [layer for layer in psi.children() if isinstance(layer, _Norm)]
+        norms = [layer for layer in psi.children() if isinstance(layer, Norm)]
         for norm in norms:
             norm.forget()
         for coarser, noise, share in shown:
             x = functional.pad(coarser + self.amplitude[index] * noise, (radius,) * 4)
             for layer in psi.children():
-                if isinstance(layer, _Norm):
+                if isinstance(layer, Norm):
                     layer.keep(x, share)
                 x = layer(x)
         psi.eval()

@@ -11,8 +11,7 @@ parts of each loss are computed side by side, each by a thread: small pictures l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -33,6 +32,9 @@ __all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
 
 _FAKES = 8
 """Pictures whose statistics a finished generator keeps."""
+
+_SMALL = 1 << 19
+"""Numbers that a layer makes: up to so many two cores are faster side by side than together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +82,7 @@ class SinganRecipe(Recipe):
         self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
         self.counts = practice.counts(generators.sizes)
         self._known: tuple[int, Tensor] | None = None
-        # A graphics processor has its own ways of doing many things at once.
-        self._in_shares = Shares(2) if pictures[0].device.type == "cpu" else None
+        self._side_by_side, self._in_turn = Shares(2), Shares(1)
 
     @property
     def module(self) -> nn.Module:
@@ -109,7 +110,7 @@ class SinganRecipe(Recipe):
         progress, practice = self.generators.progress, self.practice
         index, step = progress.tolist()
         # Beside the losses there are only optimizers of few weights.
-        with nullcontext() if self._in_shares is None else threads(1):
+        with threads(1):
             if step == 0:
                 self._begin(index)
             if step == self._settled_at(index):
@@ -179,8 +180,7 @@ class SinganRecipe(Recipe):
             begun = self._frozen(first, chances[number])
             return self._through(first, index, begun, chances[number]) if number < fakes else begun
 
-        numbers = range(len(chances))
-        found = list(map(draw, numbers)) if self._in_shares is None else self._in_shares.map(draw, numbers)
+        found = self._shares(index).map(draw, range(len(chances)))
         pairs = list(zip(found, chances, strict=True))
         return pairs[:fakes], pairs[fakes:]
 
@@ -190,7 +190,7 @@ class SinganRecipe(Recipe):
         if weight:
             # It takes as long as the other two, which are another thread's.
             losses.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
-        return self._sum(losses, critic)
+        return self._shares(index).sum(losses, critic.parameters())
 
     def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
         generators, real, first = self.generators, self.pictures[index], self._first(index)
@@ -207,12 +207,16 @@ class SinganRecipe(Recipe):
             return self.practice.fidelity * missing
 
         trained = nn.ModuleList(self._psi(n) for n in range(first, index + 1))
-        return self._sum([against, unlike], trained), told
+        return self._shares(index).sum([against, unlike], trained.parameters()), told
 
-    def _sum(self, losses: Sequence[Callable[[], Tensor]], trained: nn.Module) -> Tensor:
-        if self._in_shares is not None:
-            return self._in_shares.sum(losses, trained.parameters())
-        return torch.stack([loss() for loss in losses]).sum()
+    def _shares(self, index: int) -> Shares:
+        """How the parts of a loss are computed: side by side where a core alone can hold what a layer makes.
+
+        Else in turn, which takes half the memory; and a graphics processor has its own ways of doing many things.
+        """
+        numbers = self.generators.configuration.channels(index) * math.prod(self.generators.sizes[index])
+        small = numbers <= _SMALL and self.pictures[0].device.type == "cpu"
+        return self._side_by_side if small else self._in_turn
 
     @torch.no_grad()
     def _settle(self, index: int) -> None:

@@ -79,11 +79,19 @@ class UpscaleFiles(Editing, Upscale):
     def plan(self, source: Source) -> Plan:
         """The picture and the sizes that it grows to."""
         from sinwave.systems.internal.enlarger import Enlarger
+        from sinwave.systems.protocols import SuperResolver
 
         pictures, sizes = {"picture": source.picture.pixels[None]}, tuple(self.sizes(source.picture.size))
         size = sizes[-1] if sizes else source.picture.size
         if self.engine != "network":
-            return Plan(size, pictures, sizes, maker=quick)
+
+            def effort(model: SingleImageModel | SuperResolver) -> tuple[float, ...]:
+                # Who enlarges in one go tells of one part of the work.
+                if isinstance(model, SuperResolver):
+                    return (1.0,)
+                return tuple(part for each in sizes or (size,) for part in model.effort(each))
+
+            return Plan(size, pictures, sizes, maker=quick, effort=effort)
         if self.avoid is not None or source.picture.opaque is not None:
             raise InputError(
                 "the network learns from all of the picture, what is avoided or transparent too: use the closed form"
