@@ -9,7 +9,8 @@ are kept as those of closed_form.py.
 
 With `--models FOLDER` a model is trained for each source, unless FOLDER has it already (some minutes each; an
 interrupted training goes on), and its engines are two more columns at each variation. With `--singan FOLDER` likewise
-a SinGAN of ours, one column at variation 1, as the stored ones are.
+a SinGAN of ours, from its second scale, as the stored samples seem to be (they have the layout of their sources, and a
+line of small print is still at its place), and from its first; of pictures reduced to `--side`, if that is given.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from sinwave.metrics.measures import Equipment
 from sinwave.metrics.niqe import NaturalModel
 from sinwave.metrics.patches import pixel_diversity
 from sinwave.metrics.scores import Score, mean_score
+from sinwave.resize import resize
 from sinwave.rng import NoiseSource
+from sinwave.systems.singan.pyramid import reduced
 from sinwave.systems.table import load
 from sinwave.tasks.collect import collect
 from sinwave.tasks.measuring import NIQE_BLOCK
@@ -43,14 +46,24 @@ from sinwave.tasks.train import Train
 PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
 MARGIN, HEAD, WIDTH = 6, 22, 250
 MOST_PIXELS = 1 << 24
+SECOND_AND_FIRST = (0.8, 1.0)
+"""Variations of a SinGAN of six to ten scales that begin at its second one and at its first."""
 
 
-def found_in(folder: Path) -> dict[str, Tensor]:
-    """The pictures of a folder by name; one that cannot be read ends the benchmark."""
+def found_in(folder: Path, side: int | None) -> dict[str, Tensor]:
+    """The pictures of a folder by name, reduced to a longer side; one that cannot be read ends the benchmark."""
     collection = collect([folder], MOST_PIXELS)
     if collection.remarks:
         raise SystemExit("\n".join(collection.remarks))
-    return collection.pictures
+    return {name: reduced_to(picture, side) for name, picture in collection.pictures.items()}
+
+
+def reduced_to(picture: Tensor, side: int | None) -> Tensor:
+    """(3, h, w) uint8."""
+    size = reduced((picture.shape[1], picture.shape[2]), side)
+    if size == picture.shape[1:]:
+        return picture
+    return to_uint8(resize(picture[None].float() / 127.5 - 1, size)[0].clamp(-1, 1))
 
 
 def drawn(options: argparse.Namespace, sources: Mapping[str, Tensor], variation: float) -> dict[str, Tensor]:
@@ -74,11 +87,15 @@ def learned(
 ) -> dict[str, Tensor]:
     """One sample for each source by a model that was trained on it, with the command's defaults."""
     samples, folder = {}, options.models if system == "wavelet" else options.singan
-    for name in sources:
-        (source,) = (options.peers / "real").glob(f"{name}.*")
+    for name, source in sources.items():
+        (picture,) = (options.peers / "real").glob(f"{name}.*")
+        if options.side is not None:
+            picture = keep(
+                options.work, f"peers-{name}", source.float() / 127.5 - 1, (source.shape[1], source.shape[2])
+            )
         file = folder / f"{name}.safetensors"
         Train(
-            pictures=(source,),
+            pictures=(picture,),
             output=file,
             system=system,
             threads=options.threads,
@@ -161,6 +178,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
     add("--models", type=Path, metavar="FOLDER", help="of trained models, made where they are missing; none")
     add("--singan", type=Path, metavar="FOLDER", help="likewise, of models of SinGAN; none")
+    add("--side", type=int, metavar="PIXELS", help="reduce all pictures to this longer side; as they are")
     add("--steps", type=int, metavar="N", help="of their training; as the command's default")
     add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
     share_options(parser)
@@ -170,8 +188,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Do what the command line says."""
     options = parse(arguments)
-    sources = found_in(options.peers / "real")
-    methods = {label: found_in(options.peers / folder) for label, folder in PEERS.items()}
+    sources = found_in(options.peers / "real", options.side)
+    methods = {label: found_in(options.peers / folder, options.side) for label, folder in PEERS.items()}
     for label, some in methods.items():
         if set(some) != set(sources):
             raise SystemExit(f"{label}: the names of its samples are not those of the sources")
@@ -180,8 +198,8 @@ def main(arguments: Sequence[str]) -> None:
         methods |= {
             f"{engine} {variation:g}": learned(options, sources, engine, variation) for variation in options.variation
         }
-    if options.singan:
-        methods["SinGAN, ours"] = learned(options, sources, "network", 1.0, "singan")
+    for variation in SECOND_AND_FIRST if options.singan else ():
+        methods[f"SinGAN, ours {variation:g}"] = learned(options, sources, "network", variation, "singan")
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
     natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)

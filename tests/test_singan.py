@@ -3,7 +3,11 @@
 import itertools
 import json
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -643,6 +647,50 @@ def test_the_command_trains_a_file_that_draws(tmp_path, capsys, monkeypatch):
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"]
     assert main(["generate", "p.safetensors", "-n", "1", "-o", "patches", "--engine", "closed-form", "-q"]) == 0
+
+
+KILLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from sinwave.cli.main import main
+from sinwave.training import checkpoint, loop
+saver, advance = checkpoint.Saver, loop.Training.advance
+checkpoint.Saver = lambda *places, **settings: saver(*places, **settings | {"seconds": 0.0})
+def killed(training):
+    if str(training.step) == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return advance(training)
+loop.Training.advance = killed
+sys.exit(main(["train", "p.png", "-q", *sys.argv[2:]]))
+"""
+
+
+def test_killed_inside_a_scale_and_between_two_it_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "p.png", photograph(26, 32))
+    options = ["--system", "singan", "--steps", "6", "--seed", "4", "-o"]
+    assert main(["train", "p.png", "-q", *options, "straight.safetensors"]) == 0
+    first, second = read_model(Path("straight.safetensors")).provenance["steps"], 6
+    inside, between, after = 3, first - second, first - second + 3  # the coarser scale has more steps than the finest
+    codes = []
+    for step in (inside, between, after, "never"):
+        command = [sys.executable, "-c", KILLED, str(step), *options, "killed.safetensors"]
+        codes.append(subprocess.run(command, check=False).returncode)
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    one, other = (read_model(Path(f"{name}.safetensors")).weights for name in ("straight", "killed"))
+    assert all(torch.equal(one[name], value) for name, value in other.items())
+    assert one["progress"].tolist() == [2, 0]
+
+
+def test_a_picture_that_needs_more_memory_than_there_is_is_refused(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "p.png", photograph(26, 32))
+    monkeypatch.setattr("sinwave.tasks.train.physical_memory", lambda: 3e8)
+    command = ["train", str(tmp_path / "p.png"), "-o", str(tmp_path / "p.safetensors")]
+    assert main([*command, "--system", "singan"]) == 2
+    assert "32 x 26 pixels needs about 0 GB of memory, and this machine has 0; --max-size" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "this machine has 0\n" in capsys.readouterr().err
 
 
 def test_a_plan_of_another_training_is_not_followed(tmp_path, capsys, monkeypatch):

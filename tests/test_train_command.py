@@ -184,6 +184,7 @@ def test_a_damaged_model_is_named(picture, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_killed_at_random_moments_the_model_is_the_same(picture, tmp_path, monkeypatch):
     straight, killed = tmp_path / "straight.safetensors", tmp_path / "killed.safetensors"
     assert train(picture, "--steps", 400, "-o", straight) == 0

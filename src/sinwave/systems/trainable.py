@@ -80,6 +80,10 @@ class Fitting(Protocol):
     def parameters(self) -> int:
         """How many numbers are kept."""
 
+    @property
+    def memory(self) -> float:
+        """Bytes that the training takes at the most, about."""
+
     def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
         """What has to be measured, as plain JSON; `on_try` is told what is being measured."""
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from sinwave.errors import InputError, OutputError
 from sinwave.options import check, option
 from sinwave.tasks.folders import make_folder
-from sinwave.tasks.hardware import Machine
+from sinwave.tasks.hardware import Machine, physical_memory
 from sinwave.tasks.sizes import MIN_SIDE
 
 if TYPE_CHECKING:
     from sinwave.images import Picture
-    from sinwave.systems.trainable import Choice
+    from sinwave.systems.trainable import Choice, Fitting
 
 __all__ = ["OnProgress", "Train", "TrainedFile"]
 
@@ -60,11 +60,11 @@ class _Wanted:
     minutes: float | None = option(
         None,
         "train for about so long (default: 700 steps; of reference, until the loss stops falling; of singan 800 at "
-        "each scale, of official 2,000)",
+        "the finest scale and more at the others, of official 2,000 at each)",
         low=0.05,
     )
     steps: int | None = option(
-        None, "train for exactly so many steps, of singan at each scale", low=1, high=10_000_000, metavar="N"
+        None, "train for exactly so many steps, of singan at its finest scale", low=1, high=10_000_000, metavar="N"
     )
     receptive_field: int | None = option(
         None,
@@ -160,6 +160,7 @@ class Train(Machine, _Wanted):
             self._clear()
         on_progress("taking the pictures apart", 0, 1)
         fitting = chosen.begin(pictures, self.seed, device)
+        _check_memory(fitting, reducible=self.system == "singan")
         run = TrainingRun(self, fingerprint, fitting, on_progress, on_event)
         return run.finish()._replace(notes=tuple(note for picture in pictures for note in picture.notes))
 
@@ -231,3 +232,15 @@ class Train(Machine, _Wanted):
         for pattern in ("resume.pt", "plan.json", "log.jsonl", "samples-*.png", "events.out.tfevents.*"):
             for file in self.run_folder.glob(pattern):
                 file.unlink()
+
+
+def _check_memory(fitting: Fitting, *, reducible: bool) -> None:
+    """Refuse what this machine cannot hold, before it is brought to its knees."""
+    needed, there = fitting.memory, physical_memory()
+    if fitting.device.type == "cpu" and there is not None and needed > there:
+        sizes = " and ".join(f"{picture.size[1]} x {picture.size[0]}" for picture in fitting.pictures)
+        way = "; --max-size trains on a smaller picture" if reducible else ""
+        raise InputError(
+            f"training on {sizes} pixels needs about {needed / 1e9:.0f} GB of memory, and this machine has "
+            f"{there / 1e9:.0f}{way}"
+        )

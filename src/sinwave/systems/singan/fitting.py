@@ -32,6 +32,9 @@ __all__ = ["PRESETS", "Chosen", "Fitting", "chosen"]
 _LEAST = 16
 """Pixels along a side that a critic of 11 has something to choose from."""
 
+_TENSORS = 50
+"""With their gradients and second derivatives, while a critic's penalty is computed beside its other losses."""
+
 _RESERVE = 0.92
 """Of the minutes that are asked for; the rest is for looks, samples and checkpoints."""
 
@@ -127,6 +130,13 @@ class Fitting:
     def parameters(self) -> int:
         """Of the generators."""
         return sum(parameter.numel() for parameter in self.generators.parameters())
+
+    @property
+    def memory(self) -> float:
+        """Measured: so many tensors of what a layer makes of the finest scale."""
+        height, width = self.generators.sizes[-1]
+        channels = self.generators.configuration.channels(len(self.scales) - 1)
+        return 0.4e9 + _TENSORS * 4 * channels * height * width
 
     def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
         """How many iterations the finest scale has: as was asked, or as many as the minutes allow."""

@@ -1,7 +1,7 @@
 """A trained SinGAN as a `SingleImageModel`: from noise to a picture, scale by scale.
 
     variation v    of N scales those before (1 - v) N are of the known picture, the others are drawn
-    strength s     a given picture is what scale `first` + (1 - s) (N - `first`) begins with
+    strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with
     larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
 
 Where not all scales are trained, the last one that is gives the picture, enlarged. Several models draw one picture
@@ -29,6 +29,9 @@ __all__ = ["SinganModel", "owned"]
 
 TILE = 512
 """Pixels along a side of what a generator is applied to at once."""
+
+_TEMPERANCE = 4
+"""So strengths that suit a wavelet model suit this one: half of one begins at `first`, a quarter two scales later."""
 
 TOGETHER = 8
 """Pictures in a batch, on a device that has more to do with them than with one."""
@@ -59,8 +62,8 @@ class SinganModel:
 
     @property
     def taken_up_at(self) -> int:
-        """The middle scale: of what is pasted or painted the coarse shapes stay, and the texture is new."""
-        return self._trained // 2
+        """The second scale: of what is pasted or painted the layout stays, and all else is new."""
+        return min(1, self._trained - 1)
 
     @property
     def _trained(self) -> int:
@@ -118,7 +121,7 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
-        first = self._first(strength, first)
+        first = self._first(1 - (1 - strength) ** _TEMPERANCE, first)
         if strength == 0:
             return image
         # What a scale begins with has no more detail than the scale before.

@@ -97,6 +97,11 @@ class Fitting:
         """Of the network."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
+    @property
+    def memory(self) -> float:
+        """Measured: steps take the same whatever the pictures are; sheets of samples take more of large ones."""
+        return 0.8e9 + 1.6e3 * sum(picture.size[0] * picture.size[1] for picture in self.pictures)
+
     def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:
         """How to compute: as was asked, or as is faster now."""
         if wanted.precision != "auto":
