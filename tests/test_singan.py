@@ -30,6 +30,7 @@ from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, re
 from sinwave.systems.singan.recipe import Practice, SinganRecipe, gradient_penalty
 from sinwave.systems.singan.trained import from_file
 from sinwave.systems.table import load
+from sinwave.tasks.edits.canvas import keeping
 from sinwave.training.loop import Budget, Training
 from sinwave.training.schedule import Trapezoid
 
@@ -554,6 +555,27 @@ def test_enlarged_and_reduced_it_is_the_picture_again():
     assert len(told) == math.ceil(math.log(2) / math.log(60 / 48))  # the last two sides of the pyramid are 48 and 60
     assert (large - resize(picture, (80, 100))).abs().mean() > 0.01
     assert torch.equal(model.enlarge(picture, (40, 50), NoiseSource(0)), picture)
+
+
+@pytest.mark.parametrize(
+    ("strength", "first", "begins"), [(1, 0, 0), (0.9, 0, 0), (0.5, 0, 1), (0.5, 1, 1), (0.25, 1, 2), (0.01, 1, 4)]
+)
+def test_the_lower_the_strength_the_later_a_picture_is_taken_up(strength, first, begins):
+    model, told = drawing((60, 60)), []
+    picture = photograph(60, 60)[None]
+    model.refine(picture, strength, NoiseSource(0), first=first, on_step=lambda scale, step, steps: told.append(scale))
+    assert told == list(range(begins, 5))
+
+
+def test_what_is_kept_and_what_is_new_meet_between_the_two():
+    model, change = drawing((96, 128)), torch.zeros(1, 1, 96, 128)
+    change[..., 5:38, 3:45], change[..., 90:] = 1, 1
+    constrain = keeping(model, torch.full((1, 3, 96, 128), 0.3), change)
+    for index, scale in enumerate(model.scales(change.expand(-1, 3, -1, -1))):
+        met = constrain(index)(torch.full_like(scale, -0.2))
+        assert met.min() >= -0.2 - 1e-5
+        assert met.max() <= 0.3 + 1e-5
+        assert_close(met[scale < 1e-9], torch.tensor(0.3).expand_as(met[scale < 1e-9]))
 
 
 # The file and the command

@@ -1,7 +1,8 @@
 """A trained SinGAN as a `SingleImageModel`: from noise to a picture, scale by scale.
 
     variation v    of N scales those before (1 - v) N are of the known picture, the others are drawn
-    strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with
+    strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with, where that is the first
+                   of all not below s = 0.75: of a picture that should be redrawn by half the layout stays
     larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
 
 Where not all scales are trained, the last one that is gives the picture, enlarged. Several models draw one picture
@@ -32,6 +33,8 @@ TILE = 512
 
 _TEMPERANCE = 4
 """So strengths that suit a wavelet model suit this one: half of one begins at `first`, a quarter two scales later."""
+
+_LAYOUT = 0.75
 
 TOGETHER = 8
 """Pictures in a batch, on a device that has more to do with them than with one."""
@@ -121,6 +124,8 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
+        if strength < _LAYOUT:
+            first = max(first, self.taken_up_at)
         first = self._first(1 - (1 - strength) ** _TEMPERANCE, first)
         if strength == 0:
             return image

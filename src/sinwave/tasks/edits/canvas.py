@@ -76,7 +76,9 @@ def keeping(model: SingleImageModel, pixels: Tensor, change: Tensor, fade: float
     What the estimate misses of the known pixels is carried on beyond them, less and less with the distance, so that no
     step is left at the seam (a membrane, as in Perez et al., "Poisson image editing", 2003).
     """
-    known, free = model.scales(pixels), model.scales(change.expand(-1, 3, -1, -1))
+    known = model.scales(pixels)
+    # A reduced mask may overshoot, and where less than nothing is known, what is carried on has no bounds.
+    free = [each.clamp(0, 1) for each in model.scales(change.expand(-1, 3, -1, -1))]
 
     def at_scale(index: int) -> PictureConstraint:
         kept, may = known[index], free[index]
