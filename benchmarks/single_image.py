@@ -46,7 +46,7 @@ from sinwave.tasks.train import Train
 PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
 MARGIN, HEAD, WIDTH = 6, 22, 250
 MOST_PIXELS = 1 << 24
-SECOND_AND_FIRST = (0.8, 1.0)
+SECOND_AND_FIRST = (0.58, 1.0)
 """Variations of a SinGAN of six to ten scales that begin at its second one and at its first."""
 
 

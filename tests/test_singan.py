@@ -557,6 +557,14 @@ def test_enlarged_and_reduced_it_is_the_picture_again():
     assert torch.equal(model.enlarge(picture, (40, 50), NoiseSource(0)), picture)
 
 
+@pytest.mark.parametrize(("variation", "begins"), [(1, 0), (0.7, 0), (0.5, 1), (0.3, 2), (0.01, 4), (0, 5)])
+def test_the_lower_the_variation_the_more_scales_are_of_the_known_picture(variation, begins):
+    told = []
+    model = drawing((60, 60))
+    model.generate((60, 60), NoiseSource(0), variation=variation, on_step=lambda scale, step, steps: told.append(scale))
+    assert told == list(range(begins, 5))
+
+
 @pytest.mark.parametrize(
     ("strength", "first", "begins"), [(1, 0, 0), (0.9, 0, 0), (0.5, 0, 1), (0.5, 1, 1), (0.25, 1, 2), (0.01, 1, 4)]
 )

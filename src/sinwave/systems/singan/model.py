@@ -1,6 +1,6 @@
 """A trained SinGAN as a `SingleImageModel`: from noise to a picture, scale by scale.
 
-    variation v    of N scales those before (1 - v) N are of the known picture, the others are drawn
+    variation v    of N scales those before (1 - v)^2 N are of the known picture, the others are drawn
     strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with, where that is the first
                    of all not below s = 0.75: of a picture that should be redrawn by half the layout stays
     larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
@@ -31,10 +31,14 @@ __all__ = ["SinganModel", "owned"]
 TILE = 512
 """Pixels along a side of what a generator is applied to at once."""
 
+_VARIETY = 2
+"""So 0.7, which has other objects, has another layout, and 0.5 other details: the coarsest scale is the layout."""
+
 _TEMPERANCE = 4
 """So strengths that suit a wavelet model suit this one: half of one begins at `first`, a quarter two scales later."""
 
 _LAYOUT = 0.75
+"""Of the strength: below it the coarsest scale, which knows nothing of a picture that is given, has no part."""
 
 TOGETHER = 8
 """Pictures in a batch, on a device that has more to do with them than with one."""
@@ -100,7 +104,7 @@ class SinganModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
-        first, sizes, begun = self._first(variation, 0), self._sizes(size), None
+        first, sizes, begun = self._first(variation, _VARIETY, 0), self._sizes(size), None
         if first:
             # The reconstruction has its own size, where it is whole.
             begun = resize(self._generators.reconstruct(first), sizes[min(first, len(sizes) - 1)])
@@ -126,7 +130,7 @@ class SinganModel:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
         if strength < _LAYOUT:
             first = max(first, self.taken_up_at)
-        first = self._first(1 - (1 - strength) ** _TEMPERANCE, first)
+        first = self._first(strength, _TEMPERANCE, first)
         if strength == 0:
             return image
         # What a scale begins with has no more detail than the scale before.
@@ -151,12 +155,12 @@ class SinganModel:
                 on_step(0, step, steps)
         return known.shown(large) if steps else picture
 
-    def _first(self, share: float, first: int) -> int:
-        """The first scale that is drawn, if the part `share` of those from `first` on is to be."""
+    def _first(self, share: float, power: int, first: int) -> int:
+        """The first scale that is drawn, `first` if the share is 1, and later ones the lower it is."""
         if not 0 <= share <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {share}")
         left, last = self._trained - first, self._trained - 1
-        return min(first + math.floor((1 - share) * left), last) if share else self._trained
+        return min(first + math.floor((1 - share) ** power * left), last) if share else self._trained
 
     def _descend(
         self,
