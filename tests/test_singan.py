@@ -314,11 +314,9 @@ def test_a_scale_with_statistics_of_its_own_draws_as_it_was_trained_in_tiles_too
 
 def test_side_by_side_or_one_after_another_losses_and_gradients_are_the_same():
     found = []
-    for attribute in ("_side_by_side", "_in_turn"):
-        with threads(2):
+    for count in (2, 1):
+        with threads(count):
             _, training = begun()
-        way = getattr(training.recipe, attribute)
-        training.recipe._shares = lambda index, shares=way: shares
         for update in training.recipe.updates(7):
             parameters = training._groups[update.group].parameters
             found.append((update.loss.detach(), *torch.autograd.grad(update.loss, parameters, materialize_grads=True)))

@@ -72,30 +72,29 @@ class _Standardized(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        z, mean, scale = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, _EPS)
+        mean = _mean(x)
+        z = x - mean[:, None, None]
+        scale = (_dot(z, z) + _EPS).rsqrt()
         ctx.save_for_backward(x, weight, mean, scale)
-        return z
+        return z.mul_((scale * weight)[:, None, None]).add_(bias[:, None, None])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, weight, mean, scale = ctx.saved_tensors
-        return _Gradient.apply(gradients[0], x, weight, mean, scale, ctx.needs_input_grad)  # type: ignore[no-untyped-call]
+        return _Gradient.apply(*gradients, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
 
 
 class _Gradient(torch.autograd.Function):
     """dL/dz -> dL/dx, dL/dw, dL/db; `mean` and `scale` are functions of x, which is why they have no derivatives."""
 
     @staticmethod
-    def forward(
-        ctx: Any, g: Tensor, x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, needed: tuple[bool, bool, bool]
-    ) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, mean: Tensor, s: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(g, x, weight, mean, scale)
-        g, mask = g.contiguous(), list(needed)
-        found: tuple[Tensor | None, ...] = torch.ops.aten.native_batch_norm_backward(
-            g, x, weight, None, None, mean, scale, True, _EPS, mask
-        )
-        return found
+        ctx.save_for_backward(g, x, w, mean, s)
+        mg = _mean(g)
+        mgy, places = (_dot(g, x) - mean * mg) * s, g[0, 0].numel()
+        of_y = -s * w * mgy
+        by_x = _sum(-s * w * mg - of_y * s * mean, (s * w, g), (of_y * s, x))
+        return by_x, places * mgy, places * mg
 
     @staticmethod
     @once_differentiable
@@ -108,7 +107,7 @@ class _Gradient(torch.autograd.Function):
         if v is None:
             by_g = _sum(t - u * s * mean, (u * s, x))
             by_x = _sum(s * u * (mgy * s * mean - mg), (s * u, g), (-s * s * u * mgy, x))
-            return by_g, by_x, zero, None, None, None
+            return by_g, by_x, zero, None, None
         mv, mvy = _mean(v), (_dot(v, x) - mean * _mean(v)) * s
         mvpg = _dot(v, g) - mv * mg - mvy * mgy
         of_y = u - s * w * mvy
@@ -116,7 +115,7 @@ class _Gradient(torch.autograd.Function):
         of_v, of_g = -s * s * w * mgy, s * u - s * s * w * mvy
         of_y = -s * s * w * mvpg - of_v * mvy - of_g * mgy
         by_x = _sum(-of_v * mv - of_g * mg - of_y * s * mean, (of_v, v), (of_g, g), (of_y * s, x))
-        return by_g, by_x, s * g[0, 0].numel() * mvpg, None, None, None
+        return by_g, by_x, s * g[0, 0].numel() * mvpg, None, None
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -126,8 +125,7 @@ def _mean(x: Tensor) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """The mean of a product, (c,), without the product."""
-    a, b = a[0].flatten(1), b[0].flatten(1)
-    return (a[:, None] @ b[:, :, None])[:, 0, 0] / a.shape[1]
+    return torch.einsum("bchw,bchw->c", a, b) / a[0, 0].numel()
 
 
 def _sum(constant: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:

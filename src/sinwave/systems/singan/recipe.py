@@ -33,9 +33,6 @@ __all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
 _FAKES = 8
 """Pictures whose statistics a finished generator keeps."""
 
-_SMALL = 1 << 19
-"""Numbers that a layer makes: up to so many two cores are faster side by side than together."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Practice:
@@ -82,7 +79,8 @@ class SinganRecipe(Recipe):
         self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
         self.counts = practice.counts(generators.sizes)
         self._known: tuple[int, Tensor] | None = None
-        self._side_by_side, self._in_turn = Shares(2), Shares(1)
+        # A graphics processor has its own ways of doing many things at once.
+        self._shares = Shares(2 if pictures[0].device.type == "cpu" else 1)
 
     @property
     def module(self) -> nn.Module:
@@ -180,7 +178,7 @@ class SinganRecipe(Recipe):
             begun = self._frozen(first, chances[number])
             return self._through(first, index, begun, chances[number]) if number < fakes else begun
 
-        found = self._shares(index).map(draw, range(len(chances)))
+        found = self._shares.map(draw, range(len(chances)))
         pairs = list(zip(found, chances, strict=True))
         return pairs[:fakes], pairs[fakes:]
 
@@ -190,7 +188,7 @@ class SinganRecipe(Recipe):
         if weight:
             # It takes as long as the other two, which are another thread's.
             losses.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
-        return self._shares(index).sum(losses, critic.parameters())
+        return self._shares.sum(losses, critic.parameters())
 
     def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
         generators, real, first = self.generators, self.pictures[index], self._first(index)
@@ -207,16 +205,7 @@ class SinganRecipe(Recipe):
             return self.practice.fidelity * missing
 
         trained = nn.ModuleList(self._psi(n) for n in range(first, index + 1))
-        return self._shares(index).sum([against, unlike], trained.parameters()), told
-
-    def _shares(self, index: int) -> Shares:
-        """How the parts of a loss are computed: side by side where a core alone can hold what a layer makes.
-
-        Else in turn, which takes half the memory; and a graphics processor has its own ways of doing many things.
-        """
-        numbers = self.generators.configuration.channels(index) * math.prod(self.generators.sizes[index])
-        small = numbers <= _SMALL and self.pictures[0].device.type == "cpu"
-        return self._side_by_side if small else self._in_turn
+        return self._shares.sum([against, unlike], trained.parameters()), told
 
     @torch.no_grad()
     def _settle(self, index: int) -> None:
