@@ -736,7 +736,8 @@ def test_a_plan_of_another_training_is_not_followed(tmp_path, capsys, monkeypatc
 # The norm
 
 
-def test_the_norm_and_its_first_and_second_derivatives():
+def test_the_norm_and_its_first_and_second_derivatives(monkeypatch):
+    monkeypatch.setattr("sinwave.systems.singan.norm._LARGE", 0)
     torch.manual_seed(0)
     x = (2 * torch.randn(1, 3, 4, 5, dtype=torch.float64) + 1).requires_grad_()
     weight, bias = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -752,6 +753,7 @@ def test_the_norm_and_its_first_and_second_derivatives():
 
 
 def test_the_gradient_of_the_penalty_is_that_of_the_general_formulas(monkeypatch):
+    monkeypatch.setattr("sinwave.systems.singan.norm._LARGE", 0)
     torch.manual_seed(0)
     critic = critics(NARROW, 1)[0].double()
     real, fake = torch.randn(2, 1, 3, 20, 22, dtype=torch.float64).unbind()

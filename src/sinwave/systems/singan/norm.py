@@ -27,6 +27,9 @@ __all__ = ["Norm"]
 
 _EPS = 1e-5
 
+_LARGE = 1 << 17
+"""Numbers, from which on it matters how often they are read, and not how many operations there are."""
+
 
 @final
 class Norm(nn.Module):
@@ -48,7 +51,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) -> (b, c, h, w)."""
-        if self.training and len(x) == 1 and torch.is_grad_enabled():
+        if self.training and len(x) == 1 and x.numel() >= _LARGE and torch.is_grad_enabled():
             found: Tensor = _Standardized.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return found
         if self.training or self.own:
