@@ -27,6 +27,7 @@ $(VENV)/.made:
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing the package; torch is large, so this takes a few minutes the first time"
 	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@$(BIN)/python -m compileall -qq src  # which pip leaves to the first command of an editable package
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
