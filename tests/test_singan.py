@@ -379,7 +379,7 @@ QUICK = replace(
     [(NARROW, BRIEF), (replace(NARROW, own=1, doubled_every=1), QUICK), (replace(NARROW, together=2), QUICK)],
     ids=["published", "quick", "together"],
 )
-@pytest.mark.parametrize("cut", [2, 3, 4], ids=["inside a scale", "at a boundary", "after it"])
+@pytest.mark.parametrize("cut", [2, 3, 4, 5], ids=["inside a scale", "at a boundary", "after it", "before it settles"])
 def test_a_training_that_was_cut_ends_the_same(cut, configuration, practice):
     def again():
         return begun(configuration=configuration, practice=practice, seed=3)[1]

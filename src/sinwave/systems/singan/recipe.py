@@ -210,7 +210,8 @@ class SinganRecipe(Recipe):
     @torch.no_grad()
     def _settle(self, index: int) -> None:
         """Give the generator of a scale statistics to keep: half those of the reconstruction, half those of fakes."""
-        generators, chance = self.generators, _Chance(fold(0, "settle", index), self.pictures[0])
+        # A training that goes on begins with modes of its own.
+        generators, chance = self.generators.eval(), _Chance(fold(0, "settle", index), self.pictures[0])
         picture = self.pictures[index]
         known = generators.anchor if index == 0 else torch.zeros_like(picture)
         shown = [(generators.reconstruct(index), known, 0.5)]
