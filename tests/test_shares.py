@@ -87,8 +87,9 @@ def test_different_losses_may_depend_on_different_parameters():
     setup = Setup()
     first, last = setup.network[0], setup.network[2]
     losses = [lambda: setup.losses().mean(), lambda: first.weight.square().sum(), lambda: last.bias.sum()]
-    shared = Shares().sum(losses, setup.network.parameters())
+    shared, parts = Shares().sum(losses, setup.network.parameters())
     whole = sum(loss() for loss in losses)
+    assert_close(parts, torch.stack([loss() for loss in losses]).detach())
     assert_close(shared, whole)
     found, expected = (torch.autograd.grad(each, list(setup.network.parameters())) for each in (shared, whole))
     assert_close(found, expected)

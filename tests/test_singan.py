@@ -26,8 +26,10 @@ from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
 from sinwave.systems.singan.model import SinganModel, owned
 from sinwave.systems.singan.networks import Generators, critics
 from sinwave.systems.singan.norm import Norm
+from sinwave.systems.singan.practice import Practice
 from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, reduced
-from sinwave.systems.singan.recipe import Practice, SinganRecipe, gradient_penalty
+from sinwave.systems.singan.recipe import SinganRecipe, gradient_penalty
+from sinwave.systems.singan.slope import slope
 from sinwave.systems.singan.trained import from_file
 from sinwave.systems.table import load
 from sinwave.tasks.edits.canvas import keeping
@@ -752,19 +754,19 @@ def test_the_norm_and_its_first_and_second_derivatives(monkeypatch):
         assert torch.autograd.gradgradcheck(normalized, given)
 
 
-def test_the_gradient_of_the_penalty_is_that_of_the_general_formulas(monkeypatch):
-    monkeypatch.setattr("sinwave.systems.singan.norm._LARGE", 0)
+def test_the_slope_of_a_critic_is_that_of_automatic_differentiation_and_so_are_its_derivatives():
     torch.manual_seed(0)
     critic = critics(NARROW, 1)[0].double()
-    real, fake = torch.randn(2, 1, 3, 20, 22, dtype=torch.float64).unbind()
-
-    def gradients():
-        penalty = gradient_penalty(critic, real, fake, torch.tensor(0.3, dtype=torch.float64))
-        return torch.autograd.grad(penalty, list(critic.parameters()), materialize_grads=True, allow_unused=True)
-
-    found = gradients()
-    monkeypatch.setattr(
-        Norm, "forward", lambda norm, x: functional.instance_norm(x, weight=norm.weight, bias=norm.bias)
-    )
-    for here, there in zip(found, gradients(), strict=True):
+    picture, weights = torch.randn(1, 3, 20, 22, dtype=torch.float64), torch.randn(1, 3, 20, 22, dtype=torch.float64)
+    x = picture.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    found = slope(critic, picture)
+    assert_close(found, expected)
+    for here, there in zip(
+        *(
+            torch.autograd.grad((each * weights).sum(), list(critic.parameters()), materialize_grads=True)
+            for each in (found, expected)
+        ),
+        strict=True,
+    ):
         assert_close(here, there)

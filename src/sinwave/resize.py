@@ -14,51 +14,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
+from sinwave.wavelets import Size
 
-__all__ = ["Kind", "blur", "resize"]
+__all__ = ["Kind", "Resampler", "blur", "resize"]
 
 Kind = Literal["bicubic", "bilinear", "area", "lanczos"]
 
 _BLOCK = 128  # outputs computed by one product: bounds the zeros outside the band that are multiplied in vain
 
 
-def resize(image: Tensor, size: tuple[int, int], kind: Kind = "bicubic", antialias: bool = True) -> Tensor:
+@final
+class Resampler:
+    """`resize` for pictures of one size, with the weights made once: a product for every block of rows of W."""
+
+    def __init__(
+        self, before: Size, after: Size, kind: Kind = "bicubic", antialias: bool = True, *, like: Tensor
+    ) -> None:
+        """Sizes are (height, width); pictures are of the device and dtype of `like`."""
+        if kind not in get_args(Kind):
+            raise InputError(f"resize knows {', '.join(get_args(Kind))}, not {kind!r}")
+        if min(after) < 1:
+            raise InputError(f"a size is at least 1 x 1, not {after[0]} x {after[1]}")
+        self._rows, self._columns = (
+            [] if n == m else _blocks(n, m, kind, antialias, like) for n, m in zip(before, after, strict=True)
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(b, c, h, w) resampled."""
+        # A matrix product is what autocast would turn to half precision; a picture is not to lose its last bits here.
+        with torch.autocast(image.device.type, enabled=False):
+            return _product(self._rows, _product(self._columns, image.mT).mT).contiguous()
+
+
+def resize(image: Tensor, size: Size, kind: Kind = "bicubic", antialias: bool = True) -> Tensor:
     """`image` (b, c, h, w) resampled to `size` = (height, width); the same size gives the image back."""
     if image.ndim != 4 or not image.is_floating_point():
         raise InputError(f"an image to resize is a float (b, c, h, w), not {image.dtype} {tuple(image.shape)}")
-    if kind not in get_args(Kind):
-        raise InputError(f"resize knows {', '.join(get_args(Kind))}, not {kind!r}")
-    if min(size) < 1:
-        raise InputError(f"a size is at least 1 x 1, not {size[0]} x {size[1]}")
-    # A matrix product is what autocast would turn to half precision; a picture is not to lose its last bits here.
-    with torch.autocast(image.device.type, enabled=False):
-        image = _resize_columns(image.mT, size[1], kind, antialias).mT
-        return _resize_columns(image, size[0], kind, antialias).contiguous()
+    return Resampler((image.shape[2], image.shape[3]), size, kind, antialias, like=image)(image)
 
 
-def _resize_columns(image: Tensor, length: int, kind: Kind, antialias: bool) -> Tensor:
-    """W x along the second last axis, a block of rows of W at a time and only over the inputs that it reaches."""
-    before = image.shape[-2]
-    if before == length:
-        return image
+def _blocks(before: int, length: int, kind: Kind, antialias: bool, like: Tensor) -> list[tuple[slice, Tensor]]:
+    """Some rows of W at a time, and only the inputs that they reach."""
     ratio = before / length
     reach, kernel = _kernel(kind, ratio, antialias)
-    rows = []
+    found = []
     for start in range(0, length, _BLOCK):
         centers = (torch.arange(start, min(start + _BLOCK, length), dtype=torch.float64) + 0.5) * ratio
         low = max(math.floor(centers[0].item() - reach), 0)
         high = min(math.ceil(centers[-1].item() + reach), before)
         weights = kernel(torch.arange(low, high, dtype=torch.float64) + 0.5 - centers[:, None])
-        weights = weights / weights.sum(1, keepdim=True)
-        rows.append(weights.to(image) @ image[..., low:high, :])
-    return torch.cat(rows, dim=-2)
+        found.append((slice(low, high), (weights / weights.sum(1, keepdim=True)).to(like)))
+    return found
+
+
+def _product(blocks: list[tuple[slice, Tensor]], image: Tensor) -> Tensor:
+    """W x along the second last axis; no block is the identity."""
+    return torch.cat([weights @ image[..., some, :] for some, weights in blocks], -2) if blocks else image
 
 
 def _kernel(kind: Kind, ratio: float, antialias: bool) -> tuple[float, Callable[[Tensor], Tensor]]:

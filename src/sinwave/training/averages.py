@@ -30,11 +30,12 @@ class Averages:
         """After step `step`, counted from 1."""
         decay = min(self.longest, step / (step + 9))
         state = self._module.state_dict(keep_vars=True)
-        moving = [name for name, value in state.items() if isinstance(value, nn.Parameter)]
-        news = [_wide(state[name]) for name in moving]
-        torch._foreach_lerp_([self.values[name] for name in moving], news, 1 - decay)
-        for name in state.keys() - moving:
-            self.values[name].copy_(state[name])
+        moving, kept = (
+            {n: v for n, v in state.items() if isinstance(v, nn.Parameter) == moved} for moved in (True, False)
+        )
+        torch._foreach_lerp_([self.values[name] for name in moving], [_wide(v) for v in moving.values()], 1 - decay)
+        if kept:
+            torch._foreach_copy_([self.values[name] for name in kept], list(kept.values()))
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Go on from these."""

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from sinwave.lanes import threads
 
-__all__ = ["SHARES", "Shares"]
+__all__ = ["SHARES", "Shares", "known"]
 
 SHARES = 4
 """Enough for the cores of a laptop, and few enough that an operation is still worth its call."""
@@ -47,12 +47,22 @@ class Shares:
         joined: Tensor = _Joined.apply(self, losses, parts, *parameters)  # type: ignore[no-untyped-call]
         return joined
 
-    def sum(self, losses: Sequence[Callable[[], Tensor]], parameters: Iterable[nn.Parameter]) -> Tensor:
-        """The sum of some scalars, one of them a share; its gradients are found at once."""
-        if not torch.is_grad_enabled():
-            return torch.stack(self.map(lambda loss: torch.no_grad()(loss)(), losses)).sum()
-        total: Tensor = _Summed.apply(self, losses, *parameters)  # type: ignore[no-untyped-call]
-        return total
+    def sum(self, losses: Sequence[Callable[[], Tensor]], parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
+        """The sum of some scalars, one of them a share, and each of them; its gradients are found at once."""
+        parameters = list(parameters)
+
+        def computed(loss: Callable[[], Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            with torch.enable_grad():
+                value = loss()
+            # A part of a loss need not depend on everything that the whole depends on.
+            return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+
+        values, gradients = zip(*self.map(computed, losses), strict=True)
+        total = gradients[0]
+        for other in gradients[1:]:
+            total = torch._foreach_add(total, other)
+        each = torch.stack(values)
+        return known(each.sum(), total, parameters), each
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in the order of the items, of which worker k of n does those that are k modulo n.
@@ -89,20 +99,17 @@ class _Joined(torch.autograd.Function):
         return None, None, None, *total
 
 
-class _Summed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, shares: Shares, losses: Sequence[Callable[[], Tensor]], *parameters: nn.Parameter) -> Tensor:
-        def computed(loss: Callable[[], Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-            with torch.enable_grad():
-                value = loss()
-            # A part of a loss need not depend on everything that the whole depends on.
-            return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+def known(value: Tensor, gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """A scalar whose gradients have been found already."""
+    told: Tensor = _Known.apply(value, gradients, *parameters)  # type: ignore[no-untyped-call]
+    return told
 
-        values, gradients = zip(*shares.map(computed, losses), strict=True)
-        ctx.gradients = gradients[0]
-        for other in gradients[1:]:
-            ctx.gradients = torch._foreach_add(ctx.gradients, other)
-        return torch.stack(values).sum()
+
+class _Known(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *parameters: nn.Parameter) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
 
     @staticmethod
     @once_differentiable

@@ -20,8 +20,9 @@ from sinwave.resize import resize
 from sinwave.rng import fold
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.networks import Generators, critics
+from sinwave.systems.singan.practice import Practice
 from sinwave.systems.singan.pyramid import reduced
-from sinwave.systems.singan.recipe import Practice, SinganRecipe
+from sinwave.systems.singan.recipe import SinganRecipe
 from sinwave.systems.singan.trained import Trained
 from sinwave.systems.trainable import Course, Wanted
 from sinwave.training.loop import Budget
@@ -177,18 +178,18 @@ class Fitting:
         return Trained(generators, self.picture)
 
     def _seconds(self, index: int) -> float:
-        """Of an iteration of a scale: the mean of some, with and without penalty, after one that prepares them."""
+        """Of an iteration of a scale: the mean of some, with and without penalty, after two that prepare them."""
         generators, judges = copy.deepcopy(self.generators), copy.deepcopy(self.critics)
-        counted = self.practice.penalty_every
+        counted, first = self.practice.penalty_every, 2
         # Nothing is settled and no scale finished in so few.
-        practice = replace(self.practice, iterations=counted + 2, coarser=0.0, settled_after=1.0)
+        practice = replace(self.practice, iterations=first + counted + 1, coarser=0.0, settled_after=1.0)
         recipe = SinganRecipe(practice, generators, judges, self.scales)
+        groups, start = recipe.groups(), 0.0
         generators.progress.copy_(torch.tensor([index, 0]))
-        start = 0.0
-        for number in range(1 + counted):
-            if number == 1:
+        for number in range(first + counted):
+            if number == first:
                 start = time.perf_counter()
             for update in recipe.updates(0):
-                update.loss.backward(inputs=list(recipe.groups()[update.group].parameters))  # type: ignore[no-untyped-call]
+                update.loss.backward(inputs=list(groups[update.group].parameters))  # type: ignore[no-untyped-call]
                 update.loss.item()
         return (time.perf_counter() - start) / counted

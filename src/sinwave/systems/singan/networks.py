@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinwave.resize import resize
+from sinwave.resize import Resampler
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.norm import Norm
 from sinwave.wavelets import Size
@@ -65,6 +65,7 @@ class Generators(nn.Module):
         self.register_buffer("amplitude", torch.ones(len(sizes)))
         self.register_buffer("anchor", torch.randn(1, 1, *sizes[0]))
         self.register_buffer("progress", torch.zeros(2, dtype=torch.long))
+        self._enlargers: dict[tuple[int, torch.device, torch.dtype], Resampler] = {}
 
     @property
     def trained(self) -> int:
@@ -102,8 +103,17 @@ class Generators(nn.Module):
         coarser = self.nothing() if picture is None else picture
         for index in range(start, stop):
             found = self(index, coarser, self.anchor if index == 0 else None)
-            coarser = resize(found, self.sizes[min(index + 1, len(self.sizes) - 1)])
+            coarser = self.enlarged(found, index + 1)
         return coarser
+
+    def enlarged(self, picture: Tensor, index: int) -> Tensor:
+        """The picture that scale `index` begins with, from that of the scale before."""
+        if index == len(self.sizes):
+            return picture
+        key = index, picture.device, picture.dtype
+        if key not in self._enlargers:
+            self._enlargers[key] = Resampler(self.sizes[index - 1], self.sizes[index], like=picture)
+        return self._enlargers[key](picture)
 
     def nothing(self) -> Tensor:
         """A picture of zeros, which the coarsest scale begins with."""

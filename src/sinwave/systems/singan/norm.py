@@ -16,6 +16,7 @@ since P is symmetric, dy = s P dx, and ds = -s^2 m(y dx). All of these are sums 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -52,11 +53,24 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) -> (b, c, h, w)."""
         if self.training and len(x) == 1 and x.numel() >= _LARGE and torch.is_grad_enabled():
-            found: Tensor = _Standardized.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return found
+            return self._standardized(x, *_statistics(x))
         if self.training or self.own:
             return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPS)
         return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=_EPS)
+
+    def with_gradient(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Z of x (1, c, h, w) by its own statistics, and dL/dz -> dL/dx."""
+        mean, scale = _statistics(x)
+
+        def back(g: Tensor) -> Tensor:
+            found: Tensor = _Gradient.apply(g, x, self.weight, mean, scale)[0]  # type: ignore[no-untyped-call]
+            return found
+
+        return self._standardized(x, mean, scale), back
+
+    def _standardized(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        found: Tensor = _Standardized.apply(x, self.weight, self.bias, mean, scale)  # type: ignore[no-untyped-call]
+        return found
 
     def forget(self) -> None:
         """Nothing is kept."""
@@ -71,19 +85,17 @@ class Norm(nn.Module):
 
 
 class _Standardized(torch.autograd.Function):
-    """x (1, c, h, w), w (c,), b (c,) -> z."""
+    """x (1, c, h, w), w (c,), b (c,), mean (c,), s (c,) -> z; the last two are functions of x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        mean = _mean(x)
-        z = x - mean[:, None, None]
-        scale = (_dot(z, z) + _EPS).rsqrt()
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight, mean, scale)
-        return z.mul_((scale * weight)[:, None, None]).add_(bias[:, None, None])
+        factor = scale * weight
+        return _sum(bias - mean * factor, (factor, x))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return _Gradient.apply(*gradients, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return *_Gradient.apply(*gradients, *ctx.saved_tensors), None, None  # type: ignore[no-untyped-call]
 
 
 class _Gradient(torch.autograd.Function):
@@ -119,6 +131,14 @@ class _Gradient(torch.autograd.Function):
         of_y = -s * s * w * mvpg - of_v * mvy - of_g * mgy
         by_x = _sum(-of_v * mv - of_g * mg - of_y * s * mean, (of_v, v), (of_g, g), (of_y * s, x))
         return by_g, by_x, s * g[0, 0].numel() * mvpg, None, None
+
+
+@torch.no_grad()
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and s, (c,)."""
+    mean = _mean(x)
+    centered = x - mean[:, None, None]
+    return mean, (_dot(centered, centered) + _EPS).rsqrt()
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -4,15 +4,13 @@
     generator      - E D(fake) + fidelity |x_n - reconstruction|^2
 
 The norm is that of the colors of a pixel. Every fake is drawn afresh, so no gradient goes through weights that an
-earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein GANs", 2017.) On a processor the two
-parts of each loss are computed side by side, each by a thread: small pictures leave a core nothing to share.
+earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein GANs", 2017.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import final
 
@@ -23,49 +21,16 @@ from torch.nn import functional
 from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import fold
+from sinwave.systems.singan.jobs import Chance, Draw, Job, Parameters, Parts, way_for
 from sinwave.systems.singan.networks import Generators
+from sinwave.systems.singan.practice import Practice
+from sinwave.systems.singan.slope import slope
 from sinwave.training.recipe import Group, Recipe, Update
-from sinwave.training.shares import Shares
-from sinwave.wavelets import Size
 
-__all__ = ["Practice", "SinganRecipe", "gradient_penalty"]
+__all__ = ["SinganRecipe", "gradient_penalty"]
 
 _FAKES = 8
 """Pictures whose statistics a finished generator keeps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Practice:
-    """How a scale is trained; the defaults are those of the paper.
-
-    iterations      of the finest scale; a scale whose sides are 1 / r of its has r^`coarser` times as many
-    critic_steps    in each iteration, and then so many `generator_steps`
-    rate            of Adam, and `fall` of it after the share `falls_at` of the iterations
-    inner_rate      of Muon, which then moves the kernels between the first layer and the last
-    older           part of the rate of a generator that is trained along with the next finer one
-    penalty         weight of the critic's penalty, which has it in one of `penalty_every` iterations, so many times
-    fidelity        weight of the reconstruction
-    settled_after   share of the iterations after which a generator keeps its statistics, and learns to draw with them
-    """
-
-    iterations: int = 2000
-    coarser: float = 0.0
-    critic_steps: int = 3
-    generator_steps: int = 3
-    rate: float = 5e-4
-    inner_rate: float | None = None
-    falls_at: float = 0.8
-    fall: float = 0.1
-    older: float = 0.1
-    penalty: float = 0.1
-    penalty_every: int = 1
-    fidelity: float = 10.0
-    settled_after: float = 1.0
-
-    def counts(self, sizes: Sequence[Size]) -> tuple[int, ...]:
-        """Iterations of each scale."""
-        finest = math.prod(sizes[-1])
-        return tuple(round(self.iterations * (finest / math.prod(size)) ** (self.coarser / 2)) for size in sizes)
 
 
 @final
@@ -79,8 +44,7 @@ class SinganRecipe(Recipe):
         self.practice, self.generators, self.critics, self.pictures = practice, generators, critics, pictures
         self.counts = practice.counts(generators.sizes)
         self._known: tuple[int, Tensor] | None = None
-        # A graphics processor has its own ways of doing many things at once.
-        self._shares = Shares(2 if pictures[0].device.type == "cpu" else 1)
+        self._way = way_for(pictures[0])
 
     @property
     def module(self) -> nn.Module:
@@ -105,7 +69,7 @@ class SinganRecipe(Recipe):
 
     def updates(self, seed: int) -> Iterator[Update]:
         """Those of the critic, and those of the generator, of the scale whose turn it is."""
-        progress, practice = self.generators.progress, self.practice
+        progress = self.generators.progress
         index, step = progress.tolist()
         # Beside the losses there are only optimizers of few weights.
         with threads(1):
@@ -114,15 +78,10 @@ class SinganRecipe(Recipe):
             if step == self._settled_at(index):
                 self._settle(index)
             self._set_modes(index, step)
-            share = practice.fall if step >= practice.falls_at * self.counts[index] else 1.0
-            weight = practice.penalty * practice.penalty_every if step % practice.penalty_every == 0 else 0.0
-            fakes, begun = self._drawn(index, seed)
-            for fake, chance in fakes:
-                loss = self._critic_loss(index, fake, chance.uniform(), weight)
-                yield Update(f"critic {index + 1}", loss, share=share)
-            for start, chance in begun:
-                loss, logs = self._generator_loss(index, start, chance)
-                yield Update(f"generator {index + 1}", loss, logs, share=share)
+            share = self.practice.fall if step >= self.practice.falls_at * self.counts[index] else 1.0
+            jobs = self._jobs(index, step, seed)
+            for job, (loss, parts) in zip(jobs, self._way.sums(jobs), strict=True):
+                yield Update(job.group, loss, self._logs(job, parts.detach()), share)
             done = step + 1 == self.counts[index]
             if done and step < self._settled_at(index):
                 self._settle(index)
@@ -147,6 +106,7 @@ class SinganRecipe(Recipe):
 
     def _begin(self, index: int) -> None:
         """Take over the weights of the scale before, if they fit, and measure the amplitude of the noise."""
+        self._way.forget()
         if index and self._psi(index)[0].weight.shape == self._psi(index - 1)[0].weight.shape:
             self._psi(index).load_state_dict(self._psi(index - 1).state_dict())
             self.critics[index].load_state_dict(self.critics[index - 1].state_dict())
@@ -165,53 +125,67 @@ class SinganRecipe(Recipe):
             psi.train(n == index and step < self._settled_at(index))
         self.critics[index].train()
 
-    def _drawn(self, index: int, seed: int) -> tuple[list[tuple[Tensor, _Chance]], list[tuple[Tensor, _Chance]]]:
-        """Fakes for all steps of the critic, and what those of the generator begin with: neither depends on a step."""
-        counts = {"critic": self.practice.critic_steps, "generator": self.practice.generator_steps}
-        chances = [
-            _Chance(fold(seed, p, turn), self.pictures[0]) for p, count in counts.items() for turn in range(count)
+    def _jobs(self, index: int, step: int, seed: int) -> list[Job]:
+        """Those of the critic, then those of the generator."""
+        practice, first = self.practice, self._first(index)
+        weight = practice.penalty * practice.penalty_every if step % practice.penalty_every == 0 else 0.0
+        critic = list(self.critics[index].parameters())
+        trained = [p for n in range(first, index + 1) for p in self._psi(n).parameters()]
+        settled = step >= self._settled_at(index)
+
+        def fake(chance: Chance) -> Tensor:
+            return self._through(first, index, self._frozen(first, chance), chance)
+
+        def begun(chance: Chance) -> Tensor:
+            return self._frozen(first, chance)
+
+        def judged(picture: Tensor, chance: Chance) -> Sequence[Callable[[], Tensor]]:
+            return self._critic_parts(index, picture, chance.uniform(), weight)
+
+        def made(picture: Tensor, chance: Chance) -> Sequence[Callable[[], Tensor]]:
+            return self._generator_parts(index, picture, chance)
+
+        def jobs(player: str, count: int, kind: Hashable, draw: Draw, parts: Parts, moved: Parameters) -> list[Job]:
+            group = f"{player} {index + 1}"
+            return [Job(group, kind, fold(seed, player, turn), draw, parts, moved) for turn in range(count)]
+
+        return [
+            *jobs("critic", practice.critic_steps, (settled, weight), fake, judged, critic),
+            *jobs("generator", practice.generator_steps, settled, begun, made, trained),
         ]
-        first, fakes = self._first(index), counts["critic"]
 
-        @torch.no_grad()
-        def draw(number: int) -> Tensor:
-            begun = self._frozen(first, chances[number])
-            return self._through(first, index, begun, chances[number]) if number < fakes else begun
+    def _logs(self, job: Job, parts: Tensor) -> dict[str, Tensor]:
+        """The mean square of what the reconstruction lacks."""
+        player, number = job.group.split()
+        return {f"reconstruction {number}": parts[1] / self.practice.fidelity} if player == "generator" else {}
 
-        found = self._shares.map(draw, range(len(chances)))
-        pairs = list(zip(found, chances, strict=True))
-        return pairs[:fakes], pairs[fakes:]
-
-    def _critic_loss(self, index: int, fake: Tensor, share: Tensor, weight: float) -> Tensor:
-        critic, real = self.critics[index], self.pictures[index]
-        losses = [partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)]
+    def _critic_parts(self, index: int, fake: Tensor, share: Tensor, weight: float) -> Sequence[Callable[[], Tensor]]:
+        critic, real = self._critic(index), self.pictures[index]
+        parts = [partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)]
         if weight:
             # It takes as long as the other two, which are another thread's.
-            losses.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
-        return self._shares.sum(losses, critic.parameters())
+            parts.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
+        return parts
 
-    def _generator_loss(self, index: int, start: Tensor, chance: _Chance) -> tuple[Tensor, dict[str, Tensor]]:
-        generators, real, first = self.generators, self.pictures[index], self._first(index)
-        known, told = self._frozen_reconstruction(first), dict[str, Tensor]()
+    def _generator_parts(self, index: int, begun: Tensor, chance: Chance) -> Sequence[Callable[[], Tensor]]:
+        generators, first = self.generators, self._first(index)
+        known = self._frozen_reconstruction(first)
 
         def against() -> Tensor:
-            return _opinion(self.critics[index], self._through(first, index, start, chance), -1.0)
+            return _opinion(self.critics[index], self._through(first, index, begun, chance), -1.0)
 
         def unlike() -> Tensor:
             coarser = generators.reconstruct(index, first, known)
             again = generators(index, coarser, generators.anchor if index == 0 else None)
-            missing = functional.mse_loss(again, real)
-            told[f"reconstruction {index + 1}"] = missing.detach()
-            return self.practice.fidelity * missing
+            return self.practice.fidelity * functional.mse_loss(again, self.pictures[index])
 
-        trained = nn.ModuleList(self._psi(n) for n in range(first, index + 1))
-        return self._shares.sum([against, unlike], trained.parameters()), told
+        return [against, unlike]
 
     @torch.no_grad()
     def _settle(self, index: int) -> None:
         """Give the generator of a scale statistics to keep: half those of the reconstruction, half those of fakes."""
         # A training that goes on begins with modes of its own.
-        generators, chance = self.generators.eval(), _Chance(fold(0, "settle", index), self.pictures[0])
+        generators, chance = self.generators.eval(), Chance(fold(0, "settle", index), self.pictures[0])
         picture = self.pictures[index]
         known = generators.anchor if index == 0 else torch.zeros_like(picture)
         shown = [(generators.reconstruct(index), known, 0.5)]
@@ -220,19 +194,19 @@ class SinganRecipe(Recipe):
             shown.append((begun, chance.noise(1 if index == 0 else 3, picture), 0.5 / _FAKES))
         generators.settle(index, shown)
 
-    def _frozen(self, first: int, chance: _Chance) -> Tensor:
+    def _frozen(self, first: int, chance: Chance) -> Tensor:
         """What scale `first` begins with in a new picture."""
         if first == 0:
             return self.generators.nothing()
         with torch.no_grad():
             last = self._through(0, first - 1, self.generators.nothing(), chance)
-            return resize(last, self.generators.sizes[first])
+            return self.generators.enlarged(last, first)
 
-    def _through(self, first: int, last: int, begun: Tensor, chance: _Chance) -> Tensor:
+    def _through(self, first: int, last: int, begun: Tensor, chance: Chance) -> Tensor:
         """The picture of scale `last` from what `first` begins with."""
         generators, picture = self.generators, begun
         for n in range(first, last + 1):
-            coarser = picture if n == first else resize(picture, generators.sizes[n])
+            coarser = picture if n == first else generators.enlarged(picture, n)
             picture = generators(n, coarser, chance.noise(1 if n == 0 else 3, self.pictures[n]))
         return picture
 
@@ -246,6 +220,11 @@ class SinganRecipe(Recipe):
     def _first(self, index: int) -> int:
         """The coarsest scale that is trained along with `index`."""
         return max(0, index + 1 - self.generators.configuration.together)
+
+    def _critic(self, index: int) -> nn.Sequential:
+        critic = self.critics[index]
+        assert isinstance(critic, nn.Sequential)
+        return critic
 
     def _psi(self, index: int) -> nn.Sequential:
         psi = self.generators.psi[index]
@@ -264,32 +243,16 @@ class SinganRecipe(Recipe):
         return Group(tuple(parameters), inner, matrices, tuple(factors), betas, clip=None)
 
 
-@final
-class _Chance:
-    """The random numbers of one update, on the device of `like`."""
-
-    def __init__(self, seed: int, like: Tensor) -> None:
-        self._generator, self._like = torch.Generator().manual_seed(seed), like
-
-    def noise(self, channels: int, picture: Tensor) -> Tensor:
-        """Standard normal, as large as a picture."""
-        shape = (len(picture), channels, *picture.shape[2:])
-        return torch.randn(shape, generator=self._generator).to(self._like)
-
-    def uniform(self) -> Tensor:
-        """From 0 to 1, a scalar."""
-        return torch.rand((), generator=self._generator).to(self._like)
-
-
 def _opinion(critic: nn.Module, picture: Tensor, sign: float) -> Tensor:
     """What the critic thinks of a picture, or the contrary."""
     opinion: Tensor = critic(picture).mean()
     return sign * opinion
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor, *, weight: float = 1.0) -> Tensor:
+def gradient_penalty(
+    critic: nn.Sequential, real: Tensor, fake: Tensor, share: Tensor, *, weight: float = 1.0
+) -> Tensor:
     """E (|grad D(share real + (1 - share) fake)| - 1)^2 with a weight, the norm over the colors of each pixel."""
-    mixed = torch.lerp(fake, real, share).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+    gradient = slope(critic, torch.lerp(fake, real, share))
     penalty: Tensor = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
     return weight * penalty
