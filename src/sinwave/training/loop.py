@@ -143,7 +143,7 @@ class Training:
                 parameter.grad = None
             # No gradient for other players: a critic has none of its own from the generator's loss.
             update.loss.backward(inputs=list(group.parameters))  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(group.parameters, group.clip if group.clip is not None else math.inf)
+            norm = _clipped(group)
             found |= {update.group: update.loss.detach(), **update.logs}
             # One wait for the device an update; to step first would spoil the weights and the moments.
             if not (norm + update.loss.detach()).isfinite().item():
@@ -238,6 +238,13 @@ def train(training: Training, hooks: Sequence[Hook] = ()) -> None:
         report = training.advance()
         for hook in hooks:
             hook(training, report)
+
+
+def _clipped(group: Group) -> Tensor:
+    """The norm of the gradient, which is no longer than it may be afterwards."""
+    if group.clip is not None:
+        return nn.utils.clip_grad_norm_(group.parameters, group.clip)
+    return nn.utils.get_total_norm([each.grad for each in group.parameters if each.grad is not None])
 
 
 @contextmanager

@@ -55,6 +55,8 @@ class Norm(nn.Module):
         if self.training and len(x) == 1 and x.numel() >= _LARGE and torch.is_grad_enabled():
             return self._standardized(x, *_statistics(x))
         if self.training or self.own:
+            if len(x) == 1:  # the same, and sooner
+                return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=_EPS)
             return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPS)
         return functional.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=_EPS)
 

@@ -4,8 +4,8 @@
     norm             g -> s w P g                see `norm`
     leaky ReLU       g -> g, or less of it where y < 0
 
-Automatic differentiation would do the same, but its second derivative of a convolution by the weights takes the whole
-gradient of a picture for a kernel: as many sums, in an order for which no library is made.
+Automatic differentiation does the same, but its second derivative of a convolution by the weights takes the whole
+gradient of a picture for a kernel: as many sums, in an order that suits a processor, and that a GPU is not made for.
 """
 
 from __future__ import annotations
@@ -20,11 +20,20 @@ from torch.nn import functional
 
 from sinwave.systems.singan.norm import Norm
 
-__all__ = ["slope"]
+__all__ = ["slope", "written_out"]
 
 
 def slope(critic: nn.Sequential, picture: Tensor) -> Tensor:
     """d/dx of the sum of what a critic makes of x (1, 3, h, w), which depends on the weights of the critic."""
+    if picture.device.type != "cpu":
+        return written_out(critic, picture)
+    x = picture.detach().requires_grad_()
+    found: Tensor = torch.autograd.grad(critic(x).sum(), x, create_graph=True)[0]
+    return found
+
+
+def written_out(critic: nn.Sequential, picture: Tensor) -> Tensor:
+    """The same by the chain rule."""
     x, back = picture, list[Callable[[Tensor], Tensor]]()
     for layer in critic:
         x, step = _layer(layer, x)
