@@ -65,16 +65,16 @@ class Shares:
         return known(each.sum(), total, parameters), each
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The results in the order of the items, of which worker k of n does those that are k modulo n.
+        """The results in the order of the items; each worker does some that follow one another.
 
         Who does what is fixed, since a thread's memory is its own: else each would come to need that of the largest.
         """
-        parts = [items[first :: self._workers] for first in range(self._workers)]
+        mine, *theirs = (items[part] for part in _parts(len(items), self._workers))
         # A new thread takes the number of the process at its first operation, so that is set too.
         with threads(self._each):
-            others = [self._pool.submit(lambda some: list(map(work, some)), part) for part in parts[1:]]
-            found = [list(map(work, parts[0])), *(other.result() for other in others)]
-        return [found[number % self._workers][number // self._workers] for number in range(len(items))]
+            others = [self._pool.submit(lambda some: list(map(work, some)), some) for some in theirs]
+            found = list(map(work, mine))
+            return found + [result for other in others for result in other.result()]
 
 
 class _Joined(torch.autograd.Function):

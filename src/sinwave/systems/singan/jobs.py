@@ -81,9 +81,12 @@ class SideBySide(Way):
     def sums(self, jobs: Sequence[Job]) -> Iterator[tuple[Tensor, Tensor]]:
         """Draw for all, then compute each."""
         chances = [Chance(job.seed, self._like) for job in jobs]
-        drawn = self._shares.map(lambda n: torch.no_grad()(jobs[n].draw)(chances[n]), range(len(jobs)))
-        for job, picture, chance in zip(jobs, drawn, chances, strict=True):
-            yield self._shares.sum(job.parts(picture, chance), job.parameters)
+        # Each thread has every other job, since those of a player are alike.
+        order = [*range(0, len(jobs), 2), *range(1, len(jobs), 2)]
+        found = self._shares.map(lambda n: torch.no_grad()(jobs[n].draw)(chances[n]), order)
+        pictures = dict(zip(order, found, strict=True))
+        for n, job in enumerate(jobs):
+            yield self._shares.sum(job.parts(pictures[n], chances[n]), job.parameters)
 
     def forget(self) -> None:
         """Nothing is kept."""

@@ -163,7 +163,7 @@ class SinganRecipe(Recipe):
         critic, real = self._critic(index), self.pictures[index]
         parts = [partial(_opinion, critic, fake, 1.0), partial(_opinion, critic, real, -1.0)]
         if weight:
-            # It takes as long as the other two, which are another thread's.
+            # It takes longer than the other two together, which are another thread's.
             parts.insert(0, partial(gradient_penalty, critic, real, fake, share, weight=weight))
         return parts
 
