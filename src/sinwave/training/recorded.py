@@ -20,21 +20,22 @@ _REHEARSALS = 2
 
 @final
 class Recording:
-    """Some work on a CUDA device, all of whose random numbers come from `generator`."""
+    """Some work on a CUDA device, all of whose random numbers come from `generator`; what it refers to must last."""
 
-    def __init__(self, work: Callable[[], Sequence[Tensor]], generator: torch.Generator) -> None:
-        self._work = work  # what it refers to must stay where it is
+    def __init__(
+        self, work: Callable[[], Sequence[Tensor]], generator: torch.Generator, stream: torch.cuda.Stream
+    ) -> None:
         self._generator, self._graph = generator, torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(generator)
-        aside = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
-        here = torch.cuda.current_stream(generator.device)
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
-            for _ in range(_REHEARSALS):
-                work()
-        here.wait_stream(aside)
-        with torch.cuda.graph(self._graph):
-            self._results = work()
+        with torch.cuda.device(generator.device):
+            self._graph.register_generator_state(generator)
+            here = torch.cuda.current_stream()
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                for _ in range(_REHEARSALS):
+                    work()
+            here.wait_stream(stream)
+            with torch.cuda.graph(self._graph, stream=stream):
+                self._results = work()
 
     def __call__(self, seed: int) -> Sequence[Tensor]:
         """The results of the work, with the random numbers of a seed."""

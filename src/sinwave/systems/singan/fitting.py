@@ -25,7 +25,7 @@ from sinwave.systems.singan.pyramid import reduced
 from sinwave.systems.singan.recipe import SinganRecipe
 from sinwave.systems.singan.trained import Trained
 from sinwave.systems.trainable import Course, Wanted
-from sinwave.training.loop import Budget
+from sinwave.training.loop import Budget, Training
 from sinwave.training.schedule import Trapezoid
 
 __all__ = ["PRESETS", "Chosen", "Fitting", "chosen"]
@@ -35,6 +35,9 @@ _LEAST = 16
 
 _TENSORS = 50
 """With their gradients and second derivatives, while a critic's penalty is computed beside its other losses."""
+
+_STEADY = Trapezoid(warm_up=0, tail=0.0)
+"""The rates are the recipe's business."""
 
 _RESERVE = 0.92
 """Of the minutes that are asked for; the rest is for looks, samples and checkpoints."""
@@ -163,7 +166,7 @@ class Fitting:
         return Course(
             recipe,
             Budget(ends[-1]),
-            Trapezoid(warm_up=0, tail=0.0),
+            _STEADY,
             average=0.0,
             numerics="float32, channels first",
             trained=self.trained,
@@ -183,13 +186,11 @@ class Fitting:
         counted, first = self.practice.penalty_every, 2
         # Nothing is settled and no scale finished in so few.
         practice = replace(self.practice, iterations=first + counted + 1, coarser=0.0, settled_after=1.0)
-        recipe = SinganRecipe(practice, generators, judges, self.scales)
-        groups, start = recipe.groups(), 0.0
         generators.progress.copy_(torch.tensor([index, 0]))
+        recipe, start = SinganRecipe(practice, generators, judges, self.scales), 0.0
+        training = Training(recipe, Budget(), 0, schedule=_STEADY, longest_average=0.0)
         for number in range(first + counted):
             if number == first:
                 start = time.perf_counter()
-            for update in recipe.updates(0):
-                update.loss.backward(inputs=list(groups[update.group].parameters))  # type: ignore[no-untyped-call]
-                update.loss.item()
+            training.advance()
         return (time.perf_counter() - start) / counted

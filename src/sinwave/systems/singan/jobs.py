@@ -68,7 +68,7 @@ class Way(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """No job of a kind that there was will come again."""
+        """What is kept for the jobs so far may go."""
 
 
 @final
@@ -98,13 +98,14 @@ class Recorded(Way):
 
     def __init__(self, like: Tensor) -> None:
         self._chance, self._recordings = Chance(0, like), dict[Hashable, Recording]()
+        self._stream = torch.cuda.Stream(like.device)  # type: ignore[no-untyped-call]
 
     def sums(self, jobs: Sequence[Job]) -> Iterator[tuple[Tensor, Tensor]]:
         """Draw and compute each, recorded if it is the first of its kind."""
         for job in jobs:
             key = job.group, job.kind
             if key not in self._recordings:
-                self._recordings[key] = Recording(partial(self._found, job), self._chance.generator)
+                self._recordings[key] = Recording(partial(self._found, job), self._chance.generator, self._stream)
             values, *gradients = self._recordings[key](job.seed)
             yield known(values.sum(), gradients, job.parameters), values
 

@@ -76,6 +76,7 @@ class SinganRecipe(Recipe):
             if step == 0:
                 self._begin(index)
             if step == self._settled_at(index):
+                self._way.forget()
                 self._settle(index)
             self._set_modes(index, step)
             share = self.practice.fall if step >= self.practice.falls_at * self.counts[index] else 1.0
