@@ -43,11 +43,11 @@ def test_a_gradient_of_zero_moves_nothing():
 def test_as_the_optimizer_of_pytorch():
     ours, theirs = (nn.Parameter(random(24, 40)) for _ in range(2))
     start = ours.detach().clone()
-    mine = Muon([ours], 0.1, momentum=0.9, weight_decay=0.2)
+    mine = Muon([ours], momentum=0.9, weight_decay=0.2)
     other = torch.optim.Muon([theirs], 0.1, 0.2, 0.9, adjust_lr_fn="match_rms_adamw")
     for index in range(4):
         ours.grad, theirs.grad = random(24, 40, seed=index), random(24, 40, seed=index)
-        mine.step()
+        mine.step(0.1)
         other.step()
     # Theirs turns matrices in bfloat16.
     moved, expected = ours - start, theirs - start
@@ -58,7 +58,7 @@ def test_a_kernel_is_a_matrix_with_a_row_for_each_channel():
     kernel, matrix = nn.Parameter(random(6, 4, 3, 3)), nn.Parameter(random(6, 4, 3, 3).flatten(1))
     kernel.grad, matrix.grad = random(6, 4, 3, 3, seed=1), random(6, 4, 3, 3, seed=1).flatten(1)
     for parameter in (kernel, matrix):
-        Muon([parameter], 0.1).step()
+        Muon([parameter]).step(0.1)
     assert_close(kernel.detach().flatten(1), matrix.detach(), atol=0, rtol=0)
 
 
@@ -67,16 +67,16 @@ def test_parameters_of_a_shape_are_moved_as_if_alone():
     alone = copy.deepcopy(together)
     for index, parameter in enumerate([*together, *alone]):
         parameter.grad = random(5, 9, seed=10 + index % 3)
-    Muon(together, 0.1).step()
+    Muon(together).step(0.1)
     for parameter in alone:
-        Muon([parameter], 0.1).step()
+        Muon([parameter]).step(0.1)
     assert_close(together, alone)
 
 
 def test_an_entry_moves_by_a_fifth_of_the_rate():
     parameter = nn.Parameter(torch.zeros(30, 50))
     parameter.grad = random(30, 50)
-    Muon([parameter], 0.5).step()
+    Muon([parameter]).step(0.5)
     assert 0.68 < parameter.detach().square().mean().sqrt() / 0.1 < 1.13
 
 

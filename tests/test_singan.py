@@ -34,6 +34,8 @@ from sinwave.systems.singan.trained import from_file
 from sinwave.systems.table import load
 from sinwave.tasks.edits.canvas import keeping
 from sinwave.training.loop import Budget, Training
+from sinwave.training.muon import Muon
+from sinwave.training.optimizer import AdamW
 from sinwave.training.schedule import Trapezoid
 
 CPU = torch.device("cpu")
@@ -120,13 +122,10 @@ def test_the_published_training():
     assert (practice.rate, practice.falls_at * practice.iterations, practice.fall) == (5e-4, 1600, 0.1)
     assert (practice.penalty, practice.fidelity, Configuration().amplitude) == (0.1, 10, 0.1)
     _fitting, training = begun()
-    (settings,) = {
-        (group["betas"], group["weight_decay"])
-        for some in training._optimizers.values()
-        for optimizer in some
-        for group in optimizer.param_groups
+    assert {(group.betas, group.weight_decay, group.clip) for group in training._groups.values()} == {
+        ((0.5, 0.999), 0.0, None)
     }
-    assert settings == ((0.5, 0.999), 0.0)
+    assert {type(optimizer) for some in training._optimizers.values() for optimizer in some} == {AdamW}
 
 
 @pytest.mark.parametrize("kind", ["generator", "critic"])
@@ -278,14 +277,12 @@ def test_a_penalty_in_some_iterations_weighs_as_much_as_in_all():
 def test_muon_moves_the_kernels_inside_and_adam_the_rest_at_its_own_rate():
     configuration, practice = replace(NARROW, together=2), replace(BRIEF, inner_rate=0.02, rate=5e-4)
     _, training = begun((60, 60), configuration, practice)
-    adam, muon = training._optimizers["generator 2"]
-    assert [group["params"][0].shape for group in muon.param_groups] == [(8, 8, 3, 3)] * 2
-    assert [len(group["params"]) for group in muon.param_groups] == [3, 3]
-    assert {group["momentum"] for group in muon.param_groups} == {0.5}
-    training.recipe.generators.progress.copy_(torch.tensor([1, 0]))
-    training.advance()
-    assert sorted(group["lr"] for group in adam.param_groups) == pytest.approx([5e-5, 5e-4])
-    assert sorted(group["lr"] for group in muon.param_groups) == pytest.approx([2e-3, 2e-2])
+    group, some = training._groups["generator 2"], training._optimizers["generator 2"]
+    adam, muon = ([each for each in some if isinstance(each, kind)] for kind in (AdamW, Muon))
+    assert [(len(each.parameters), each.parameters[0].shape) for each in muon] == [(3, (8, 8, 3, 3))] * 2
+    assert {each.momentum for each in muon} == {0.5}
+    assert sorted(group.rate * each.factor for each in adam) == pytest.approx([5e-5, 5e-4])
+    assert sorted(group.rate * each.factor for each in muon) == pytest.approx([2e-3, 2e-2])
 
 
 def test_a_generator_that_is_settled_early_learns_with_the_statistics_that_it_keeps():
@@ -430,8 +427,8 @@ def test_trained_together_the_older_ones_move_slowly_and_the_oldest_not():
     steps = [(b - a).abs().max().item() for a, b in zip(before[:3], after[:3], strict=True)]
     assert steps[:2] == [0, 0]
     assert steps[2] == pytest.approx(2 * 0.1 * 5e-4, rel=0.1)
-    groups = training._optimizers["generator 4"][0].param_groups
-    assert {group["factor"]: len(group["params"]) for group in groups} == {0.1: 18, 1.0: 18}
+    optimizers = training._optimizers["generator 4"]
+    assert {each.factor: len(each.parameters) for each in optimizers} == {0.1: 18, 1.0: 18}
 
 
 # Drawing

@@ -19,15 +19,21 @@ __all__ = ["Averages"]
 
 @final
 class Averages:
-    """Of the parameters of a module, in float32 or better; its buffers are copied."""
+    """Of the parameters of a module, in float32 or better; its buffers are copied.
+
+    With a `longest` of 0 they are the weights themselves, which are not kept twice.
+    """
 
     def __init__(self, module: nn.Module, longest: float = 0.999) -> None:
         self._module, self.longest = module, longest
-        self.values = {name: _wide(value).clone() for name, value in module.state_dict(keep_vars=True).items()}
+        state = module.state_dict(keep_vars=True)
+        self.values = {name: _wide(value).clone() if longest else value.detach() for name, value in state.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After step `step`, counted from 1."""
+        if not self.longest:
+            return
         decay = min(self.longest, step / (step + 9))
         state = self._module.state_dict(keep_vars=True)
         moving, kept = (

@@ -21,6 +21,7 @@ from sinwave.errors import InputError, TrainingError
 from sinwave.rng import fold
 from sinwave.training.averages import Averages
 from sinwave.training.muon import Muon
+from sinwave.training.optimizer import AdamW, Optimizer
 from sinwave.training.recipe import Group, Recipe
 from sinwave.training.schedule import Plateau, Trapezoid
 
@@ -149,9 +150,7 @@ class Training:
             if not (norm + update.loss.detach()).isfinite().item():
                 return {name: float(value) for name, value in found.items()}, rate, False
             for optimizer in self._optimizers[update.group]:
-                for settings in optimizer.param_groups:
-                    settings["lr"] = group.rate * share * update.share * settings.get("factor", 1.0)
-                optimizer.step()
+                optimizer.step(group.rate * share * update.share)
         return {name: float(value) for name, value in found.items()}, rate, True
 
     def _look(self) -> dict[str, float]:
@@ -204,7 +203,7 @@ class Training:
         """Go on from a `state`."""
         try:
             self._restore(state["now"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError("the state is of another training: its weights or its optimizers do not fit") from error
         self._good = copy.deepcopy(state["good"])
 
@@ -214,7 +213,7 @@ class Training:
             "weights": dict(self.recipe.module.state_dict()),
             "companions": {name: dict(each.state_dict()) for name, each in self.recipe.companions.items()},
             "averages": self.averages.values,
-            "optimizers": {name: [each.state_dict() for each in some] for name, some in self._optimizers.items()},
+            "optimizers": {name: [each.memories for each in some] for name, some in self._optimizers.items()},
         }
         return copy.deepcopy(live)
 
@@ -226,7 +225,7 @@ class Training:
         self.averages.load(snapshot["averages"])
         for name, some in self._optimizers.items():
             for optimizer, state in zip(some, snapshot["optimizers"][name], strict=True):
-                optimizer.load_state_dict(copy.deepcopy(state))
+                optimizer.load(state)
 
 
 Hook: TypeAlias = Callable[[Training, Report], None]
@@ -270,25 +269,16 @@ def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
             raise InputError(f"the group {name!r} has matrices that are not among its parameters")
 
 
-def _optimizers(group: Group) -> list[torch.optim.Optimizer]:
-    """AdamW and Muon, each if there is something for it to move."""
-    found, matrices = list[torch.optim.Optimizer](), {id(parameter) for parameter in group.matrices}
+def _optimizers(group: Group) -> list[Optimizer]:
+    """AdamW and Muon, one for each part of the rate, and each if there is something for it to move."""
+    inner = {id(matrix) for matrix in group.matrices}
     factors = group.factors or (1.0,) * len(group.parameters)
-    pairs = list(zip(group.parameters, factors, strict=True))
-    rest = _alike([(parameter, factor) for parameter, factor in pairs if id(parameter) not in matrices])
-    if rest:
-        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in group.parameters)
-        adam = torch.optim.AdamW(rest, lr=group.rate, betas=group.betas, weight_decay=group.weight_decay, fused=fused)
-        found.append(adam)
-    inner = _alike([(parameter, factor) for parameter, factor in pairs if id(parameter) in matrices])
-    if inner:
-        found.append(Muon(inner, group.rate, momentum=group.betas[0], weight_decay=group.weight_decay))
-    return found
-
-
-def _alike(pairs: Sequence[tuple[nn.Parameter, float]]) -> list[dict[str, Any]]:
-    """The parameters of each factor."""
-    found = dict[float, list[nn.Parameter]]()
-    for parameter, factor in pairs:
-        found.setdefault(factor, []).append(parameter)
-    return [{"params": alike, "factor": factor} for factor, alike in found.items()]
+    alike = dict[tuple[bool, float], list[nn.Parameter]]()
+    for parameter, factor in zip(group.parameters, factors, strict=True):
+        alike.setdefault((id(parameter) in inner, factor), []).append(parameter)
+    return [
+        Muon(some, factor, momentum=group.betas[0], weight_decay=group.weight_decay)
+        if matrices
+        else AdamW(some, factor, betas=group.betas, weight_decay=group.weight_decay)
+        for (matrices, factor), some in alike.items()
+    ]

@@ -16,13 +16,14 @@ and V and bring singular values near 1: those above 0.01 end between 0.68 and 1.
 
 from __future__ import annotations
 
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 import torch
-from torch import Tensor
-from torch.optim.optimizer import ParamsT
+from torch import Tensor, nn
 
 from sinwave.lanes import threads
+from sinwave.training.optimizer import Memory, Moved, Optimizer
 
 __all__ = ["Muon", "orthogonal"]
 
@@ -45,38 +46,44 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 @final
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """For matrices and kernels inside a network, not those of its first and last layer."""
 
-    def __init__(self, parameters: ParamsT, lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        factor: float = 1.0,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, factor)
+        self.momentum, self._weight_decay = momentum, weight_decay
 
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Move all that have a gradient; those of a shape are turned together."""
+    def begin(self, parameter: nn.Parameter) -> Memory:
+        """No gradient seen."""
+        return {"momentum": torch.zeros_like(parameter)}
+
+    def move(self, some: Sequence[Moved], rate: float) -> None:
+        """Those of a shape are turned together."""
+        alike: dict[torch.Size, list[Moved]] = {}
+        for each in some:
+            alike.setdefault(each.parameter.shape, []).append(each)
         # The products are so small that threads would only wait for each other, and so no bit depends on their number.
         with threads(1):
-            for settings in self.param_groups:
-                self._move(settings)
+            for shape, those in alike.items():
+                self._turn(those, shape, rate)
 
-    def _move(self, settings: dict[str, Any]) -> None:
-        alike: dict[torch.Size, list[Tensor]] = {}
-        for parameter in settings["params"]:
-            if parameter.grad is not None:
-                alike.setdefault(parameter.shape, []).append(parameter)
-        for shape, parameters in alike.items():
-            aims = torch.stack([self._aim(each, settings["momentum"]) for each in parameters])
-            turned = orthogonal(aims.flatten(2)).view_as(aims).unbind()
-            torch._foreach_mul_(parameters, 1 - settings["lr"] * settings["weight_decay"])
-            length = 0.2 * settings["lr"] * max(shape[0], shape[1:].numel()) ** 0.5
-            torch._foreach_add_(parameters, turned, alpha=-length)
+    def _turn(self, some: Sequence[Moved], shape: torch.Size, rate: float) -> None:
+        parameters: list[Tensor] = [each.parameter for each in some]
+        aims = torch.stack([self._aim(each) for each in some])
+        turned = orthogonal(aims.flatten(2)).view_as(aims).unbind()
+        torch._foreach_mul_(parameters, 1 - rate * self._weight_decay)
+        length = 0.2 * rate * max(shape[0], shape[1:].numel()) ** 0.5
+        torch._foreach_add_(parameters, turned, alpha=-length)
 
-    def _aim(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _aim(self, moved: Moved) -> Tensor:
         """The gradient and its past."""
-        gradient = parameter.grad
-        assert gradient is not None
-        if not self.state[parameter]:
-            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        past: Tensor = self.state[parameter]["momentum"]
-        past.lerp_(gradient, 1 - momentum)
-        return gradient.lerp(past, momentum)
+        past = moved.memory["momentum"]
+        past.lerp_(moved.gradient, 1 - self.momentum)
+        return moved.gradient.lerp(past, self.momentum)
