@@ -15,7 +15,7 @@ from sinwave.training.loop import Training
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
-PRACTICE = Practice(iterations=4, critic_steps=2, generator_steps=2, penalty_every=2, settled_after=0.5)
+PRACTICE = Practice(iterations=4, critic_steps=2, generator_steps=2, penalty_every=2)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ class Configuration:
     most_width: int = 128
     doubled_every: int = 4
     amplitude: float = 0.1
-    own: int = 0
+    own: int = 2
     together: int = 1
 
     @classmethod

@@ -85,16 +85,8 @@ class Chosen:
 
 PRESETS = {
     "fast": Chosen(
-        Configuration(most_width=32, amplitude=0.5, own=1),
-        Practice(
-            iterations=800,
-            coarser=0.25,
-            critic_steps=1,
-            generator_steps=1,
-            inner_rate=0.02,
-            penalty_every=4,
-            settled_after=0.5,
-        ),
+        Configuration(most_width=32),
+        Practice(iterations=800, coarser=0.25, critic_steps=1, generator_steps=1, rate=1e-3, penalty_every=4),
         None,
     ),
     "official": Chosen(Configuration(), Practice(), 250),
@@ -184,8 +176,8 @@ class Fitting:
         """Of an iteration of a scale: the mean of some, with and without penalty, after two that prepare them."""
         generators, judges = copy.deepcopy(self.generators), copy.deepcopy(self.critics)
         counted, first = self.practice.penalty_every, 2
-        # Nothing is settled and no scale finished in so few.
-        practice = replace(self.practice, iterations=first + counted + 1, coarser=0.0, settled_after=1.0)
+        # No scale is finished in so few.
+        practice = replace(self.practice, iterations=first + counted + 1, coarser=0.0)
         generators.progress.copy_(torch.tensor([index, 0]))
         recipe, start = SinganRecipe(practice, generators, judges, self.scales), 0.0
         training = Training(recipe, Budget(), 0, schedule=_STEADY, longest_average=0.0)

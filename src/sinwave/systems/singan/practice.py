@@ -18,11 +18,9 @@ class Practice:
     iterations      of the finest scale; a scale whose sides are 1 / r of its has r^`coarser` times as many
     critic_steps    in each iteration, and then so many `generator_steps`
     rate            of Adam, and `fall` of it after the share `falls_at` of the iterations
-    inner_rate      of Muon, which then moves the kernels between the first layer and the last
     older           part of the rate of a generator that is trained along with the next finer one
     penalty         weight of the critic's penalty, which has it in one of `penalty_every` iterations, so many times
     fidelity        weight of the reconstruction
-    settled_after   share of the iterations after which a generator keeps its statistics, and learns to draw with them
     """
 
     iterations: int = 2000
@@ -30,14 +28,12 @@ class Practice:
     critic_steps: int = 3
     generator_steps: int = 3
     rate: float = 5e-4
-    inner_rate: float | None = None
     falls_at: float = 0.8
     fall: float = 0.1
     older: float = 0.1
     penalty: float = 0.1
     penalty_every: int = 1
     fidelity: float = 10.0
-    settled_after: float = 1.0
 
     def counts(self, sizes: Sequence[Size]) -> tuple[int, ...]:
         """Iterations of each scale."""

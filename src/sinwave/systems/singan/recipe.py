@@ -9,7 +9,6 @@ earlier step has changed. (Gulrajani et al., "Improved training of Wasserstein G
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import final
@@ -75,16 +74,15 @@ class SinganRecipe(Recipe):
         with threads(1):
             if step == 0:
                 self._begin(index)
-            if step == self._settled_at(index):
-                self._way.forget()
-                self._settle(index)
-            self._set_modes(index, step)
+            self._set_modes(index)
+            if index == 0:
+                self._draw_anchor(seed)
             share = self.practice.fall if step >= self.practice.falls_at * self.counts[index] else 1.0
             jobs = self._jobs(index, step, seed)
             for job, (loss, parts) in zip(jobs, self._way.sums(jobs), strict=True):
                 yield Update(job.group, loss, self._logs(job, parts.detach()), share)
             done = step + 1 == self.counts[index]
-            if done and step < self._settled_at(index):
+            if done:
                 self._settle(index)
         progress.copy_(torch.tensor([index + 1, 0] if done else [index, step + 1]))
 
@@ -95,7 +93,7 @@ class SinganRecipe(Recipe):
         A wider scale begins with weights of chance, and is not to be taken for a training that diverges.
         """
         index, step = self.generators.progress.tolist()
-        if 0 < step <= self._settled_at(index):
+        if step > 0:
             self._settle(index)
         errors = [self._error(self.generators.reconstruct(stop)) for stop in range(index, index + 1 + (step > 0))]
         return {"loss": min(errors)}
@@ -117,14 +115,19 @@ class SinganRecipe(Recipe):
                 missing = functional.mse_loss(self.generators.reconstruct(index), self.pictures[index]).sqrt()
             self.generators.amplitude[index] = self.generators.configuration.amplitude * missing
 
-    def _settled_at(self, index: int) -> int:
-        return math.ceil(self.practice.settled_after * self.counts[index])
-
-    def _set_modes(self, index: int, step: int) -> None:
-        """A scale normalizes by the statistics of each picture until it has some that it keeps."""
+    def _set_modes(self, index: int) -> None:
+        """A scale normalizes by the statistics of each picture until it is finished."""
         for n, psi in enumerate(self.generators.psi):
-            psi.train(n == index and step < self._settled_at(index))
+            psi.train(n == index)
         self.critics[index].train()
+
+    def _draw_anchor(self, seed: int) -> None:
+        """The coarsest scale is to give the picture from any noise, and the last that it has had is kept.
+
+        So it draws what all noise has in common, a vague picture, and the next one learns how far that may be varied.
+        """
+        picture = self.pictures[0]
+        self.generators.anchor.copy_(Chance(fold(seed, "anchor"), picture).noise(1, picture))
 
     def _jobs(self, index: int, step: int, seed: int) -> list[Job]:
         """Those of the critic, then those of the generator."""
@@ -132,7 +135,6 @@ class SinganRecipe(Recipe):
         weight = practice.penalty * practice.penalty_every if step % practice.penalty_every == 0 else 0.0
         critic = list(self.critics[index].parameters())
         trained = [p for n in range(first, index + 1) for p in self._psi(n).parameters()]
-        settled = step >= self._settled_at(index)
 
         def fake(chance: Chance) -> Tensor:
             return self._through(first, index, self._frozen(first, chance), chance)
@@ -151,8 +153,8 @@ class SinganRecipe(Recipe):
             return [Job(group, kind, fold(seed, player, turn), draw, parts, moved) for turn in range(count)]
 
         return [
-            *jobs("critic", practice.critic_steps, (settled, weight), fake, judged, critic),
-            *jobs("generator", practice.generator_steps, settled, begun, made, trained),
+            *jobs("critic", practice.critic_steps, weight, fake, judged, critic),
+            *jobs("generator", practice.generator_steps, None, begun, made, trained),
         ]
 
     def _logs(self, job: Job, parts: Tensor) -> dict[str, Tensor]:
@@ -233,15 +235,7 @@ class SinganRecipe(Recipe):
         return psi
 
     def _group(self, parameters: Sequence[nn.Parameter], factors: Sequence[float]) -> Group:
-        """Adam moves all, or Muon the kernels inside."""
-        rate, betas = self.practice.rate, (0.5, 0.999)
-        inner = self.practice.inner_rate
-        if inner is None:
-            return Group(tuple(parameters), rate, factors=tuple(factors), betas=betas, clip=None)
-        matrices = tuple(each for each in parameters if each.ndim == 4 and each.shape[0] == each.shape[1])
-        known = {id(each) for each in matrices}
-        factors = [f if id(p) in known else f * rate / inner for p, f in zip(parameters, factors, strict=True)]
-        return Group(tuple(parameters), inner, matrices, tuple(factors), betas, clip=None)
+        return Group(tuple(parameters), self.practice.rate, factors=tuple(factors), betas=(0.5, 0.999), clip=None)
 
 
 def _opinion(critic: nn.Module, picture: Tensor, sign: float) -> Tensor:
