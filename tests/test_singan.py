@@ -552,7 +552,7 @@ def test_the_lower_the_variation_the_more_scales_are_of_the_known_picture(variat
 
 
 @pytest.mark.parametrize(
-    ("strength", "first", "begins"), [(1, 0, 0), (0.9, 0, 0), (0.5, 0, 1), (0.5, 1, 1), (0.25, 1, 2), (0.01, 1, 4)]
+    ("strength", "first", "begins"), [(1, 0, 0), (1, 1, 1), (0.9, 0, 0), (0.5, 0, 2), (0.5, 1, 2), (0.1, 1, 3), (0.01, 1, 4)]
 )
 def test_the_lower_the_strength_the_later_a_picture_is_taken_up(strength, first, begins):
     model, told = drawing((60, 60)), []

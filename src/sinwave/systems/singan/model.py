@@ -38,7 +38,10 @@ _TEMPERANCE = 4
 """So strengths that suit a wavelet model suit this one: half of one begins at `first`, a quarter two scales later."""
 
 _LAYOUT = 0.75
-"""Of the strength: below it the coarsest scale, which knows nothing of a picture that is given, has no part."""
+"""Of the strength: below it the scales that lay out have no part."""
+
+_PLANNERS = 2
+"""Scales that lay out: the coarsest from noise alone, and the next one from what that has made, which is vague."""
 
 TOGETHER = 8
 """Pictures in a batch, on a device that has more to do with them than with one."""
@@ -69,8 +72,11 @@ class SinganModel:
 
     @property
     def taken_up_at(self) -> int:
-        """The second scale: of what is pasted or painted the layout stays, and all else is new."""
-        return min(1, self._trained - 1)
+        """The third scale: of what is pasted or painted the layout stays, and all else is new.
+
+        What the second one is trained to begin with is vague, and it makes little of a picture that is not.
+        """
+        return min(_PLANNERS, self._trained - 1)
 
     @property
     def _trained(self) -> int:
