@@ -9,8 +9,8 @@ are kept as those of closed_form.py.
 
 With `--models FOLDER` a model is trained for each source, unless FOLDER has it already (some minutes each; an
 interrupted training goes on), and its engines are two more columns at each variation. With `--singan FOLDER` likewise
-a SinGAN of ours, from its second scale and from its first, since it is not known which the stored samples are from; of
-pictures reduced to `--side`, if that is given.
+a SinGAN of ours, from its second scale and from its first, as the stored samples seem to be; of pictures reduced to
+`--side`, if that is given.
 """
 
 from __future__ import annotations
