@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -107,6 +107,14 @@ def learned(
             sample = model.generate(model.size, NoiseSource(options.seed).child(0), variation=variation)
         samples[name] = to_uint8(sample[0])
     return samples
+
+
+def block_for(pictures: Iterable[Tensor]) -> int:
+    """Pixels along a side of a block of NIQE: so few that three fit, since its model needs more than there are large.
+
+    Figures of different blocks cannot be compared.
+    """
+    return min(NIQE_BLOCK, 2 * (min(min(picture.shape[1:]) for picture in pictures) // 6))
 
 
 def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
@@ -202,7 +210,7 @@ def main(arguments: Sequence[str]) -> None:
         methods[f"SinGAN, ours {variation:g}"] = learned(options, sources, "network", variation, "singan")
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
-    natural = NaturalModel.fit(sources.values(), NIQE_BLOCK)
+    natural = NaturalModel.fit(sources.values(), block_for(sources.values()))
     measured = evaluate("single", [*names, "niqe"], judged, {}, Equipment(natural=natural))
     if measured.remarks:
         raise SystemExit("\n".join(measured.remarks))

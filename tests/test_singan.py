@@ -21,6 +21,7 @@ from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.files import read_model, write_model
+from sinwave.systems.protocols import Heights
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
 from sinwave.systems.singan.model import SinganModel, owned
@@ -552,13 +553,27 @@ def test_the_lower_the_variation_the_more_scales_are_of_the_known_picture(variat
 
 
 @pytest.mark.parametrize(
-    ("strength", "first", "begins"), [(1, 0, 0), (1, 1, 1), (0.9, 0, 0), (0.5, 0, 2), (0.5, 1, 2), (0.1, 1, 3), (0.01, 1, 4)]
+    ("strength", "first", "begins"),
+    [(1, 0, 0), (1, 1, 1), (0.9, 0, 0), (0.5, 0, 2), (0.5, 1, 2), (0.1, 1, 3), (0.01, 1, 4)],
 )
 def test_the_lower_the_strength_the_later_a_picture_is_taken_up(strength, first, begins):
     model, told = drawing((60, 60)), []
     picture = photograph(60, 60)[None]
     model.refine(picture, strength, NoiseSource(0), first=first, on_step=lambda scale, step, steps: told.append(scale))
     assert told == list(range(begins, 5))
+
+
+def test_where_the_layout_is_known_the_noise_goes_from_that_of_the_picture_to_any():
+    model, noise = drawing((60, 60)), NoiseSource(5)
+    picture = model.generate((60, 60), noise, variation=0)
+    drawn = [model.refine(picture, strength, noise, heights=Heights()) for strength in (0.001, 0.3, 1)]
+    far = [(each - picture).square().mean().sqrt().item() for each in drawn]
+    assert far[0] < 0.05 * far[2]
+    assert far[0] < far[1] < far[2]
+    assert torch.equal(drawn[2], model.generate((60, 60), noise, variation=1))
+    # A picture of another size has no noise that is known.
+    large = resize(picture, (72, 60))
+    assert torch.equal(model.refine(large, 0.3, noise, heights=Heights()), model.refine(large, 0.3, noise))
 
 
 def test_what_is_kept_and_what_is_new_meet_between_the_two():

@@ -3,6 +3,7 @@
     variation v    of N scales those before (1 - v)^2 N are of the known picture, the others are drawn
     strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with, where that is the first
                    of all not below s = 0.75: of a picture that should be redrawn by half the layout stays
+    layout known   the noise is that of the known picture and other: sqrt(1 - s^2) (z*, 0, 0, ...) + s z
     larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
 
 Where not all scales are trained, the last one that is gives the picture, enlarged. Several models draw one picture
@@ -134,6 +135,8 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
+        if heights == Heights() and first == 0 and sizes == self._generators.sizes and len(self._all) == 1:
+            return self._descend(None, 0, sizes, noise, constrain, on_step, away=strength) if strength else image
         if strength < _LAYOUT:
             first = max(first, self.taken_up_at)
         first = self._first(strength, _TEMPERANCE, first)
@@ -176,23 +179,26 @@ class SinganModel:
         noise: Noise,
         constrain: ScaleConstraint | None,
         on_step: OnStep | None,
+        away: float = 1.0,
     ) -> Tensor:
-        """From what scale `first` begins with, to the end."""
+        """From what scale `first` begins with, to the end; `away` is how far the noise is from the known picture's."""
         picture = self._generators.anchor.new_zeros(noise.count, 3, *sizes[0]) if coarser is None else coarser
         owners = self._owners(noise, sizes[0])
         for index, size in list(enumerate(sizes))[first:]:
             picture = picture if _size(picture) == size else resize(picture, size)
             if index < self._trained:
-                picture = self._scale(index, picture, noise.child("scale", index), owners)
+                picture = self._scale(index, picture, noise.child("scale", index), owners, away)
             allowed = constrain(index) if constrain else None
             picture = allowed(picture) if allowed else picture
             if on_step is not None:
                 on_step(index, 1, 1)
         return picture.clamp(-1, 1)
 
-    def _scale(self, index: int, coarser: Tensor, noise: Noise, owners: Tensor | None) -> Tensor:
+    def _scale(self, index: int, coarser: Tensor, noise: Noise, owners: Tensor | None, away: float) -> Tensor:
         shape = (len(coarser), 1 if index == 0 else 3, *coarser.shape[2:])
-        drawn = noise.normal(shape, "noise", like=coarser)
+        drawn = away * noise.normal(shape, "noise", like=coarser)
+        if index == 0 and away < 1:
+            drawn = drawn + math.sqrt(1 - away**2) * self._generators.anchor
         found: list[Tensor] = [each(index, coarser, drawn, tile=self._tile) for each in self._all]
         if owners is None:
             return found[0]
