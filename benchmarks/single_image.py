@@ -114,7 +114,8 @@ def block_for(pictures: Iterable[Tensor]) -> int:
 
     Figures of different blocks cannot be compared.
     """
-    return min(NIQE_BLOCK, 2 * (min(min(picture.shape[1:]) for picture in pictures) // 6))
+    third = 2 * (min(min(picture.shape[1:]) for picture in pictures) // 6)
+    return max(16, min(NIQE_BLOCK, third))
 
 
 def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
@@ -210,14 +211,15 @@ def main(arguments: Sequence[str]) -> None:
         methods[f"SinGAN, ours {variation:g}"] = learned(options, sources, "network", variation, "singan")
     judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
-    natural = NaturalModel.fit(sources.values(), block_for(sources.values()))
+    block = block_for(sources.values())
+    natural = NaturalModel.fit(sources.values(), block)
     measured = evaluate("single", [*names, "niqe"], judged, {}, Equipment(natural=natural))
     if measured.remarks:
         raise SystemExit("\n".join(measured.remarks))
     ours = [label for label in methods if label not in PEERS]
     parts = [
         provenance("single_image.py", threads=options.threads, seed=options.seed),
-        f"n = {len(sources)} pictures, one sample each, mean and 95 % interval over pictures\n",
+        f"n = {len(sources)} pictures, one sample each, mean and 95 % interval; NIQE by blocks of {block}\n",
         table(("metric", "better", *methods), [*rows(measured, list(methods)), departures(methods, sources)]),
         "Of how many pictures ours is the better one:\n",
         table(("metric", *(f"{label} / {peer}" for label in ours for peer in PEERS)), wins(measured, ours)),

@@ -6,6 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sinwave.images import Picture
+from sinwave.lanes import threads
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import Chosen
 from sinwave.systems.singan.jobs import Job, SideBySide, way_for
@@ -114,6 +115,7 @@ def test_a_training_is_the_same_recorded_or_not_and_when_it_goes_on():
 
 @pytest.mark.usefixtures("double")
 def test_a_training_is_the_same_by_one_thread_or_two():
-    whole = trained("cpu", SideBySide(2, torch.zeros(1)))
+    with threads(2):
+        whole = trained("cpu", SideBySide(2, torch.zeros(1)))
     assert_close(whole, trained("cpu", SideBySide(1, torch.zeros(1))), rtol=1e-4, atol=1e-5)
     assert_close(whole, trained("cpu", stop=5), rtol=1e-4, atol=1e-5)

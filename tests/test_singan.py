@@ -564,16 +564,20 @@ def test_the_lower_the_strength_the_later_a_picture_is_taken_up(strength, first,
 
 
 def test_where_the_layout_is_known_the_noise_goes_from_that_of_the_picture_to_any():
-    model, noise = drawing((60, 60)), NoiseSource(5)
-    picture = model.generate((60, 60), noise, variation=0)
+    generators, noise = drawing((60, 60), replace(NARROW, own=2))._generators, NoiseSource(5)
+    picture = SinganModel(generators).generate((60, 60), noise, variation=0)
+    model = SinganModel(generators, picture=picture[0])
     drawn = [model.refine(picture, strength, noise, heights=Heights()) for strength in (0.001, 0.3, 1)]
     far = [(each - picture).square().mean().sqrt().item() for each in drawn]
     assert far[0] < 0.05 * far[2]
     assert far[0] < far[1] < far[2]
     assert torch.equal(drawn[2], model.generate((60, 60), noise, variation=1))
-    # A picture of another size has no noise that is known.
-    large = resize(picture, (72, 60))
-    assert torch.equal(model.refine(large, 0.3, noise, heights=Heights()), model.refine(large, 0.3, noise))
+    # Another picture has no noise that is known.
+    for other in (resize(picture, (72, 60)), picture.flip(3)):
+        assert torch.equal(model.refine(other, 0.3, noise, heights=Heights()), model.refine(other, 0.3, noise))
+    assert not torch.equal(drawn[1], model.refine(picture, 0.3, noise))
+    with pytest.raises(InputError, match="between 0 and 1"):
+        model.refine(picture, 1.5, noise, heights=Heights())
 
 
 def test_what_is_kept_and_what_is_new_meet_between_the_two():

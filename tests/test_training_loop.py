@@ -212,6 +212,25 @@ def test_the_schedule_rises_stays_and_falls():
     assert schedule.stop_after(60) == 100
 
 
+def test_averages_over_no_time_are_the_weights():
+    module = nn.Linear(2, 3)
+    averages = Averages(module, longest=0.0)
+    nn.init.normal_(module.weight)
+    averages.update(1)
+    assert averages.values["weight"].data_ptr() == module.weight.data_ptr()
+    raw = module.weight.detach().clone()
+    with averages.applied():
+        module.weight.data.zero_()
+    assert torch.equal(module.weight, raw)
+    training = Training(Line(), Budget(3), 0, longest_average=0.0)
+    before = everything(training)
+    good = training.state()["good"]
+    training.advance()
+    assert torch.equal(good["averages"]["weight"], good["weights"]["weight"])
+    assert everything(training) != before
+    assert json.dumps(good, default=lambda value: value.tolist(), sort_keys=True) in before
+
+
 def test_a_plateau_is_flat():
     plateau = Plateau(least=0.01, looks=9)
     falling = [1 / (1 + step) for step in range(60)]

@@ -2,7 +2,8 @@
 
 recipe.py       what a system says of its training: groups of parameters, and the losses of a step
 schedule.py     learning rates, and when a loss has stopped falling
-muon.py         the optimizer of hidden weights
+optimizer.py    what moves parameters, and AdamW
+muon.py         Muon, for hidden weights
 shares.py       a batch in parts, each a thread's
 averages.py     the exponential moving average of the weights
 loop.py         one training: step, look, fall back, go on from any state

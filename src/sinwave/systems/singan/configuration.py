@@ -1,4 +1,4 @@
-"""What a SinGAN is, and how it is trained; the defaults are those of the paper and its code."""
+"""What a SinGAN is, and how it is trained; the defaults are those of the paper and its code, but for `own`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Configuration:
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
         """The configuration in a model file."""
         try:
-            found = cls(**values)
+            # A file from before there was `own` had none.
+            found = cls(**({"own": 0} | dict(values)))
             numbers = (vars(found) | {"own": found.own + 1}).values()
             if not all(isinstance(n, int | float) and 0 < n <= 4096 for n in numbers) or not 0.1 < found.factor < 1:
                 raise ValueError(f"one of {list(numbers)} is out of range")

@@ -3,7 +3,7 @@
     variation v    of N scales those before (1 - v)^2 N are of the known picture, the others are drawn
     strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with, where that is the first
                    of all not below s = 0.75: of a picture that should be redrawn by half the layout stays
-    layout known   the noise is that of the known picture and other: sqrt(1 - s^2) (z*, 0, 0, ...) + s z
+    known picture  with its layout is redrawn from noise around its own: sqrt(1 - s^2) (z*, 0, 0, ...) + s z
     larger         the finest scale again and again on its own result, each time enlarged by the factor of the pyramid
 
 Where not all scales are trained, the last one that is gives the picture, enlarged. Several models draw one picture
@@ -33,10 +33,10 @@ TILE = 512
 """Pixels along a side of what a generator is applied to at once."""
 
 _VARIETY = 2
-"""So 0.7, which has other objects, has another layout, and 0.5 other details: the coarsest scale is the layout."""
+"""So 0.7, which has other objects, has another layout, and 0.5 other details: the coarsest scale moves the layout."""
 
 _TEMPERANCE = 4
-"""So strengths that suit a wavelet model suit this one: half of one begins at `first`, a quarter two scales later."""
+"""So strengths that suit a wavelet model suit this one: half begins at `first`, a quarter one or two later."""
 
 _LAYOUT = 0.75
 """Of the strength: below it the scales that lay out have no part."""
@@ -53,9 +53,18 @@ class SinganModel:
     """The generators of one picture, of the size of the finest scale; or of several, each with its share."""
 
     def __init__(
-        self, generators: Generators, *others: Generators, shares: Sequence[float] = (), tile: int = TILE
+        self,
+        generators: Generators,
+        *others: Generators,
+        shares: Sequence[float] = (),
+        tile: int = TILE,
+        picture: Tensor | None = None,
     ) -> None:
-        """They are used as they are after training: frozen, with the statistics that they have seen."""
+        """They are used as they are after training: frozen, with the statistics that they have seen.
+
+        `picture` (3, h, w) is the known one, if it is to be recognized.
+        """
+        self._picture = picture
         self._all = [each.eval().requires_grad_(False) for each in (generators, *others)]
         self._generators, self._shares, self._tile = generators, list(shares), tile
         if any(each.trained == 0 for each in self._all):
@@ -135,13 +144,14 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
-        if heights == Heights() and first == 0 and sizes == self._generators.sizes and len(self._all) == 1:
-            return self._descend(None, 0, sizes, noise, constrain, on_step, away=strength) if strength else image
+        known = heights == Heights() and first == 0 and self._knows(image)
         if strength < _LAYOUT:
             first = max(first, self.taken_up_at)
         first = self._first(strength, _TEMPERANCE, first)
         if strength == 0:
             return image
+        if known:
+            return self._descend(None, 0, sizes, noise, constrain, on_step, away=strength)
         # What a scale begins with has no more detail than the scale before.
         begun = resize(resize(image, sizes[first - 1]), sizes[first]) if first else None
         return self._descend(begun, first, sizes, noise, constrain, on_step)
@@ -163,6 +173,11 @@ class SinganModel:
             if on_step is not None:
                 on_step(0, step, steps)
         return known.shown(large) if steps else picture
+
+    def _knows(self, image: Tensor) -> bool:
+        """Whether it is the known picture, which has noise of its own."""
+        picture = self._picture
+        return picture is not None and picture.shape == image.shape[1:] and bool((image == picture.to(image)).all())
 
     def _first(self, share: float, power: int, first: int) -> int:
         """The first scale that is drawn, `first` if the share is 1, and later ones the lower it is."""

@@ -75,7 +75,8 @@ class Generators(nn.Module):
     def forward(self, index: int, coarser: Tensor, noise: Tensor | None, *, tile: int | None = None) -> Tensor:
         """The picture of a scale (b, 3, h, w) from the enlarged one of the coarser scale and noise (b, 1 or 3, h, w).
 
-        At the coarsest scale there is no coarser picture: it is 0. With `tile` the memory does not grow with the size.
+        At the coarsest scale there is no coarser picture: it is 0. With `tile` the memory does not grow with the size,
+        except at the scales with statistics of their own, which see all of the picture at once.
         """
         seen = coarser if noise is None else coarser + self.amplitude[index] * noise
         radius, tile = self.configuration.radius, None if index < self.configuration.own else tile

@@ -51,7 +51,7 @@ class Trained:
         """The model that draws; there is one engine."""
         if engine != "network":
             raise InputError(f"a model of SinGAN has no engine {engine}: network, or closed-form from its picture")
-        return SinganModel(self.generators.to(device, convolutions or dtype))
+        return SinganModel(self.generators.to(device, convolutions or dtype), picture=self.picture.pixels)
 
 
 def from_file(file: ModelFile, path: Path) -> Trained:

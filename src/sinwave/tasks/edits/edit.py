@@ -26,7 +26,7 @@ class Edit:
     strength: float = option(0.25, "0 = the edit as it is, 1 = something else in its place", low=0, high=1)
     first: int | None = option(
         None,
-        "the first scale that is redrawn: 0 may undo small edits (default: 1; 0 for a wavelet network)",
+        "the first scale that is redrawn: 0 may undo small edits (default: 1; 0 for a wavelet network, 2 for SinGAN)",
         low=0,
         high=16,
         metavar="SCALE",

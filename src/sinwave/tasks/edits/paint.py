@@ -26,7 +26,7 @@ class Paint:
     strength: float = option(0.5, "0 = the drawing as it is, 1 = little of it but where things are", low=0, high=1)
     first: int | None = option(
         None,
-        "the first scale that is redrawn, from 0 (default: 1; 0 for a wavelet network)",
+        "the first scale that is redrawn, from 0 (default: 1; 0 for a wavelet network, 2 for SinGAN)",
         low=0,
         high=16,
         metavar="SCALE",
