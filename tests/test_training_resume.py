@@ -256,6 +256,15 @@ def test_a_damaged_checkpoint_is_refused_or_harmless(tmp_path):
     assert refused > 100
 
 
+@pytest.mark.parametrize(("schema", "age"), [(1, "an older"), (99, "a newer")])
+def test_a_state_of_another_schema_is_refused(schema, age, monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_SCHEMA", schema)
+        checkpoint.save(tmp_path / "state.pt", {}, {})
+    with pytest.raises(InputError, match=f"by {age} sinwave; --overwrite begins anew"):
+        checkpoint.load(tmp_path / "state.pt", {})
+
+
 def test_a_state_of_other_shapes_is_refused_in_a_sentence():
     state = begin().state()
     state["now"]["weights"]["weight"] = torch.zeros(3, 1)

@@ -22,7 +22,8 @@ from sinwave.training.loop import Report, Training
 
 __all__ = ["Saver", "load", "save"]
 
-_SCHEMA = 1
+_SCHEMA = 2
+"""1 had the states of PyTorch's optimizers."""
 
 
 def save(path: Path, state: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
@@ -37,8 +38,9 @@ def load(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     content = _read(path)
     if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
         raise InputError(f"{path}: this is not a state of training of sinwave")
-    if content["schema"] > _SCHEMA:
-        raise InputError(f"{path}: the state was written by a newer sinwave (schema {content['schema']})")
+    if content["schema"] != _SCHEMA:
+        age = "a newer" if content["schema"] > _SCHEMA else "an older"
+        raise InputError(f"{path}: the state was written by {age} sinwave; --overwrite begins anew")
     saved = content.get("fingerprint")
     if not isinstance(saved, dict) or not isinstance(content.get("state"), dict):
         raise InputError(f"{path}: this is not a state of training of sinwave")
