@@ -58,7 +58,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, factor)
-        self.momentum, self._weight_decay = momentum, weight_decay
+        self._momentum, self._weight_decay = momentum, weight_decay
 
     def begin(self, parameter: nn.Parameter) -> Memory:
         """No gradient seen."""
@@ -85,5 +85,5 @@ class Muon(Optimizer):
     def _aim(self, moved: Moved) -> Tensor:
         """The gradient and its past."""
         past = moved.memory["momentum"]
-        past.lerp_(moved.gradient, 1 - self.momentum)
-        return moved.gradient.lerp(past, self.momentum)
+        past.lerp_(moved.gradient, 1 - self._momentum)
+        return moved.gradient.lerp(past, self._momentum)

@@ -46,7 +46,8 @@ class Optimizer(ABC):
                 if number not in self.memories:
                     self.memories[number] = self.begin(parameter)
                 some.append(Moved(parameter, parameter.grad, self.memories[number]))
-        self.move(some, self.factor * rate)
+        if some:
+            self.move(some, self.factor * rate)
 
     def load(self, memories: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Go on with these."""
@@ -61,7 +62,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def move(self, some: Sequence[Moved], rate: float) -> None:
-        """One step of these."""
+        """One step of these, at least one."""
 
 
 @final
@@ -77,7 +78,7 @@ class AdamW(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, factor)
-        self.betas, self._weight_decay = betas, weight_decay
+        self._betas, self._weight_decay = betas, weight_decay
 
     def begin(self, parameter: nn.Parameter) -> Memory:
         """No gradient seen."""
@@ -89,8 +90,6 @@ class AdamW(Optimizer):
 
     def move(self, some: Sequence[Moved], rate: float) -> None:
         """All of them by one kernel."""
-        if not some:
-            return
         means, squares, steps = ([each.memory[name] for each in some] for name in ("mean", "square", "steps"))
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
@@ -101,8 +100,8 @@ class AdamW(Optimizer):
             [],
             steps,
             lr=rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
+            beta1=self._betas[0],
+            beta2=self._betas[1],
             weight_decay=self._weight_decay,
             eps=1e-8,
             amsgrad=False,

@@ -40,8 +40,7 @@ class Configuration:
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
         """The configuration in a model file."""
         try:
-            # A file from before there was `own` had none.
-            found = cls(**({"own": 0} | dict(values)))
+            found = cls(**values)
             numbers = (vars(found) | {"own": found.own + 1}).values()
             if not all(isinstance(n, int | float) and 0 < n <= 4096 for n in numbers) or not 0.1 < found.factor < 1:
                 raise ValueError(f"one of {list(numbers)} is out of range")
