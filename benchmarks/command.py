@@ -49,7 +49,7 @@ def command(*words: str) -> Told:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Results:
     """The commands on one picture of one size."""
 
     options: argparse.Namespace
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
         row
         for name, picture in known.items()
         for side in options.sides
-        for row in Measured(options, name, keep(options.work, name, picture, fitted(picture, side))).rows()
+        for row in Results(options, name, keep(options.work, name, picture, fitted(picture, side))).rows()
     ]
     deliver([provenance("command.py", threads=options.threads, seed=options.seed), table(HEAD, rows)], options.output)
 

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from sinwave.images import read, to_uint8
 from sinwave.metrics.cards import CARDS, cards_for
-from sinwave.metrics.evaluate import Judged, Measured, evaluate
-from sinwave.metrics.measures import Equipment
+from sinwave.metrics.evaluate import Method, Results, evaluate
+from sinwave.metrics.measures import Resources
 from sinwave.metrics.niqe import NaturalModel
 from sinwave.metrics.patches import pixel_diversity
 from sinwave.metrics.scores import Score, mean_score
@@ -118,7 +118,7 @@ def block_for(pictures: Iterable[Tensor]) -> int:
     return max(16, min(NIQE_BLOCK, third))
 
 
-def rows(measured: Measured, methods: Sequence[str]) -> list[tuple[str, ...]]:
+def rows(measured: Results, methods: Sequence[str]) -> list[tuple[str, ...]]:
     """A metric a line: the mean of each method with its interval."""
     lines = []
     for metric in dict.fromkeys(score.metric for score in measured.scores):
@@ -145,7 +145,7 @@ def _cell(score: Score) -> str:
     return f"{score.value:.4f}{interval}"
 
 
-def wins(measured: Measured, ours: Sequence[str]) -> list[tuple[str, ...]]:
+def wins(measured: Results, ours: Sequence[str]) -> list[tuple[str, ...]]:
     """Of how many pictures ours is better than each peer, by metric."""
     lines = []
     for metric in dict.fromkeys(score.metric for score in measured.scores):
@@ -165,14 +165,14 @@ def wins(measured: Measured, ours: Sequence[str]) -> list[tuple[str, ...]]:
 def side_by_side(file: Path, columns: Mapping[str, Mapping[str, Tensor]]) -> None:
     """A row for each picture, a column for each method."""
     names = list(next(iter(columns.values())))
-    heights = [max(round(WIDTH * c[name].shape[1] / c[name].shape[2]) for c in columns.values()) for name in names]
-    size = (len(columns) * (WIDTH + MARGIN) + MARGIN, HEAD + sum(heights) + MARGIN * len(names))
+    span = [max(round(WIDTH * c[name].shape[1] / c[name].shape[2]) for c in columns.values()) for name in names]
+    size = (len(columns) * (WIDTH + MARGIN) + MARGIN, HEAD + sum(span) + MARGIN * len(names))
     page = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(page)
     for column, (method, pictures) in enumerate(columns.items()):
         left, top = MARGIN + column * (WIDTH + MARGIN), HEAD
         draw.text((left, MARGIN), method, fill="black")
-        for name, height in zip(names, heights, strict=True):
+        for name, height in zip(names, span, strict=True):
             picture = Image.fromarray(pictures[name].movedim(0, 2).contiguous().numpy())
             page.paste(picture.resize((WIDTH, round(WIDTH * picture.height / picture.width))), (left, top))
             top += height + MARGIN
@@ -209,11 +209,11 @@ def main(arguments: Sequence[str]) -> None:
         }
     for variation in SECOND_AND_FIRST if options.singan else ():
         methods[f"SinGAN, ours {variation:g}"] = learned(options, sources, "network", variation, "singan")
-    judged = [Judged(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
+    judged = [Method(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
     names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
     block = block_for(sources.values())
     natural = NaturalModel.fit(sources.values(), block)
-    measured = evaluate("single", [*names, "niqe"], judged, {}, Equipment(natural=natural))
+    measured = evaluate("single", [*names, "niqe"], judged, {}, Resources(natural=natural))
     if measured.remarks:
         raise SystemExit("\n".join(measured.remarks))
     ours = [label for label in methods if label not in PEERS]

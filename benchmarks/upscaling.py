@@ -27,9 +27,9 @@ from sinwave.metrics.fidelity import psnr_y, ssim_y
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.internal.enlarger import Enlarger
 from sinwave.systems.wavelet.closed_form import closed_form_model
 from sinwave.systems.wavelet.hybrid import OPTIONS
+from sinwave.systems.zero_shot.enlarger import Enlarger
 from sinwave.tasks.edits.upscale import Upscale
 
 HEAD = (

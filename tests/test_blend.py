@@ -8,7 +8,7 @@ import torch
 
 from sinwave.errors import InputError
 from sinwave.rng import NoiseSource
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
 from sinwave.systems.wavelet.mixture import MixedPrior, owned, priced
@@ -58,7 +58,7 @@ def test_evidence_moves_borders_and_not_what_is_certain():
 
 def test_a_finer_scale_begins_with_the_owners_of_the_coarser(models):
     mixed = MixedPrior([model._prior for model in models[:2]], [1, 1])
-    descent = mixed.descend(NoiseSource(0), 1.0, heights=Heights(), given=False)
+    descent = mixed.begin(NoiseSource(0), 1.0, span=VerticalSpan(), given=False)
     coarse = descent.stage(0, (12, 14), None)
     left, right = (Levels(2).split(stripes(color))[0].bands for color in ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6)))
     half = torch.cat([left[..., :7], right[..., 7:]], 3)
@@ -93,11 +93,11 @@ def test_a_source_that_has_it_all_is_alone(models):
 def test_a_mixture_is_a_model_like_any_other(models):
     mixed = models[0].mixed(models[1:], [1, 1, 1])
     assert mixed.size == (48, 56)
-    assert mixed.together == 1
+    assert mixed.max_batch == 1
     assert len(mixed.effort((48, 56))) == 2
     assert mixed.effort((48, 56))[0] == pytest.approx(sum(model.effort((48, 56))[0] for model in models))
     picture = stripes((0.6, -0.6, -0.6))
-    drawn = mixed.refine(picture, 0.3, NoiseSource(1), first=mixed.taken_up_at)
+    drawn = mixed.refine(picture, 0.3, NoiseSource(1), first=mixed.default_first_scale)
     assert drawn.shape == picture.shape
     assert drawn.isfinite().all()
 

@@ -12,7 +12,7 @@ from sinwave.diffusion.process import Flow, VarianceExploding
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet import exact, propagate
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
@@ -61,7 +61,7 @@ class Reference:
         self.mean, self.prices = bank.mean.numpy(), np.zeros(len(self.masks))
         ones = torch.ones(1, 1, *size, dtype=torch.float64)
         self.query_masks = unfold(ones, patch).reshape(-1, patch, patch).numpy()
-        heights = bank.position[:, 0].numpy() // 2 / (bank.rows - 1)
+        span = bank.position[:, 0].numpy() // 2 / (bank.rows - 1)
         self.borders = np.zeros((len(self.query_masks), len(self.masks)))
         for q, (row, _) in enumerate(np.ndindex(*size)):
             for axis, cut, beyond in (
@@ -70,7 +70,7 @@ class Reference:
             ):
                 here, there = self.query_masks[q].any(axis), self.masks.any(axis + 1)
                 self.borders[q] += cut * (~here & there).sum(1) + beyond * (here & ~there).sum(1)
-            distance = abs((row / (size[0] - 1)) ** horizon - heights)
+            distance = abs((row / (size[0] - 1)) ** horizon - span)
             self.borders[q] += layout.height * distance**2 + FORBIDDEN * np.maximum(distance - layout.reach, 0)
 
     def __call__(self, x_t, signal, sigma):
@@ -171,15 +171,15 @@ def test_nothing_moves_far_up_or_down_and_no_side_border_comes_inside(horizon):
     denoiser = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, horizon=horizon, balance=0.0)
     denoiser(x_t, 1.0)
     rows, columns = (denoiser.matches // 2).unbind(2)
-    heights = (torch.arange(24)[:, None] / 23) ** horizon
-    distance = (rows / 19 - heights).abs()
+    span = (torch.arange(24)[:, None] / 23) ** horizon
+    distance = (rows / 19 - span).abs()
     assert distance.max() <= 0.2 + 1 / 19  # a row
     assert distance.max() > 0.15  # it did try
     for inside, edge in ((columns, torch.arange(30)), (27 - columns, 29 - torch.arange(30))):
         assert (inside[:, 2:-2] >= edge[2:-2].clamp(max=2)).all()
     free = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
     free(x_t, 1.0)
-    assert (free.matches[..., 0] / 38 - heights).abs().max() > 0.5
+    assert (free.matches[..., 0] / 38 - span).abs().max() > 0.5
 
 
 def test_without_a_layout_no_border_comes_inside():
@@ -351,8 +351,8 @@ def test_a_coarse_patch_is_learned_from_where_all_that_it_stands_for_is_opaque(s
 def test_a_finer_scale_starts_from_the_copy_of_its_matches():
     progression = Levels(2)
     scales = progression.split(scale_of((47, 50)).picture)
-    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).descend(
-        NoiseSource(0), 1.0, heights=Heights(), given=False
+    descent = ClosedForm(scales, progression, None, ClosedFormOptions()).begin(
+        NoiseSource(0), 1.0, span=VerticalSpan(), given=False
     )
     coarsest = descent.stage(0, tuple(scales[0].bands.shape[2:]), None)
     coarsest.denoiser(scales[0].bands, 0.001)  # finds the picture itself
@@ -377,7 +377,7 @@ def test_a_flat_picture_is_learned_from_too():
     flat = torch.zeros(1, 3, 40, 40)
     scales = Levels(2).split(flat)
     prior = ClosedForm(scales, Levels(2), None, ClosedFormOptions())
-    stage = prior.descend(NoiseSource(0), 1.0, heights=Heights(), given=False).stage(0, (10, 10), None)
+    stage = prior.begin(NoiseSource(0), 1.0, span=VerticalSpan(), given=False).stage(0, (10, 10), None)
     assert_close(
         stage.denoiser(torch.randn(1, 12, 10, 10, generator=torch.Generator().manual_seed(0)), 0.5), scales[0].bands
     )

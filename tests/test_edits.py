@@ -13,7 +13,7 @@ from sinwave.errors import InputError
 from sinwave.images import Picture
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
 from sinwave.tasks.edits.canvas import Canvas, all_of, continued, keeping, redraw, resembling
@@ -255,13 +255,11 @@ def test_the_first_scale_decides_what_stays(model, source):
 
 
 def test_a_known_layout_is_kept_where_it_belongs(source):
-    """The upper half of a picture that is drawn at its own heights is made of its upper half."""
+    """The upper half of a picture that is drawn at its own span is made of its upper half."""
     ramp = torch.linspace(-1, 1, 48)[:, None].expand(1, 3, 48, 56) + 0.05 * source
     model = closed_form_model(ramp, progression=Levels(2))
     blank = torch.zeros(1, 3, 24, 56)
-    upper, lower = (
-        model.refine(blank, 1.0, NOISE, heights=Heights(*heights)).mean() for heights in ((0, 0.5), (0.5, 1))
-    )
+    upper, lower = (model.refine(blank, 1.0, NOISE, span=VerticalSpan(*span)).mean() for span in ((0, 0.5), (0.5, 1)))
     assert upper < -0.2
     assert lower > 0.2
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
 from sinwave.metrics.cards import CARDS, cards_for
-from sinwave.metrics.evaluate import Judged, evaluate
-from sinwave.metrics.measures import Equipment
+from sinwave.metrics.evaluate import Method, evaluate
+from sinwave.metrics.measures import Resources
 from sinwave.metrics.seams import seam_error
 from sinwave.resize import blur, resize
 from sinwave.rng import NoiseSource
@@ -38,11 +38,11 @@ def low(picture: Tensor) -> Tensor:
 def scores(source: Tensor, *pictures: Tensor) -> dict[str, float]:
     """Every weight-free metric of pictures, taken for samples of `source` and for restorations of it."""
     found = {}
-    singles = Judged("m", {str(index): (each, source) for index, each in enumerate(pictures)})
-    pairs = Judged("m", {str(index): (each, source, low(source)) for index, each in enumerate(pictures)})
+    singles = Method("m", {str(index): (each, source) for index, each in enumerate(pictures)})
+    pairs = Method("m", {str(index): (each, source, low(source)) for index, each in enumerate(pictures)})
     for protocol, judged in (("single", singles), ("pairs", pairs)):
         names = [card.name for card in cards_for(protocol) if not card.weights]
-        measured = evaluate(protocol, names, [judged], {"source": source}, Equipment())
+        measured = evaluate(protocol, names, [judged], {"source": source}, Resources())
         assert not measured.unavailable
         found |= {score.metric: score.value for score in measured.scores}
     return found

@@ -6,12 +6,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from sinwave.images import Picture
-from sinwave.lanes import threads
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import Chosen
 from sinwave.systems.singan.jobs import Job, SideBySide, way_for
 from sinwave.systems.singan.practice import Practice
 from sinwave.systems.trainable import Wanted
+from sinwave.threads import threads
 from sinwave.training.loop import Training
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

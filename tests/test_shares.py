@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sinwave.lanes import threads
+from sinwave.threads import threads
 from sinwave.training.shares import Shares
 
 

@@ -17,11 +17,10 @@ from torch.testing import assert_close
 from sinwave.cli.main import main
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
-from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.files import read_model, write_model
-from sinwave.systems.protocols import Heights
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
 from sinwave.systems.singan.model import SinganModel, owned
@@ -34,6 +33,7 @@ from sinwave.systems.singan.slope import slope, written_out
 from sinwave.systems.singan.trained import from_file
 from sinwave.systems.table import load
 from sinwave.tasks.edits.canvas import keeping
+from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training
 from sinwave.training.optimizer import AdamW
 from sinwave.training.schedule import Trapezoid
@@ -567,17 +567,17 @@ def test_where_the_layout_is_known_the_noise_goes_from_that_of_the_picture_to_an
     generators, noise = drawing((60, 60), replace(NARROW, own=2))._generators, NoiseSource(5)
     picture = SinganModel(generators).generate((60, 60), noise, variation=0)
     model = SinganModel(generators, picture=picture[0])
-    drawn = [model.refine(picture, strength, noise, heights=Heights()) for strength in (0.001, 0.3, 1)]
+    drawn = [model.refine(picture, strength, noise, span=VerticalSpan()) for strength in (0.001, 0.3, 1)]
     far = [(each - picture).square().mean().sqrt().item() for each in drawn]
     assert far[0] < 0.05 * far[2]
     assert far[0] < far[1] < far[2]
     assert torch.equal(drawn[2], model.generate((60, 60), noise, variation=1))
     # Another picture has no noise that is known.
     for other in (resize(picture, (72, 60)), picture.flip(3)):
-        assert torch.equal(model.refine(other, 0.3, noise, heights=Heights()), model.refine(other, 0.3, noise))
+        assert torch.equal(model.refine(other, 0.3, noise, span=VerticalSpan()), model.refine(other, 0.3, noise))
     assert not torch.equal(drawn[1], model.refine(picture, 0.3, noise))
     with pytest.raises(InputError, match="between 0 and 1"):
-        model.refine(picture, 1.5, noise, heights=Heights())
+        model.refine(picture, 1.5, noise, span=VerticalSpan())
 
 
 def test_what_is_kept_and_what_is_new_meet_between_the_two():

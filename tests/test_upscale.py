@@ -10,9 +10,9 @@ from sinwave.images import from_uint8, to_uint8
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.internal.enlarger import Enlarger
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
+from sinwave.systems.zero_shot.enlarger import Enlarger
 from sinwave.tasks.edits.upscale import Upscale
 
 

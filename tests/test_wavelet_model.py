@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions, closed_form_model
 from sinwave.systems.wavelet.model import drawn_to
@@ -246,7 +246,7 @@ def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():
     model.generate((48, 56), NOISE, on_step=lambda *step: seen.append(step))
     assert seen == [(0, step, 5) for step in range(1, 6)] + [(1, step, 2) for step in (1, 2)]
     scales = Levels(2).split(photograph(48, 56))
-    descent = ClosedForm(scales, Levels(2), None, options).descend(NOISE, 1.0, heights=Heights(), given=False)
+    descent = ClosedForm(scales, Levels(2), None, options).begin(NOISE, 1.0, span=VerticalSpan(), given=False)
     coarsest = descent.stage(0, (12, 14), None)
     coarsest.denoiser(scales[0].bands, 0.1)  # finds matches for the next
     assert coarsest.schedule == options.coarsest

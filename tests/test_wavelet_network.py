@@ -14,10 +14,9 @@ from sinwave.diffusion.sample import sample
 from sinwave.diffusion.samplers import Ddim, Multistep, Step
 from sinwave.errors import InputError
 from sinwave.images import Picture
-from sinwave.lanes import threads
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm
 from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
@@ -31,6 +30,7 @@ from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.presets import PRESETS, preset
 from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training, train
 
 T = 100
@@ -310,9 +310,9 @@ def test_hybrid_asks_the_network_while_there_is_much_noise_and_then_the_patches(
     image = photograph(48, 60)
     prior, noise = hybrid_of(SMALL, image), NoiseSource(0)
     size = (12, 15)
-    whole = prior.descend(noise, 1.0, heights=Heights(), given=False).stage(0, size, None)
-    network = prior.network.descend(noise, 1.0, heights=Heights(), given=False).stage(0, size, None)
-    patches = prior.closed_form.descend(noise, 1.0, heights=None, given=True).stage(0, size, None)
+    whole = prior.begin(noise, 1.0, span=VerticalSpan(), given=False).stage(0, size, None)
+    network = prior.network.begin(noise, 1.0, span=VerticalSpan(), given=False).stage(0, size, None)
+    patches = prior.closed_form.begin(noise, 1.0, span=None, given=True).stage(0, size, None)
     x = NoiseSource(1).normal((1, 12, *size))
     handover = PATCHES.times[0]
     assert handover in whole.schedule.times
@@ -335,15 +335,14 @@ def test_a_relay_is_one_walk_and_the_later_it_begins_the_less_is_left_of_it():
 def test_a_new_picture_is_given_energy_and_a_foreign_one_has_its_own():
     prior, noise = hybrid_of(SMALL, photograph(48, 60)).network, NoiseSource(0)
     stages = [
-        prior.descend(noise, 1.0, heights=heights, given=False).stage(0, (12, 15), None)
-        for heights in (Heights(), None)
+        prior.begin(noise, 1.0, span=span, given=False).stage(0, (12, 15), None) for span in (VerticalSpan(), None)
     ]
     assert [stage.balance is None for stage in stages] == [False, True]
 
 
 def test_a_part_of_a_picture_is_not_given_the_energy_of_a_whole_one():
     prior, noise, t = hybrid_of(SMALL, photograph(48, 60)).network, NoiseSource(0), 0.4
-    mixed = MixedPrior([prior, prior], [1, 2]).descend(noise, 1.0, heights=Heights(), given=False)
+    mixed = MixedPrior([prior, prior], [1, 2]).begin(noise, 1.0, span=VerticalSpan(), given=False)
     stage, x_t = mixed.stage(0, (12, 15), None), noise.normal((1, 12, 12, 15), "x")
     assert stage.balance is None
     assert_close(stage.denoiser(x_t, t), prior.denoiser(0)(x_t, t))
@@ -353,8 +352,8 @@ def test_a_part_of_a_picture_is_not_given_the_energy_of_a_whole_one():
     ("strength", "size", "given"), [(0.7, (12, 15), True), (0.7, (24, 15), False), (1, (24, 15), True)]
 )
 def test_what_is_left_of_a_stretched_picture_is_not_given_its_energy(strength, size, given):
-    descent = hybrid_of(SMALL, photograph(48, 60)).network.descend(
-        NoiseSource(0), strength, heights=Heights(), given=False
+    descent = hybrid_of(SMALL, photograph(48, 60)).network.begin(
+        NoiseSource(0), strength, span=VerticalSpan(), given=False
     )
     assert (descent.stage(0, size, None).balance is not None) == given
 

@@ -4,7 +4,8 @@
     ├── InputError    (also a ValueError)   a value, a picture or a file that cannot be used
     ├── OutputError   (also an OSError)     a result that cannot be written
     ├── MissingError                        an optional extra or a weights file that is not there
-    └── TrainingError (also a RuntimeError) a training that does not learn
+    ├── TrainingError (also a RuntimeError) a training that does not learn
+    └── Stop                                raised by a callback to end the work; files are whole or absent
 
 The message of each is one sentence: what was wrong, the value, what is allowed. The library raises them;
 a front end prints the message on one line, without a traceback, and exits with code `SinwaveError.exit_code`.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "TrainingError", "one_line"]
+__all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "Stop", "TrainingError", "one_line"]
 
 
 class SinwaveError(Exception):
@@ -42,6 +43,13 @@ class MissingError(SinwaveError):
 
 class TrainingError(SinwaveError, RuntimeError):
     """A training that diverges whatever is done about it."""
+
+
+class Stop(SinwaveError):
+    """Raised by a callback to end the work within a step; what is written by then stays, and nothing is half written."""
+
+    def __init__(self, message: str = "stopped") -> None:
+        super().__init__(message)
 
 
 def one_line(message: str) -> str:

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cards import Protocol, cards_for
-from sinwave.metrics.measures import UNDEFINED, Equipment, Measure, Ready, figures, measures_for
+from sinwave.metrics.measures import UNDEFINED, Measure, Ready, Resources, figures, measures_for
 from sinwave.metrics.scores import Score, mean_score
 from sinwave.metrics.sets import SetMeasure, set_measures_for
 from sinwave.metrics.weights import UnfitWeightsError
 
-__all__ = ["Judged", "Measured", "evaluate"]
+__all__ = ["Method", "Results", "evaluate"]
 
 OnStep: TypeAlias = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Method:
     """The pictures of one method, uint8 (c, h, w): for each name the one to judge, then those that it is judged by."""
 
     method: str
@@ -30,7 +30,7 @@ class Judged:
 
 
 @dataclass(eq=False)
-class Measured:
+class Results:
     """Scores in the order of the cards, and sentences: by metric why it is unavailable, and what else is to be said."""
 
     scores: list[Score] = field(default_factory=list)
@@ -45,36 +45,36 @@ class Measured:
 def evaluate(
     protocol: Protocol,
     names: Collection[str],
-    judged: Sequence[Judged],
+    judged: Sequence[Method],
     others: Mapping[str, Tensor],
-    equipment: Equipment,
+    resources: Resources,
     on_step: OnStep = lambda label, done, total: None,
-) -> Measured:
+) -> Results:
     """The metrics `names` of pictures; `others` are those that whole sets are compared with."""
-    found = Measured()
-    measures = list(_prepared(measures_for(protocol, names), equipment, found))
+    found = Results()
+    measures = list(_prepared(measures_for(protocol, names), resources, found))
     done, total = 0, sum(len(each.pictures) + 1 for each in judged)
     for method in judged:
         each = _Each(method)
         for name, pictures in method.pictures.items():
             on_step(f"{method.method}: {name}", done, total)
             for measure, ready in measures:
-                each.measure(measure, ready, name, pictures, equipment)
+                each.measure(measure, ready, name, pictures, resources)
             done += 1
         on_step(f"{method.method}: all together", done, total)
         found.scores.extend(each.scores())
         found.remarks.extend(each.remarks())
         for together in set_measures_for(protocol, names):
-            _score_set(together, names, method, others, equipment, found)
+            _score_set(together, names, method, others, resources, found)
         done += 1
     return _only(found, [card.name for card in cards_for(protocol) if card.name in names])
 
 
-def _prepared(measures: Sequence[Measure], equipment: Equipment, found: Measured) -> Iterator[tuple[Measure, Ready]]:
+def _prepared(measures: Sequence[Measure], resources: Resources, found: Results) -> Iterator[tuple[Measure, Ready]]:
     """Those measures that have what they need."""
     for measure in measures:
         try:
-            ready = measure.prepare(equipment)
+            ready = measure.prepare(resources)
         except (MissingError, UnfitWeightsError) as error:
             found.unavailable.update(dict.fromkeys(measure.names, str(error)))
             continue
@@ -86,17 +86,17 @@ def _prepared(measures: Sequence[Measure], equipment: Equipment, found: Measured
 class _Each:
     """The figures of a method's pictures, one by one, and why some have none."""
 
-    def __init__(self, method: Judged) -> None:
+    def __init__(self, method: Method) -> None:
         self._method = method
         self._values: dict[str, dict[str, float]] = {}
         self._unfit: dict[tuple[str, str], list[str]] = {}
 
     def measure(
-        self, measure: Measure, ready: Ready, name: str, pictures: Sequence[Tensor], equipment: Equipment
+        self, measure: Measure, ready: Ready, name: str, pictures: Sequence[Tensor], resources: Resources
     ) -> None:
         """The figures of one picture."""
         try:
-            for metric, value in figures(measure, ready, pictures, equipment.cache).items():
+            for metric, value in figures(measure, ready, pictures, resources.cache).items():
                 if math.isnan(value):
                     self._unfit.setdefault((metric, UNDEFINED.get(metric, "the figure is no number")), []).append(name)
                 else:
@@ -117,15 +117,15 @@ class _Each:
 def _score_set(
     measure: SetMeasure,
     names: Collection[str],
-    method: Judged,
+    method: Method,
     others: Mapping[str, Tensor],
-    equipment: Equipment,
-    found: Measured,
+    resources: Resources,
+    found: Results,
 ) -> None:
     """The figures of a method's pictures together, or why there are none."""
     made = {name: pictures[0] for name, pictures in method.pictures.items()}
     try:
-        scores = measure.scores(made, others, equipment)
+        scores = measure.scores(made, others, resources)
     except (MissingError, UnfitWeightsError) as error:
         found.unavailable.update(dict.fromkeys(measure.names, str(error)))
     except InputError as error:
@@ -141,8 +141,8 @@ def _score_set(
             said.update(score.notes)
 
 
-def _only(found: Measured, order: Sequence[str]) -> Measured:
+def _only(found: Results, order: Sequence[str]) -> Results:
     """What was asked for, in that order: a measure may give other metrics along with one."""
     scores = sorted((each for each in found.scores if each.metric in order), key=lambda each: order.index(each.metric))
     unavailable = {name: found.unavailable[name] for name in order if name in found.unavailable}
-    return Measured(scores, unavailable, found.remarks)
+    return Results(scores, unavailable, found.remarks)

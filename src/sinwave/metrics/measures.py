@@ -34,7 +34,7 @@ from sinwave.metrics.published import ALEXNET, INCEPTION_TORCHVISION, LPIPS_ALEX
 from sinwave.metrics.seams import seam_error
 from sinwave.metrics.weights import find, fingerprint
 
-__all__ = ["UNDEFINED", "Equipment", "Measure", "Ready", "figures", "measures_for"]
+__all__ = ["UNDEFINED", "Measure", "Ready", "Resources", "figures", "measures_for"]
 
 Figures: TypeAlias = tuple[float, ...]
 
@@ -46,7 +46,7 @@ UNDEFINED = {
 
 
 @dataclass(frozen=True, eq=False)
-class Equipment:
+class Resources:
     """What metrics may need besides pictures.
 
     weights    a folder of published weights, searched first
@@ -75,7 +75,7 @@ class Measure:
 
     names: tuple[str, ...]
     sees: int
-    prepare: Callable[[Equipment], Ready]
+    prepare: Callable[[Resources], Ready]
 
 
 def measures_for(protocol: Protocol, names: Collection[str]) -> list[Measure]:
@@ -98,7 +98,7 @@ def _plain(names: str, sees: int, compute: Callable[..., float | Figures]) -> Me
         found = compute(*pictures)
         return found if isinstance(found, tuple) else (found,)
 
-    return Measure(tuple(names.split()), sees, lambda equipment: Ready(each))
+    return Measure(tuple(names.split()), sees, lambda resources: Ready(each))
 
 
 def _from_nearest(sample: Tensor, source: Tensor) -> Figures:
@@ -114,20 +114,20 @@ def _completeness(sample: Tensor, source: Tensor) -> float:
     return completeness(sample, source, stride=stride_for(source, sample))
 
 
-def _sifid(equipment: Equipment) -> Ready:
-    network = load_inception(equipment.weights, INCEPTION_TORCHVISION).to(equipment.device)
-    key = fingerprint(INCEPTION_TORCHVISION, folder=equipment.weights)
+def _sifid(resources: Resources) -> Ready:
+    network = load_inception(resources.weights, INCEPTION_TORCHVISION).to(resources.device)
+    key = fingerprint(INCEPTION_TORCHVISION, folder=resources.weights)
     return Ready(lambda sample, source: (sifid(sample, source, network),), key)
 
 
-def _lpips(equipment: Equipment) -> Ready:
-    lpips = Lpips.load("alex", equipment.weights).to(equipment.device)
-    key = fingerprint(ALEXNET, LPIPS_ALEX, folder=equipment.weights)
+def _lpips(resources: Resources) -> Ready:
+    lpips = Lpips.load("alex", resources.weights).to(resources.device)
+    key = fingerprint(ALEXNET, LPIPS_ALEX, folder=resources.weights)
     return Ready(lambda restored, truth: (lpips.distance(restored, truth),), key)
 
 
-def _niqe(equipment: Equipment) -> Ready:
-    model = equipment.natural or NaturalModel.load(find(NIQE, equipment.weights))
+def _niqe(resources: Resources) -> Ready:
+    model = resources.natural or NaturalModel.load(find(NIQE, resources.weights))
     content = hashlib.sha256(torch.cat([model.mean, model.covariance.flatten()]).numpy().data)
     return Ready(lambda picture: (niqe(picture, model),), f"{model.block} {content.hexdigest()}")
 
@@ -135,8 +135,8 @@ def _niqe(equipment: Equipment) -> Ready:
 def _learned(name: str, sees: int) -> Measure:
     """A metric of pyiqa."""
 
-    def prepare(equipment: Equipment) -> Ready:
-        metric = Learned(name, equipment.device)
+    def prepare(resources: Resources) -> Ready:
+        metric = Learned(name, resources.device)
         remark = f"{CARDS[name].title} {LICENSE}"
         return Ready(lambda *pictures: (metric(*pictures),), metric.version, remark)
 

@@ -154,8 +154,8 @@ def _transport(a: Tensor, b: Tensor, stairs: _Stairs) -> Tensor:
     Those are stairs with steps at i / n and at j / m, so between two neighboring steps both are constant.
     """
     widths, at_a, at_b = (each.to(a.device) for each in stairs)
-    heights = (_sorted(a)[:, at_a] - _sorted(b)[:, at_b]).abs()
-    return heights @ widths.to(heights)
+    span = (_sorted(a)[:, at_a] - _sorted(b)[:, at_b]).abs()
+    return span @ widths.to(span)
 
 
 def _sorted(rows: Tensor) -> Tensor:

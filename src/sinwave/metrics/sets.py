@@ -19,7 +19,7 @@ from sinwave.errors import InputError
 from sinwave.metrics.cache import content_hash
 from sinwave.metrics.cards import Protocol
 from sinwave.metrics.inception import discrepancy, fid, inception_features, kid, load_inception
-from sinwave.metrics.measures import Equipment
+from sinwave.metrics.measures import Resources
 from sinwave.metrics.patch_frechet import LEAST_SIDE, PatchGaussians
 from sinwave.metrics.patches import pixel_diversity, pixel_diversity_without_each
 from sinwave.metrics.perceptual import Lpips, lpips_diversity, memorization
@@ -61,7 +61,7 @@ class SetMeasure:
     """One score for each name. An `InputError` says that pictures are unfit, a `MissingError` what is not there."""
 
     names: tuple[str, ...]
-    scores: Callable[[Pictures, Pictures, Equipment], tuple[SetScore, ...]]
+    scores: Callable[[Pictures, Pictures, Resources], tuple[SetScore, ...]]
 
 
 def set_measures_for(protocol: Protocol, names: Collection[str]) -> list[SetMeasure]:
@@ -89,7 +89,7 @@ def _size(size: torch.Size) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
+def _diversity(samples: Pictures, sources: Pictures, resources: Resources) -> tuple[SetScore, ...]:
     kept, notes = of_one_size(samples)
     if len(kept) < 2:
         raise InputError("diversity is that of two samples of one size or more")
@@ -99,13 +99,13 @@ def _diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tu
     return (SetScore(value, len(kept), interval, notes),)
 
 
-def _lpips_diversity(samples: Pictures, sources: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    lpips = Lpips.load("alex", equipment.weights).to(equipment.device)
+def _lpips_diversity(samples: Pictures, sources: Pictures, resources: Resources) -> tuple[SetScore, ...]:
+    lpips = Lpips.load("alex", resources.weights).to(resources.device)
     kept, notes = of_one_size(samples)
     return (SetScore(lpips_diversity(kept.values(), lpips), len(kept), notes=notes),)
 
 
-def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
+def _set_frechet(made: Pictures, real: Pictures, resources: Resources) -> tuple[SetScore, ...]:
     (ours, notes), (theirs, other_notes) = (
         suitable(some, lambda each: min(each.shape[1:]) >= LEAST_SIDE, f"and {LEAST_SIDE} a side are needed")
         for some in (made, real)
@@ -116,28 +116,28 @@ def _set_frechet(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[
     return (SetScore(value, len(ours), notes=(*notes, *other_notes)),)
 
 
-def _features(pictures: Pictures, equipment: Equipment) -> Tensor:
+def _features(pictures: Pictures, resources: Resources) -> Tensor:
     """Of Inception, (n, 2048), kept for the next metric and the next set."""
-    key = fingerprint(INCEPTION, folder=equipment.weights)
-    network = load_inception(equipment.weights).to(equipment.device)
+    key = fingerprint(INCEPTION, folder=resources.weights)
+    network = load_inception(resources.weights).to(resources.device)
 
     def features(picture: Tensor) -> Tensor:
         parts = ("Inception", key, content_hash(picture))
-        return equipment.cache.array(parts, lambda: inception_features([picture], network), (1, 2048))
+        return resources.cache.array(parts, lambda: inception_features([picture], network), (1, 2048))
 
     return torch.cat([features(each) for each in pictures.values()])
 
 
-def _fid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    value = fid(_features(made, equipment), _features(real, equipment))
+def _fid(made: Pictures, real: Pictures, resources: Resources) -> tuple[SetScore, ...]:
+    value = fid(_features(made, resources), _features(real, resources))
     sizes = f"{len(made)} and {len(real)} pictures"
     few = min(len(made), len(real)) < UNBIASED_FID
     notes = (f"of {sizes}, so few that it compares only with figures of as many",) if few else ()
     return (SetScore(value, len(made), notes=notes),)
 
 
-def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    ours, theirs = _features(made, equipment), _features(real, equipment)
+def _kid(made: Pictures, real: Pictures, resources: Resources) -> tuple[SetScore, ...]:
+    ours, theirs = _features(made, resources), _features(real, resources)
     if min(len(ours), len(theirs)) <= KID_SIZE:
         return (SetScore(discrepancy(ours, theirs), len(made)),)
     value, deviation = kid(ours, theirs, size=KID_SIZE)
@@ -145,8 +145,8 @@ def _kid(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore
     return (SetScore(value, len(made), notes=(note,)),)
 
 
-def _memorization(made: Pictures, real: Pictures, equipment: Equipment) -> tuple[SetScore, ...]:
-    lpips = Lpips.load("vgg", equipment.weights).to(equipment.device)
+def _memorization(made: Pictures, real: Pictures, resources: Resources) -> tuple[SetScore, ...]:
+    lpips = Lpips.load("vgg", resources.weights).to(resources.device)
     known, notes = of_one_size(real)
     size = next(iter(known.values())).shape[1:]
     ours, other_notes = suitable(made, lambda each: each.shape[1:] == size, f"and the real ones are {_size(size)}")

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sinwave.images import Picture
+from sinwave.systems.contracts import SingleImageModel
 from sinwave.systems.files import ModelFile
-from sinwave.systems.protocols import SingleImageModel
 from sinwave.training.loop import Budget
 from sinwave.training.recipe import Recipe
 from sinwave.training.schedule import Trapezoid

@@ -148,7 +148,7 @@ class Photo:
 
     def upscale(self, factor: float = 2.0, *, engine: str = "auto", **options: Any) -> Photo:
         """Larger; with the engine network by a small network that learns from the picture: see `Upscale`."""
-        from sinwave.systems.internal.enlarger import Enlarger
+        from sinwave.systems.zero_shot.enlarger import Enlarger
 
         if engine not in ("auto", "network"):
             raise InputError(f"the engine of upscale is auto, which is that of the photo, or network, not {engine!r}")

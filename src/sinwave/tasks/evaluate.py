@@ -15,7 +15,7 @@ from sinwave.tasks.measuring import Measuring
 from sinwave.tasks.numbered import OnProgress
 
 if TYPE_CHECKING:
-    from sinwave.metrics.evaluate import Measured
+    from sinwave.metrics.evaluate import Results
     from sinwave.tasks.material import Material
 
 __all__ = ["Evaluate", "Evaluation"]
@@ -26,7 +26,7 @@ class Evaluation:
     """What was found; `remarks` are sentences for the user."""
 
     protocol: Protocol
-    measured: Measured
+    measured: Results
     remarks: tuple[str, ...]
     seconds: float
 
@@ -106,11 +106,11 @@ class Evaluate(Measuring, _Asked):
 
         start = time.perf_counter()
         on_progress("reading", 0, 1)
-        equipment, remarks = self.equipment()
+        resources, remarks = self.resources()
         material = self._material()
         names = [card.name for card in self.cards]
         with torch.inference_mode():
-            measured = evaluate(self.protocol, names, material.judged, material.others, equipment, on_progress)
+            measured = evaluate(self.protocol, names, material.judged, material.others, resources, on_progress)
         remarks = (*material.remarks, *remarks, *measured.remarks)
         return Evaluation(self.protocol, measured, remarks, time.perf_counter() - start)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep
+    from sinwave.systems.contracts import OnStep
     from sinwave.tasks.source import Source
 
 __all__ = ["Generate"]
@@ -94,6 +94,6 @@ class Generate(Numbered, _Wanted):
             def draw(noise: Noise, on_step: OnStep) -> Tensor:
                 return model.generate(size, noise, variation=self.variation, on_step=on_step)
 
-            return Drawing(draw, model.effort(size), model.together)
+            return Drawing(draw, model.effort(size), model.max_batch)
 
         return Request(source.name, words, source.picture, source.sha256, size, prepare)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images import read, to_uint8
-from sinwave.metrics.evaluate import Judged
+from sinwave.metrics.evaluate import Method
 from sinwave.resize import resize
 from sinwave.tasks.collect import Collection, collect, distinct, notes
 
@@ -27,7 +27,7 @@ BICUBIC = "bicubic"
 class Material:
     """The methods and their pictures, what whole sets are compared with, and remarks."""
 
-    judged: tuple[Judged, ...]
+    judged: tuple[Method, ...]
     others: Mapping[str, Tensor]
     remarks: tuple[str, ...]
 
@@ -38,13 +38,13 @@ def samples_of(source: Path, places: Sequence[Path], max_pixels: int, *, method:
     known = to_uint8(picture.pixels)
     found = _some(collect(places, max_pixels, besides=source), places)
     pictures = {name: (sample, known) for name, sample in found.pictures.items()}
-    return Material((Judged(method, pictures),), {source.name: known}, (*notes(source, picture), *found.remarks))
+    return Material((Method(method, pictures),), {source.name: known}, (*notes(source, picture), *found.remarks))
 
 
 def sets(fake: Path, real: Path, max_pixels: int) -> Material:
     """A set of made pictures beside a set of real ones."""
     made, known = (_some(collect([place], max_pixels), [place]) for place in (fake, real))
-    judged = Judged(fake.resolve().name or "made", {name: (picture,) for name, picture in made.pictures.items()})
+    judged = Method(fake.resolve().name or "made", {name: (picture,) for name, picture in made.pictures.items()})
     return Material((judged,), known.pictures, (*made.remarks, *known.remarks))
 
 
@@ -60,14 +60,14 @@ def restored(places: Sequence[Path], max_pixels: int) -> Material:
     if not names:
         raise InputError(f"no file in {places[0]} goes with one in {places[1]}: there is nothing to compare")
     bicubic = {name: (_enlarged(low.pictures[name], true.pictures[name]),) for name in names}
-    judged = [Judged(BICUBIC, {n: (*made, true.pictures[n], low.pictures[n]) for n, made in bicubic.items()})]
+    judged = [Method(BICUBIC, {n: (*made, true.pictures[n], low.pictures[n]) for n, made in bicubic.items()})]
     for place, method in zip(places[2:], methods, strict=True):
         remarks += method.remarks
         pictures, left_out = _beside(method.pictures, true.pictures, low.pictures, place)
         remarks += left_out
         if pictures:
             name = distinct(place.resolve(), place.resolve().name, [each.method for each in judged])
-            judged.append(Judged(name, pictures))
+            judged.append(Method(name, pictures))
     if len(judged) == 1:
         raise InputError("no restored picture has the name and the size of a true one: there is nothing to measure")
     return Material(tuple(judged), {name: true.pictures[name] for name in names}, tuple(remarks))

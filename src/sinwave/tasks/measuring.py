@@ -13,7 +13,7 @@ from sinwave.tasks.folders import make_folder
 from sinwave.tasks.hardware import usable_device
 
 if TYPE_CHECKING:
-    from sinwave.metrics.measures import Equipment
+    from sinwave.metrics.measures import Resources
     from sinwave.metrics.niqe import NaturalModel
 
 __all__ = ["Measuring"]
@@ -34,12 +34,12 @@ class Measuring:
     threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
     max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)
 
-    def equipment(self) -> tuple[Equipment, tuple[str, ...]]:
+    def resources(self) -> tuple[Resources, tuple[str, ...]]:
         """What metrics need, with whatever was named by the user there and sound; and remarks."""
         import torch
 
         from sinwave.metrics.cache import Cache, cache_folder
-        from sinwave.metrics.measures import Equipment
+        from sinwave.metrics.measures import Resources
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -52,7 +52,7 @@ class Measuring:
             make_folder(self.cache)
         kept = None if self.anew else (self.cache or cache_folder() / "sinwave" / "metrics")
         natural, remarks = self._natural_model()
-        return Equipment(self.weights, natural, Cache(kept), device), remarks
+        return Resources(self.weights, natural, Cache(kept), device), remarks
 
     def _natural_model(self) -> tuple[NaturalModel | None, tuple[str, ...]]:
         from sinwave.metrics.niqe import NaturalModel

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
     from sinwave.rng import Noise, NoiseSource
-    from sinwave.systems.protocols import OnStep
+    from sinwave.systems.contracts import OnStep
 
 __all__ = ["Drawing", "Generated", "Numbered", "OnProgress", "Request"]
 
@@ -60,7 +60,7 @@ class Drawing:
 
     draw: Callable[[Noise, OnStep], Tensor]
     effort: tuple[float, ...]
-    together: int = 1
+    batch: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ class Numbered(Hardware, _Many):
         """Draw and write the missing pictures, several at once where that is faster; they come back for the sheet."""
         from sinwave.rng import NoiseSource
 
-        batches = [missing[first : first + drawing.together] for first in range(0, len(missing), drawing.together)]
+        batches = [missing[first : first + drawing.batch] for first in range(0, len(missing), drawing.batch)]
         tally = Tally(on_progress, self.count - len(missing), self.count)
         noise = NoiseSource(self.seed).child("picture")
 

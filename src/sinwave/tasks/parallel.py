@@ -48,9 +48,9 @@ def in_parallel(
     if workers == 1:
         yield from map(work, items)
         return
-    from sinwave.lanes import lanes
+    from sinwave.threads import one_thread_each
 
-    with lanes(workers) as pool:
+    with one_thread_each(workers) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in futures:

@@ -17,7 +17,7 @@ from sinwave.tasks.measuring import Measuring
 from sinwave.tasks.numbered import OnProgress
 
 if TYPE_CHECKING:
-    from sinwave.metrics.evaluate import Measured
+    from sinwave.metrics.evaluate import Results
     from sinwave.tasks.material import Material
 
 __all__ = ["Report", "Reported"]
@@ -28,7 +28,7 @@ class Reported(NamedTuple):
 
     file: Path
     samples: int
-    measured: Measured
+    measured: Results
     remarks: tuple[str, ...]
     seconds: float
 
@@ -71,12 +71,12 @@ class Report(Measuring, _Asked):
 
         start = time.perf_counter()
         self._check_output()
-        equipment, remarks = self.equipment()
+        resources, remarks = self.resources()
         on_progress("reading", 0, 1)
         material = self._material()
         names = [card.name for card in cards_for("single") if card.default]
         with torch.inference_mode():
-            measured = evaluate("single", names, material.judged, material.others, equipment, on_progress)
+            measured = evaluate("single", names, material.judged, material.others, resources, on_progress)
             parts = list(sections(self.source.name, material, measured))
         samples = len(material.judged[0].pictures)
         title = f"{samples} sample{'s' * (samples > 1)} of {self.source.name}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.images import Picture
-    from sinwave.systems.protocols import SingleImageModel
+    from sinwave.systems.contracts import SingleImageModel
     from sinwave.systems.trainable import TrainedModel
 
 __all__ = ["Source", "alike", "open_source", "size_of"]

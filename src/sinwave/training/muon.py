@@ -22,7 +22,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sinwave.lanes import threads
+from sinwave.threads import threads
 from sinwave.training.optimizer import Memory, Moved, Optimizer
 
 __all__ = ["Muon", "orthogonal"]

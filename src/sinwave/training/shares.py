@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sinwave.lanes import threads
+from sinwave.threads import threads
 
 __all__ = ["SHARES", "Shares", "known"]
 

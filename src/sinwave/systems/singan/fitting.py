@@ -129,7 +129,7 @@ class Fitting:
 
     @property
     def memory(self) -> float:
-        """Measured: so many tensors of what a layer makes of the finest scale."""
+        """Results: so many tensors of what a layer makes of the finest scale."""
         height, width = self.generators.sizes[-1]
         channels = self.generators.configuration.channels(len(self.scales) - 1)
         return 0.4e9 + _TENSORS * 4 * channels * height * width

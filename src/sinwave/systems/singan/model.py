@@ -23,7 +23,7 @@ from sinwave.errors import InputError
 from sinwave.reduction import Reduction
 from sinwave.resize import blur, resize
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights, OnStep, ScaleConstraint, SingleImageModel
+from sinwave.systems.contracts import OnStep, ScaleConstraint, SingleImageModel, VerticalSpan
 from sinwave.systems.singan.networks import Generators
 from sinwave.wavelets import Size
 
@@ -76,12 +76,12 @@ class SinganModel:
         return self._generators.sizes[-1]
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """One on a processor, where more are no faster; then no bit depends on who else is drawn."""
         return 1 if self._generators.anchor.device.type == "cpu" else TOGETHER
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The third scale: of what is pasted or painted the layout stays, and all else is new.
 
         What the second one is trained to begin with is vague, and it makes little of a picture that is not.
@@ -134,7 +134,7 @@ class SinganModel:
         noise: Noise,
         *,
         first: int = 0,
-        heights: Heights | None = None,
+        span: VerticalSpan | None = None,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
@@ -144,9 +144,9 @@ class SinganModel:
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
-        known = heights == Heights() and first == 0 and self._knows(image)
+        known = span == VerticalSpan() and first == 0 and self._knows(image)
         if strength < _LAYOUT:
-            first = max(first, self.taken_up_at)
+            first = max(first, self.default_first_scale)
         first = self._first(strength, _TEMPERANCE, first)
         if strength == 0:
             return image

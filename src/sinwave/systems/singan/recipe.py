@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinwave.lanes import threads
 from sinwave.resize import resize
 from sinwave.rng import fold
 from sinwave.systems.singan.jobs import Chance, Draw, Job, Parameters, Parts, way_for
 from sinwave.systems.singan.networks import Generators
 from sinwave.systems.singan.practice import Practice
 from sinwave.systems.singan.slope import slope
+from sinwave.threads import threads
 from sinwave.training.recipe import Group, Recipe, Update
 
 __all__ = ["SinganRecipe", "gradient_penalty"]

@@ -11,8 +11,8 @@ import torch
 
 from sinwave.errors import InputError
 from sinwave.images import Picture, read_bytes
+from sinwave.systems.contracts import SingleImageModel
 from sinwave.systems.files import ModelFile, encoded
-from sinwave.systems.protocols import SingleImageModel
 from sinwave.systems.singan.configuration import Configuration
 from sinwave.systems.singan.model import SinganModel
 from sinwave.systems.singan.networks import Generators

@@ -13,16 +13,16 @@ from torch.nn import functional
 
 from sinwave.diffusion.samplers import Ddim
 from sinwave.errors import InputError
-from sinwave.lanes import side_by_side
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
 from sinwave.systems.wavelet.depth import levels_for
 from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
-from sinwave.systems.wavelet.model import PROCESS, Descent, Prior, Stage, WaveletModel, drawn_to
+from sinwave.systems.wavelet.model import PROCESS, Prior, Stage, Walk, WaveletModel, drawn_to
 from sinwave.systems.wavelet.patches import PatchBank, useful_patch
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
 from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.threads import side_by_side
 from sinwave.wavelets import Size
 
 __all__ = ["ClosedForm", "ClosedFormOptions", "closed_form_model"]
@@ -104,25 +104,25 @@ class ClosedForm(Prior):
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 
-    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+    def begin(self, noise: Noise, strength: float, *, span: VerticalSpan | None, given: bool) -> Walk:
         """Begin a picture: with the layout of the known one, its horizon moved, or with none but its own."""
         if noise.count != 1:
             raise InputError(f"the closed form draws one picture at a time, not {noise.count}")
-        if heights is None:
-            return _ClosedFormDescent(self, NO_LAYOUT, Heights(), 1.0)
+        if span is None:
+            return _ClosedFormWalk(self, NO_LAYOUT, VerticalSpan(), 1.0)
         if given:
-            return _ClosedFormDescent(self, replace(self.options.layout, row_beyond=FORBIDDEN), heights, 1.0)
+            return _ClosedFormWalk(self, replace(self.options.layout, row_beyond=FORBIDDEN), span, 1.0)
         uniform = 2 * torch.special.ndtr(noise.normal((), "horizon")).item() - 1
         layout = self.options.layout
-        return _ClosedFormDescent(self, layout, heights, math.exp(layout.drift * strength * uniform))
+        return _ClosedFormWalk(self, layout, span, math.exp(layout.drift * strength * uniform))
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """One: each picture has matches of its own."""
         return 1
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The second: patches of the coarsest are so large that only what the picture has is found there."""
         return min(1, len(self.banks))
 
@@ -137,11 +137,11 @@ _Matching: TypeAlias = ExactDenoiser | PropagatedDenoiser
 
 
 @final
-class _ClosedFormDescent(Descent):
+class _ClosedFormWalk(Walk):
     """Hands the matches of each scale to the next."""
 
-    def __init__(self, prior: ClosedForm, layout: Layout, heights: Heights, horizon: float) -> None:
-        self._prior, self._layout, self._heights, self._horizon = prior, layout, heights, horizon
+    def __init__(self, prior: ClosedForm, layout: Layout, span: VerticalSpan, horizon: float) -> None:
+        self._prior, self._layout, self._heights, self._horizon = prior, layout, span, horizon
         self._coarser: _Matching
         self._candidates: Tensor | None = None
 
@@ -154,7 +154,7 @@ class _ClosedFormDescent(Descent):
                 prior.foci,
                 size,
                 layout=self._layout,
-                heights=self._heights,
+                span=self._heights,
                 horizon=self._horizon,
                 balance=options.balance,
             )

@@ -24,7 +24,7 @@ from sinwave.diffusion.strips import by_strips
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Scale
 from sinwave.systems.wavelet.configuration import Configuration
-from sinwave.systems.wavelet.material import opaque_grid
+from sinwave.systems.wavelet.material import hidden_positions
 from sinwave.wavelets import Size
 
 __all__ = ["Energies", "Sight"]
@@ -44,7 +44,7 @@ class Sight(NamedTuple):
             return None
         picture, bands = self.scales[index].picture, self.scales[index].bands
         size, grid = (picture.shape[2], picture.shape[3]), (bands.shape[2], bands.shape[3])
-        shown = ~opaque_grid(~self.opaque, size, 0, 0, grid)
+        shown = ~hidden_positions(~self.opaque, size, 0, 0, grid)
         return shown if shown.any() else None
 
 

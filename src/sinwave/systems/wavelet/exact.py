@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips, unfold
 from sinwave.wavelets import Size
 
@@ -91,17 +91,17 @@ class ExactDenoiser(Denoiser):
         size: Size,
         *,
         layout: Layout = Layout(),
-        heights: Heights = Heights(),
+        span: VerticalSpan = VerticalSpan(),
         horizon: float = 1.0,
         balance: float = 1.0,
     ) -> None:
         """`foci` by falling ratio, for a grid of `size`.
 
-        `heights` are those of the grid, and `horizon` is the exponent g of them; `balance` is how strongly prices react
+        `span` are those of the grid, and `horizon` is the exponent g of them; `balance` is how strongly prices react
         to demand.
         """
         self._process, self._size, self._balance = process, size, balance
-        self._attention = [_Attention(focus, size, layout, heights, horizon) for focus in foci]
+        self._attention = [_Attention(focus, size, layout, span, horizon) for focus in foci]
         self._matches = torch.zeros(*size, 2, dtype=torch.long)
 
     @property
@@ -124,7 +124,7 @@ class ExactDenoiser(Denoiser):
 class _Attention:
     """The weights and means of one focus, for the queries of a grid of `size`."""
 
-    def __init__(self, focus: Focus, size: Size, layout: Layout, heights: Heights, horizon: float) -> None:
+    def __init__(self, focus: Focus, size: Size, layout: Layout, span: VerticalSpan, horizon: float) -> None:
         bank = focus.bank
         self.focus, self._size = focus, size
         masks = unfold(bank.mean.new_ones(1, 1, *size), bank.patch)
@@ -134,7 +134,7 @@ class _Attention:
         beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
         key_sides = _sides(bank.masks, bank.patch)
         query_sides = (cut + beyond) * _sides(masks, bank.patch)
-        climbs = _climbs(layout, bank.rows, size[0], heights, horizon).to(masks).repeat_interleave(size[1], 0)
+        climbs = _climbs(layout, bank.rows, size[0], span, horizon).to(masks).repeat_interleave(size[1], 0)
         key_rows = functional.one_hot(bank.position[:, 0] // 2, bank.rows).to(masks)
         place = torch.cat([query_sides, -climbs], 1)
         matters = place.any(0)  # nothing of it does without a layout
@@ -188,11 +188,11 @@ def _sides(masks: Tensor, patch: int) -> Tensor:
     return torch.cat([square.amax(2), square.amax(1)], 1)
 
 
-def _climbs(layout: Layout, old: int, new: int, heights: Heights, horizon: float) -> Tensor:
+def _climbs(layout: Layout, old: int, new: int, span: VerticalSpan, horizon: float) -> Tensor:
     """What it costs to come to each of the `new` rows from each of the `old` ones: (new, old)."""
     to, origin = (torch.arange(rows, dtype=torch.float64) / max(rows - 1, 1) for rows in (new, old))
     # What lies above or below of all that is known is as the nearest row of it.
-    to = (heights.top + (heights.bottom - heights.top) * to).clamp(0, 1)
+    to = (span.top + (span.bottom - span.top) * to).clamp(0, 1)
     distance = (to[:, None] ** horizon - origin).abs()
     return layout.height * distance.square() + FORBIDDEN * (distance - layout.reach).clamp(min=0)
 

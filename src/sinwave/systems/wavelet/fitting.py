@@ -99,7 +99,7 @@ class Fitting:
 
     @property
     def memory(self) -> float:
-        """Measured: steps take the same whatever the pictures are; sheets of samples take more of large ones."""
+        """Results: steps take the same whatever the pictures are; sheets of samples take more of large ones."""
         return 0.8e9 + 1.6e3 * sum(picture.size[0] * picture.size[1] for picture in self.pictures)
 
     def plan(self, wanted: Wanted, on_try: Callable[[str], None]) -> Mapping[str, Any]:

@@ -17,9 +17,9 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.samplers import Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
-from sinwave.systems.wavelet.model import Descent, Prior, Stage
+from sinwave.systems.wavelet.model import Prior, Stage, Walk
 from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
@@ -48,21 +48,21 @@ class HybridPrior(Prior):
             raise InputError("a model of the reference preset has another process than the closed form: no hybrid")
         self.network, self.closed_form = network, closed_form
 
-    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+    def begin(self, noise: Noise, strength: float, *, span: VerticalSpan | None, given: bool) -> Walk:
         """The two descents side by side."""
-        coarse = self.network.descend(noise, strength, heights=heights, given=given)
+        coarse = self.network.begin(noise, strength, span=span, given=given)
         # The network has its own idea of the layout, so the closed form has no say in it.
-        return _HybridDescent(coarse, self.closed_form.descend(noise, strength, heights=None, given=True))
+        return _HybridWalk(coarse, self.closed_form.begin(noise, strength, span=None, given=True))
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """As the closed form."""
-        return self.closed_form.together
+        return self.closed_form.max_batch
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """As the closed form."""
-        return self.closed_form.taken_up_at
+        return self.closed_form.default_first_scale
 
     def effort(self, index: int, size: Size) -> float:
         """That of whoever draws the scale, in units of the closed form."""
@@ -75,8 +75,8 @@ class HybridPrior(Prior):
 
 
 @final
-class _HybridDescent(Descent):
-    def __init__(self, coarse: Descent, fine: Descent) -> None:
+class _HybridWalk(Walk):
+    def __init__(self, coarse: Walk, fine: Walk) -> None:
         self._coarse, self._fine = coarse, fine
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:

@@ -21,7 +21,7 @@ from sinwave.systems.wavelet.bands import Progression, Scale
 from sinwave.systems.wavelet.expectation import LEAST, activity, fitted
 from sinwave.wavelets import Size
 
-__all__ = ["MARGIN", "Batch", "Material", "Statistics", "crops_for", "guide", "opaque_grid"]
+__all__ = ["MARGIN", "Batch", "Material", "Statistics", "crops_for", "guide", "hidden_positions"]
 
 MARGIN = 2
 """Positions around a picture that say that there is none."""
@@ -153,10 +153,10 @@ def _filled(bands: Tensor, channels: int) -> Tensor:
 def _hidden(opaque: Tensor | None, scale: Scale, down: int, right: int, size: Size) -> Tensor:
     if opaque is None:
         return torch.zeros(size, dtype=torch.bool, device=scale.bands.device)
-    return opaque_grid(~opaque, (scale.picture.shape[2], scale.picture.shape[3]), down, right, size)
+    return hidden_positions(~opaque, (scale.picture.shape[2], scale.picture.shape[3]), down, right, size)
 
 
-def opaque_grid(hidden: Tensor, picture: Size, down: int, right: int, size: Size) -> Tensor:
+def hidden_positions(hidden: Tensor, picture: Size, down: int, right: int, size: Size) -> Tensor:
     """Which positions (h, w) of a grid of `size` have a hidden pixel (h', w') below them, the picture moved first."""
     spread = functional.adaptive_max_pool2d(hidden.float()[None, None], picture)[..., down:, right:]
     even = functional.pad(spread, (0, spread.shape[3] % 2, 0, spread.shape[2] % 2), mode="replicate")

@@ -24,8 +24,8 @@ from sinwave.diffusion.denoise import Denoiser, signals
 from sinwave.diffusion.process import Scalar
 from sinwave.errors import InputError
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights
-from sinwave.systems.wavelet.model import Descent, Prior, Stage
+from sinwave.systems.contracts import VerticalSpan
+from sinwave.systems.wavelet.model import Prior, Stage, Walk
 from sinwave.systems.wavelet.patches import LEAST_NOISE
 from sinwave.wavelets import Size
 
@@ -46,20 +46,20 @@ class MixedPrior(Prior):
         """The shares are positive; only their proportions matter."""
         self._priors, self._shares = list(priors), torch.tensor(shares) / sum(shares)
 
-    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+    def begin(self, noise: Noise, strength: float, *, span: VerticalSpan | None, given: bool) -> Walk:
         """All side by side, with one horizon."""
-        descents = [prior.descend(noise, strength, heights=heights, given=given) for prior in self._priors]
-        return _MixedDescent(descents, self._shares)
+        walks = [prior.begin(noise, strength, span=span, given=given) for prior in self._priors]
+        return _MixedWalk(walks, self._shares)
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """One: the weights are those of one picture."""
         return 1
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """That of the first."""
-        return self._priors[0].taken_up_at
+        return self._priors[0].default_first_scale
 
     def effort(self, index: int, size: Size) -> float:
         """That of all."""
@@ -67,14 +67,14 @@ class MixedPrior(Prior):
 
 
 @final
-class _MixedDescent(Descent):
-    def __init__(self, descents: Sequence[Descent], shares: Tensor) -> None:
-        self._descents, self._shares = descents, shares
+class _MixedWalk(Walk):
+    def __init__(self, walks: Sequence[Walk], shares: Tensor) -> None:
+        self._walks, self._shares = walks, shares
         self._mixture: Mixture | None = None
 
     def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
         """One walk for all; a finer scale begins with the weights that the coarser one ended with."""
-        stages = [descent.stage(index, size, known) for descent in self._descents]
+        stages = [walk.stage(index, size, known) for walk in self._walks]
         if any((each.schedule, each.process, each.channels) != _walk(stages[0]) for each in stages):
             raise InputError("models that are mixed must have the same options: train them alike")
         guesses = [stage.guess.expand(1, -1, *size) for stage in stages]
@@ -88,8 +88,8 @@ class _MixedDescent(Descent):
 
     def follow(self, index: int, bands: Tensor) -> None:
         """All do."""
-        for descent in self._descents:
-            descent.follow(index, bands)
+        for walk in self._walks:
+            walk.follow(index, bands)
 
 
 def _walk(stage: Stage) -> tuple[object, object, int]:

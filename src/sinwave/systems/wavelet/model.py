@@ -26,12 +26,12 @@ from sinwave.diffusion.strips import by_strips
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights, OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
+from sinwave.systems.contracts import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel, VerticalSpan
 from sinwave.systems.wavelet.bands import Progression, grid
 from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
-__all__ = ["PROCESS", "Descent", "Prior", "Stage", "WaveletModel"]
+__all__ = ["PROCESS", "Prior", "Stage", "Walk", "WaveletModel"]
 
 PROCESS = Flow()
 
@@ -57,7 +57,7 @@ class Stage:
     balance: Constraint | None = None
 
 
-class Descent(ABC):
+class Walk(ABC):
     """The way of one picture down the scales; it may remember what it found on the coarser ones."""
 
     @abstractmethod
@@ -73,21 +73,21 @@ class Prior(ABC):
     """What is known of a picture: the closed form, or a trained network."""
 
     @abstractmethod
-    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+    def begin(self, noise: Noise, strength: float, *, span: VerticalSpan | None, given: bool) -> Walk:
         """Begin a picture that is new to the degree of `strength`; what is decided once for all of it is from `noise`.
 
-        It has the layout of the known one at these `heights`, or with `None` one of its own. One that is `given` to be
+        It has the layout of the known one at these `span`, or with `None` one of its own. One that is `given` to be
         redrawn is already where it is, and a new one may have its horizon moved.
         """
 
     @property
     @abstractmethod
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """How many pictures may be drawn at once."""
 
     @property
     @abstractmethod
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The scale at which a picture that it never knew is best taken up."""
 
     @abstractmethod
@@ -109,14 +109,14 @@ class WaveletModel:
         return self._image.shape[2], self._image.shape[3]
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """How many pictures may be drawn at once."""
-        return self._prior.together
+        return self._prior.max_batch
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The scale at which a picture that it never knew is best taken up."""
-        return self._prior.taken_up_at
+        return self._prior.default_first_scale
 
     def scales(self, image: Tensor) -> tuple[Tensor, ...]:
         """The picture of each scale, coarsest first."""
@@ -149,8 +149,8 @@ class WaveletModel:
     ) -> Tensor:
         """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
         given = [self._layout(size)] if variation < 1 else []
-        descent = self._prior.descend(noise.child("descent"), variation, heights=Heights(), given=False)
-        return self._draw(descent, size, given, variation, noise, constrain, on_step)
+        walk = self._prior.begin(noise.child("descent"), variation, span=VerticalSpan(), given=False)
+        return self._draw(walk, size, given, variation, noise, constrain, on_step)
 
     def refine(
         self,
@@ -159,7 +159,7 @@ class WaveletModel:
         noise: Noise,
         *,
         first: int = 0,
-        heights: Heights | None = None,
+        span: VerticalSpan | None = None,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
@@ -169,12 +169,12 @@ class WaveletModel:
             raise InputError(f"the first scale is {first}: this model has {len(scales)}, counted from 0")
         given = [scale.bands for scale in scales[: first + 1]]
         size = image.shape[2], image.shape[3]
-        descent = self._prior.descend(noise.child("descent"), strength, heights=heights, given=True)
-        return self._draw(descent, size, given, strength, noise, constrain, on_step)
+        walk = self._prior.begin(noise.child("descent"), strength, span=span, given=True)
+        return self._draw(walk, size, given, strength, noise, constrain, on_step)
 
     def _draw(
         self,
-        descent: Descent,
+        walk: Walk,
         size: Size,
         given: Sequence[Tensor],
         strength: float,
@@ -186,12 +186,12 @@ class WaveletModel:
             raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
         sizes, first = self._progression.sizes(size), max(len(given) - 1, 0)
         if first:
-            descent.follow(first, given[first])
+            walk.follow(first, given[first])
         bands, known = given[first - 1] if first else torch.empty(0), None
         for index, picture_size in list(enumerate(sizes))[first:]:
             if index > 0:
                 known = self._progression.known(bands, sizes[index - 1])
-            stage = descent.stage(index, grid(picture_size), known)
+            stage = walk.stage(index, grid(picture_size), known)
             if given and index == first:
                 stage = replace(stage, guess=given[first], schedule=stage.schedule.starting_at(strength))
             wanted = constrain(index) if constrain else None

@@ -20,12 +20,12 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.sample import Constraint
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights
+from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.configuration import Configuration
 from sinwave.systems.wavelet.energy import Energies, Sight
 from sinwave.systems.wavelet.expectation import LOOK, Expectation
 from sinwave.systems.wavelet.material import MARGIN, Statistics, guide
-from sinwave.systems.wavelet.model import Descent, Prior, Stage
+from sinwave.systems.wavelet.model import Prior, Stage, Walk
 from sinwave.wavelets import Size
 
 __all__ = ["NetworkPrior", "Tiled"]
@@ -60,17 +60,17 @@ class NetworkPrior(Prior):
         self.expectation = Expectation.of(statistics, configuration)
         self.energies = Energies(configuration, self.denoiser, statistics.mean, pictures) if pictures else None
 
-    def descend(self, noise: Noise, strength: float, *, heights: Heights | None, given: bool) -> Descent:
+    def begin(self, noise: Noise, strength: float, *, span: VerticalSpan | None, given: bool) -> Walk:
         """A picture with a layout of its own has an energy of its own."""
-        return _NetworkDescent(self, None if heights is None else self.energies, strength)
+        return _NetworkWalk(self, None if span is None else self.energies, strength)
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """A handful, but one on a processor: there it is as fast, and then no bit depends on who else is drawn."""
         return 1 if self.statistics.mean.device.type == "cpu" else TOGETHER
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The coarsest: what it is guided by at the others it believes."""
         return 0
 
@@ -84,7 +84,7 @@ class NetworkPrior(Prior):
 
 
 @final
-class _NetworkDescent(Descent):
+class _NetworkWalk(Walk):
     def __init__(self, prior: NetworkPrior, energies: Energies | None, strength: float) -> None:
         self._prior, self._energies, self._strength = prior, energies, strength
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Animate", "AnimateFiles", "evenly"]
@@ -45,7 +45,7 @@ class Animate:
         import torch
 
         from sinwave.rng import NoiseSource, Orbit
-        from sinwave.systems.protocols import Heights
+        from sinwave.systems.contracts import VerticalSpan
         from sinwave.tasks.edits.canvas import Canvas, redraw
 
         source, canvas = noise or NoiseSource(0), Canvas(picture).but(keep)
@@ -56,7 +56,7 @@ class Animate:
             here = Orbit(source, frame / self.frames, self.amount)
             with torch.inference_mode(no_gradients):  # which another thread does not know
                 return redraw(
-                    model, canvas, self.strength, here, first=self.first, heights=Heights(), on_step=told.of(frame)
+                    model, canvas, self.strength, here, first=self.first, span=VerticalSpan(), on_step=told.of(frame)
                 )
 
         return evenly(torch.cat(_on_all_cores(drawn, self.frames, picture)))

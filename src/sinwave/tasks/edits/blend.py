@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Blend", "BlendFiles", "shares_of"]

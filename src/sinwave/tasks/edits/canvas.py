@@ -19,7 +19,7 @@ from torch.nn import functional
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
-from sinwave.systems.protocols import Heights, OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
+from sinwave.systems.contracts import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel, VerticalSpan
 
 __all__ = ["Canvas", "after", "all_of", "keeping", "redraw", "resembling"]
 
@@ -52,7 +52,7 @@ def redraw(
     noise: Noise,
     *,
     first: int = 0,
-    heights: Heights | None = None,
+    span: VerticalSpan | None = None,
     also: Sequence[ScaleConstraint] = (),
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -66,7 +66,7 @@ def redraw(
     first = min(first, len(model.scales(pixels)) - 1)
     constraints = list(also) if change is None else [*also, keeping(model, pixels, change)]
     constrain = all_of(*constraints) if constraints else None
-    drawn = model.refine(pixels, strength, noise, first=first, heights=heights, constrain=constrain, on_step=on_step)
+    drawn = model.refine(pixels, strength, noise, first=first, span=span, constrain=constrain, on_step=on_step)
     return drawn if change is None else torch.where(change > 0, drawn, pixels)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Edit", "EditFiles"]
@@ -49,7 +49,7 @@ class Edit:
         from sinwave.tasks.edits.masks import feathered
 
         canvas = Canvas(edited, None if mask is None else feathered(mask, self.feather)).but(keep)
-        first = model.taken_up_at if self.first is None else self.first
+        first = model.default_first_scale if self.first is None else self.first
         return redraw(model, canvas, self.strength, noise or NoiseSource(0), first=first, on_step=on_step)
 
 

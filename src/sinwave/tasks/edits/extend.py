@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Extend", "ExtendFiles"]
@@ -39,7 +39,7 @@ class Extend:
     ) -> Tensor:
         """The picture (1, 3, h, w) with its margins; `keep`, of the size of the result, holds the mirror there."""
         from sinwave.rng import NoiseSource
-        from sinwave.systems.protocols import Heights
+        from sinwave.systems.contracts import VerticalSpan
         from sinwave.tasks.edits.canvas import Canvas, redraw
         from sinwave.tasks.edits.lines import mirrored
 
@@ -48,8 +48,8 @@ class Extend:
         new = 0 * picture[:, :1, rows][..., columns] + 1
         new[..., self.top : self.top + height, self.left : self.left + width] = 0
         canvas = Canvas(picture[:, :, rows][..., columns], new).but(keep)
-        heights = Heights(-self.top / height, 1 + self.bottom / height)
-        return redraw(model, canvas, self.strength, noise or NoiseSource(0), heights=heights, on_step=on_step)
+        span = VerticalSpan(-self.top / height, 1 + self.bottom / height)
+        return redraw(model, canvas, self.strength, noise or NoiseSource(0), span=span, on_step=on_step)
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of the result for a picture of `size`."""

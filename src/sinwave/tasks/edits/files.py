@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel, SuperResolver
+    from sinwave.systems.contracts import OnStep, SingleImageModel, SuperResolver
     from sinwave.tasks.source import Source
 
 __all__ = ["Editing", "Plan", "need_some", "quick", "read_mask", "read_pixels"]

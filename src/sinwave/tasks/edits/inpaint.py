@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Inpaint", "InpaintFiles"]
@@ -37,7 +37,7 @@ class Inpaint:
     ) -> Tensor:
         """The picture (1, 3, h, w) without what the mask (1, 1, h, w) covers; the model should not know that either."""
         from sinwave.rng import NoiseSource
-        from sinwave.systems.protocols import Heights
+        from sinwave.systems.contracts import VerticalSpan
         from sinwave.tasks.edits.canvas import Canvas, redraw
 
         return redraw(
@@ -45,7 +45,7 @@ class Inpaint:
             Canvas(picture, mask).but(keep),
             self.strength,
             noise or NoiseSource(0),
-            heights=Heights(),
+            span=VerticalSpan(),
             on_step=on_step,
         )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Paint", "PaintFiles"]
@@ -51,7 +51,7 @@ class Paint:
         from sinwave.tasks.edits.palette import repainted
 
         painted = drawing if self.colors is None else repainted(drawing, source, self.colors)
-        first = model.taken_up_at if self.first is None else self.first
+        first = model.default_first_scale if self.first is None else self.first
         # A network lays out at its coarsest scale what it is shown there, so little noise is enough.
         strength = self.strength if first else self.strength / 5
         noise = noise or NoiseSource(0)

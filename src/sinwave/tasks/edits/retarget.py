@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, SingleImageModel
+    from sinwave.systems.contracts import OnStep, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Retarget", "RetargetFiles"]
@@ -44,7 +44,7 @@ class Retarget:
         """The picture (1, 3, h, w) in `size`."""
         from sinwave.resize import resize
         from sinwave.rng import NoiseSource
-        from sinwave.systems.protocols import Heights
+        from sinwave.systems.contracts import VerticalSpan
         from sinwave.tasks.edits.canvas import Canvas, after, redraw
 
         noise, old = noise or NoiseSource(0), (picture.shape[2], picture.shape[3])
@@ -52,7 +52,7 @@ class Retarget:
             stretched = Canvas(resize(picture, (height, width)))
             turned = noise.child("turn", turn)
             told = after(turn, model, on_step)
-            picture = redraw(model, stretched, self.strength, turned, heights=Heights(), on_step=told)
+            picture = redraw(model, stretched, self.strength, turned, span=VerticalSpan(), on_step=told)
         return picture
 
     def sizes(self, old: tuple[int, int], new: tuple[int, int]) -> list[tuple[int, int]]:

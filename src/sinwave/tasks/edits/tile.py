@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
+    from sinwave.systems.contracts import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
     from sinwave.tasks.source import Source
 
 __all__ = ["Tile", "TileFiles", "wrapping"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sinwave.rng import Noise
-    from sinwave.systems.protocols import OnStep, PictureConstraint, SingleImageModel, SuperResolver
+    from sinwave.systems.contracts import OnStep, PictureConstraint, SingleImageModel, SuperResolver
     from sinwave.tasks.source import Source
 
 __all__ = ["Upscale", "UpscaleFiles"]
@@ -40,7 +40,7 @@ class Upscale:
         from sinwave.reduction import Reduction
         from sinwave.resize import resize
         from sinwave.rng import NoiseSource
-        from sinwave.systems.protocols import SuperResolver
+        from sinwave.systems.contracts import SuperResolver
         from sinwave.tasks.edits.canvas import Canvas, after, redraw
 
         noise, known, large = noise or NoiseSource(0), Reduction(picture), picture
@@ -61,7 +61,7 @@ class Upscale:
 
     def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
         """(height, width) of each turn, the last one of the result: by equal factors of 2 at the most."""
-        from sinwave.systems.internal.enlarger import turns
+        from sinwave.systems.zero_shot.enlarger import turns
 
         return turns(size, (round(self.factor * size[0]), round(self.factor * size[1])))
 
@@ -78,8 +78,8 @@ class UpscaleFiles(Editing, Upscale):
 
     def plan(self, source: Source) -> Plan:
         """The picture and the sizes that it grows to."""
-        from sinwave.systems.internal.enlarger import Enlarger
-        from sinwave.systems.protocols import SuperResolver
+        from sinwave.systems.contracts import SuperResolver
+        from sinwave.systems.zero_shot.enlarger import Enlarger
 
         pictures, sizes = {"picture": source.picture.pixels[None]}, tuple(self.sizes(source.picture.size))
         size = sizes[-1] if sizes else source.picture.size

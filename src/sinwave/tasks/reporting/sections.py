@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.copies import SIDE, copy_report, nearest_for_copies
-from sinwave.metrics.evaluate import Judged, Measured
+from sinwave.metrics.evaluate import Method, Results
 from sinwave.metrics.patch_frechet import PATCH, PatchGaussians
 from sinwave.metrics.patches import wasserstein_by_scale
 from sinwave.metrics.scores import Score
@@ -29,7 +29,7 @@ BINS = 64
 OCTAVES = 8  # 0 to 255 gray levels
 
 
-def sections(name: str, material: Material, measured: Measured) -> Iterator[Section]:
+def sections(name: str, material: Material, measured: Results) -> Iterator[Section]:
     """From what everybody looks at first to what few look up."""
     (source,) = material.others.values()
     ours = material.judged[0]
@@ -44,7 +44,7 @@ def sections(name: str, material: Material, measured: Measured) -> Iterator[Sect
     yield _every_sample(ours, measured)
 
 
-def _sheet(name: str, source: Tensor, ours: Judged) -> Section:
+def _sheet(name: str, source: Tensor, ours: Method) -> Section:
     shown = [(data_uri(source), f"{name}, the source")]
     shown += [(data_uri(sample), label) for label, (sample, *_) in list(ours.pictures.items())[:ON_SHEET]]
     left = len(ours.pictures) - ON_SHEET
@@ -52,12 +52,12 @@ def _sheet(name: str, source: Tensor, ours: Judged) -> Section:
     return Section("Samples", f"The source has a frame.{more}", pictures(shown, framed=True))
 
 
-def _peer_sheet(peer: Judged) -> Section:
+def _peer_sheet(peer: Method) -> Section:
     shown = [(data_uri(sample), label) for label, (sample, *_) in list(peer.pictures.items())[: ON_SHEET + 1]]
-    return Section(f"Samples of {peer.method}", "Measured beside the others.", pictures(shown))
+    return Section(f"Samples of {peer.method}", "Results beside the others.", pictures(shown))
 
 
-def _figures(material: Material, measured: Measured) -> Section:
+def _figures(material: Material, measured: Results) -> Section:
     methods = [method.method for method in material.judged]
     rows = []
     for card in cards_for("single"):
@@ -96,7 +96,7 @@ def _cells(better: str, scores: Sequence[Score | None]) -> Iterator[str]:
         yield f"<span{mark}>{score.value:.4g}</span>{interval}<small>n = {score.n}</small>"
 
 
-def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
+def _origins(source: Tensor, ours: Method, measured: Results) -> Section:
     """The maps of the samples of which least, half way and most is copied."""
     copied = measured.of("copied", ours.method)
     if copied is None:
@@ -127,7 +127,7 @@ def _origins(source: Tensor, ours: Judged, measured: Measured) -> Section:
     return Section("Where samples come from", explanation, body)
 
 
-def _diversity(ours: Judged) -> Section:
+def _diversity(ours: Method) -> Section:
     kept, _ = of_one_size({name: sample for name, (sample, *_) in ours.pictures.items()})
     if len(kept) < 2:
         return Section("Where samples differ", "One sample differs from none.", "")
@@ -139,7 +139,7 @@ def _diversity(ours: Judged) -> Section:
     return Section("Where samples differ", "What is dark never changes.", pictures(shown, wide=True))
 
 
-def _curves(source: Tensor, judged: Sequence[Judged]) -> Section:
+def _curves(source: Tensor, judged: Sequence[Method]) -> Section:
     """Distances of patches on as many scales as fit."""
     pictures_of = {
         method.method: [s for s, *_ in method.pictures.values() if min(s.shape[1:]) >= PATCH][:IN_CURVES]
@@ -172,7 +172,7 @@ def _means(curves: Sequence[Sequence[float]]) -> list[float]:
     return [sum(values) / len(values) for values in zip(*curves, strict=True)]
 
 
-def _histograms(source: Tensor, judged: Sequence[Judged]) -> Section:
+def _histograms(source: Tensor, judged: Sequence[Method]) -> Section:
     groups = {"source": [source], **{method.method: [s for s, *_ in method.pictures.values()] for method in judged}}
     light, steps = [], []
     for index, (label, some) in enumerate(groups.items()):
@@ -213,7 +213,7 @@ def _at_least(shares: Sequence[float]) -> list[float]:
     return found
 
 
-def _every_sample(ours: Judged, measured: Measured) -> Section:
+def _every_sample(ours: Method, measured: Results) -> Section:
     scores = [score for score in measured.scores if score.method == ours.method and score.each]
     rows = [
         (escape(name), *(f"{score.each[name]:.4g}" if name in score.each else "-" for score in scores))

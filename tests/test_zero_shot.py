@@ -14,10 +14,10 @@ from sinwave.nn.residual import ResidualNetwork
 from sinwave.reduction import Reduction
 from sinwave.resize import blur, resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.internal.enlarger import Enlarger, _by_rows, turns
-from sinwave.systems.internal.pairs import Pair, expected_loss, guessed, pairs
-from sinwave.systems.internal.recipe import turned, turned_back
-from sinwave.systems.protocols import SuperResolver
+from sinwave.systems.contracts import SuperResolver
+from sinwave.systems.zero_shot.enlarger import Enlarger, _by_rows, turns
+from sinwave.systems.zero_shot.pairs import Pair, expected_loss, guessed, pairs
+from sinwave.systems.zero_shot.recipe import turned, turned_back
 
 
 def photograph(name: str, size: tuple[int, int]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sinwave.rng import Noise
 from sinwave.wavelets import Size
 
-__all__ = ["Heights", "OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel", "SuperResolver"]
+__all__ = ["OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel", "SuperResolver", "VerticalSpan"]
 
 PictureConstraint: TypeAlias = Callable[[Tensor], Tensor]
 """`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
@@ -24,7 +24,7 @@ OnStep: TypeAlias = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Heights:
+class VerticalSpan:
     """Where an image begins and ends in the height of the picture that a model knows, whose layout it has.
 
     That is from 0 to 1 for the picture itself, and from less to more for one that was extended above and below.
@@ -41,7 +41,7 @@ class SingleImageModel(Protocol):
     """
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """How many pictures may be drawn at once."""
 
     @property
@@ -49,7 +49,7 @@ class SingleImageModel(Protocol):
         """(height, width) of the picture that the model knows."""
 
     @property
-    def taken_up_at(self) -> int:
+    def default_first_scale(self) -> int:
         """The scale at which a picture that it never knew is best taken up, so that shapes stay and the rest is new."""
 
     def scales(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -79,13 +79,13 @@ class SingleImageModel(Protocol):
         noise: Noise,
         *,
         first: int = 0,
-        heights: Heights | None = None,
+        span: VerticalSpan | None = None,
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
         """`image` as the model would have drawn it, from its own scale `first` on; the coarser ones stay as they are.
 
-        The lower `strength` is, the nearer it comes to the image at that scale. Without `heights` the image has a
+        The lower `strength` is, the nearer it comes to the image at that scale. Without `span` the image has a
         layout of its own.
         """
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sinwave.nn.residual import ResidualNetwork
-from sinwave.systems.internal.pairs import Pair
+from sinwave.systems.zero_shot.pairs import Pair
 from sinwave.training.recipe import Group, Recipe, Update
 from sinwave.wavelets import pack
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from sinwave.nn.residual import ResidualNetwork
 from sinwave.reduction import Reduction
 from sinwave.rng import Noise, fold
-from sinwave.systems.internal.pairs import guessed, pairs
-from sinwave.systems.internal.recipe import DETAIL, EnlargingRecipe, turned, turned_back
-from sinwave.systems.protocols import OnStep
+from sinwave.systems.contracts import OnStep
+from sinwave.systems.zero_shot.pairs import guessed, pairs
+from sinwave.systems.zero_shot.recipe import DETAIL, EnlargingRecipe, turned, turned_back
 from sinwave.training.loop import Budget, Report, Training, train
 from sinwave.training.schedule import Trapezoid
 from sinwave.wavelets import Size, pack, unpack

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["lanes", "side_by_side", "threads"]
+__all__ = ["one_thread_each", "side_by_side", "threads"]
 
 Result = TypeVar("Result")
 
@@ -26,7 +26,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def lanes(count: int) -> Iterator[ThreadPoolExecutor]:
+def one_thread_each(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of `count` threads, but no more than PyTorch has, in which an operation has one.
 
     So no bit of a result depends on how many there are.
@@ -41,5 +41,5 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], device: torch.device) ->
     """What some tasks on a device give: a processor does them in lanes, another device one after another."""
     if device.type != "cpu":
         return [task() for task in tasks]
-    with lanes(len(tasks)) as pool:
+    with one_thread_each(len(tasks)) as pool:
         return list(pool.map(lambda task: task(), tasks))
