@@ -45,8 +45,8 @@ class TrainingError(SinwaveError, RuntimeError):
     """A training that diverges whatever is done about it."""
 
 
-class Stop(SinwaveError):
-    """Raised by a callback to end the work within a step; what is written by then stays, and nothing is half written."""
+class Stop(SinwaveError):  # noqa: N818 - a request, not a fault
+    """Raised by a callback to end the work within a step; files that are written are whole, the others absent."""
 
     def __init__(self, message: str = "stopped") -> None:
         super().__init__(message)
