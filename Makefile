@@ -9,7 +9,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help .venv demo test test-all check format bench clean
+.PHONY: help .venv demo test test-all check format bench docs clean
 
 help:  ## this overview
 	@echo "make TARGET, one of:"
@@ -28,6 +28,11 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing the package; torch is large, so this takes a few minutes the first time"
 	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
 	@$(BIN)/python -m compileall -qq src  # which pip leaves to the first command of an editable package
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing the generator of the site"
+	@$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
@@ -54,9 +59,12 @@ format: $(VENV)/.dev  ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## the figures of docs/benchmarks.md
+bench: $(VENV)/.dev  ## the figures of docs/notes/benchmarks.md
 	@$(BIN)/python benchmarks/closed_form.py $(ARGS)
 
+docs: $(VENV)/.docs  ## the site of the documentation, into the folder site
+	@$(BIN)/mkdocs build --strict --quiet
+
 clean:  ## remove the environment and every cache
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist site
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

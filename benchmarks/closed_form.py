@@ -6,8 +6,8 @@
 
     python benchmarks/closed_form.py --pictures FOLDER --output tables.md --sheets sheets
 
-Samples, seconds and figures are kept in the work folder under a hash of all that they depend on (picture, options,
-code), so that an interrupted run goes on where it was; delete the folder to measure again.
+Samples, seconds and figures are cached in the work folder under a hash of picture, options and code, so an interrupted
+run resumes where it was; delete the folder to measure again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FIGURES = ("SWD", "coherence", "completeness", "diversity")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one sample, all distances."""
+    """Distances of one sample to the source."""
 
     swd: float
     coherence: float
@@ -49,23 +49,23 @@ class Figures:
 
 
 def figures(path: Path, source: Tensor, stride: int) -> Figures:
-    """The distances of the sample in a file, kept beside it."""
+    """Measure the sample in a file, and cache the distances beside it."""
     key = digest(inspect.getsource(metrics), str(stride))
     record = path.with_suffix(f".{key}.json")
     if not record.exists():
         sample = to_uint8(read(path).pixels)
-        found = Figures(
+        distances = Figures(
             metrics.sliced_wasserstein(sample, source),
             metrics.coherence(sample, source, stride=stride),
             metrics.completeness(sample, source, stride=stride),
         )
-        write_json(record, dataclasses.asdict(found))
+        write_json(record, dataclasses.asdict(distances))
     return Figures(**json.loads(record.read_text("utf-8")))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture by one method: medians of costs, means of figures."""
+    """Results of one method on one picture: medians of costs, means of distances."""
 
     picture: str
     size: Size
@@ -85,32 +85,32 @@ def row(job: Job, count: int, together: int, stride: int) -> Row:
     spent = costs(job, count)
     source = to_uint8(read(job.source).pixels)
     paths = [job.sample(index) for index in range(count)]
-    found = [figures(path, source, stride) for path in paths]
+    distances = [figures(path, source, stride) for path in paths]
     samples = torch.stack([to_uint8(read(path).pixels) for path in paths])
-    peaks = [each.peak_mb for each in spent if each.peak_mb is not None]
+    peaks = [cost.peak_mb for cost in spent if cost.peak_mb is not None]
     return Row(
         picture=job.folder.parent.name.rpartition("-")[0],
         size=job.size,
         method=job.name,
         n=count,
-        setup=statistics.median(each.setup for each in spent),
-        seconds=statistics.median(each.seconds for each in spent),
+        setup=statistics.median(cost.setup for cost in spent),
+        seconds=statistics.median(cost.seconds for cost in spent),
         peak_mb=max(peaks) if peaks else None,
-        swd=statistics.fmean(each.swd for each in found),
-        coherence=statistics.fmean(each.coherence for each in found),
-        completeness=statistics.fmean(each.completeness for each in found),
+        swd=statistics.fmean(sample.swd for sample in distances),
+        coherence=statistics.fmean(sample.coherence for sample in distances),
+        completeness=statistics.fmean(sample.completeness for sample in distances),
         diversity=metrics.pixel_diversity(samples[:together], source) if together > 1 else None,
     )
 
 
 def compare(options: argparse.Namespace, factor: float, count: int, reference_count: int) -> str:
-    """The table of both methods, and that of their ratios."""
+    """Make the table of both methods, and the table of their ratios."""
     rows = []
     together = min(count, reference_count or count)
     for name, picture in pictures(options.pictures, options.photographs, options.only).items():
         source = keep(options.work, name, picture, scaled(picture, factor))
         size = read(source).size
-        for engine, variation in [(PIXELS, None), *((OURS, each) for each in options.variation)]:
+        for engine, variation in [(PIXELS, None), *((OURS, variation) for variation in options.variation)]:
             n = reference_count if engine == PIXELS else count
             if n == 0:
                 continue
@@ -120,7 +120,7 @@ def compare(options: argparse.Namespace, factor: float, count: int, reference_co
                 samples = [read(job.sample(index)).pixels for index in range(n)]
                 file = options.sheets / f"{name}-{size[1]}x{size[0]}-{job.name.replace(' ', '-')}.png"
                 write(file, sheet(read(source).pixels, samples), overwrite=True)
-    return table(HEAD + FIGURES, [_cells(each) for each in rows]) + "\n" + ratios(rows)
+    return table(HEAD + FIGURES, [_cells(row) for row in rows]) + "\n" + ratios(rows)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -140,8 +140,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def ratios(rows: Sequence[Row]) -> str:
-    """Of each figure ours over the reference's: the geometric mean over pictures, its interval, the extremes."""
-    base = {each.picture: each for each in rows if each.method == PIXELS}
+    """Table of ratios, ours over the reference's: geometric mean over pictures, interval, extremes."""
+    base = {row.picture: row for row in rows if row.method == PIXELS}
     measures: dict[str, Callable[[Row], float | None]] = {
         "seconds of a sample": lambda row: row.seconds,
         "seconds of a sample with its set-up": lambda row: row.setup + row.seconds,
@@ -152,22 +152,22 @@ def ratios(rows: Sequence[Row]) -> str:
         "pixel diversity": lambda row: row.diversity,
     }
     lines = []
-    for method in dict.fromkeys(each.method for each in rows if each.method != PIXELS):
-        pairs = [(each, base[each.picture]) for each in rows if each.method == method and each.picture in base]
+    for method in dict.fromkeys(row.method for row in rows if row.method != PIXELS):
+        pairs = [(row, base[row.picture]) for row in rows if row.method == method and row.picture in base]
         for name, measure in measures.items():
             values = [(measure(ours), measure(theirs)) for ours, theirs in pairs]
-            found = [math.log(ours / theirs) for ours, theirs in values if ours and theirs]
-            if found:
-                around = bootstrap(found) or (found[0], found[0])
-                numbers = (statistics.fmean(found), *around, min(found), max(found))
-                mean, low, high, least, most = (f"{math.exp(each):.3g}" for each in numbers)
-                cells = str(len(found)), mean, f"{low} to {high}", f"{least} to {most}"
+            logs = [math.log(ours / theirs) for ours, theirs in values if ours and theirs]
+            if logs:
+                around = bootstrap(logs) or (logs[0], logs[0])
+                numbers = (statistics.fmean(logs), *around, min(logs), max(logs))
+                mean, low, high, least, most = (f"{math.exp(number):.3g}" for number in numbers)
+                cells = str(len(logs)), mean, f"{low} to {high}", f"{least} to {most}"
                 lines.append((f"{method} / {PIXELS}", name, *cells))
     return table(("ratio", "of", "pictures", "geometric mean", "95 % interval", "range"), lines) if lines else ""
 
 
 def scaling(options: argparse.Namespace) -> str:
-    """The table of sizes: ours, from a photograph of the output's own size, and a panorama from a small one."""
+    """Table of costs by size: from a photograph of the output's size, and a panorama from a small one."""
     name = options.scaling_photograph
     whole = photograph(name)
     tasks = [(keep(options.work, name, cropped(whole, size), size), size) for size in options.sizes]
@@ -176,12 +176,12 @@ def scaling(options: argparse.Namespace) -> str:
     for source, size in tasks:
         job = Job(str(source), size, OURS, options.variation[0], options.threads, options.seed)
         spent = costs(job, options.scaling_samples)
-        setup, seconds = (statistics.median(getattr(each, of) for each in spent) for of in ("setup", "seconds"))
-        peaks = [each.peak_mb for each in spent if each.peak_mb is not None]
-        known = read(source).size
+        setup, seconds = (statistics.median(getattr(cost, of) for cost in spent) for of in ("setup", "seconds"))
+        peaks = [cost.peak_mb for cost in spent if cost.peak_mb is not None]
+        height, width = read(source).size
         lines.append(
             (
-                f"{known[1]} x {known[0]}",
+                f"{width} x {height}",
                 f"{size[1]} x {size[0]}",
                 str(len(spent)),
                 f"{setup:.2f}",
@@ -190,7 +190,7 @@ def scaling(options: argparse.Namespace) -> str:
                 f"{max(peaks):.0f}" if peaks else "-",
             )
         )
-    return table(("source", "output", "n", "set-up s", "sample s", "µs a pixel with set-up", "peak MB"), lines)
+    return table(("source", "output", "n", "set-up s", "sample s", "µs per pixel with set-up", "peak MB"), lines)
 
 
 def _size(text: str) -> Size:
@@ -199,7 +199,7 @@ def _size(text: str) -> Size:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     names = ["quality", "time", "scaling"]
@@ -213,7 +213,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="of scikit-image; " + " ".join(PHOTOGRAPHS),
     )
     add("--only", nargs="+", metavar="NAME", help="only these pictures and photographs")
-    add("--variation", type=float, nargs="+", default=[1.0], metavar="V", help="of ours: one row each; 1")
+    add("--variation", type=float, nargs="+", default=[1.0], metavar="V", help="of ours, one row per value; 1")
     add("--samples", type=int, default=20, metavar="N", help="of ours, for quality; 20")
     add("--reference-samples", type=int, default=20, metavar="N", help="of the reference, for quality, 0 for none; 20")
     add("--scale", type=float, default=0.5, help="of the pictures, for quality; 0.5")
@@ -224,14 +224,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--scaling-photograph", default="coffee", metavar="NAME", help="for scaling; coffee")
     add("--sizes", type=_size, nargs="*", default=SIZES, metavar="WxH", help="for scaling; 256x192 to 2048x1536")
     add("--panorama", type=_size, default=PANORAMA, metavar="WxH", help="from a picture of 250 pixels; 4096x1024")
-    add("--stride", type=int, default=2, metavar="N", help="between the patches that look for their nearest; 2")
+    add("--stride", type=int, default=2, metavar="N", help="between the patches that are compared; 2")
     add("--sheets", type=Path, metavar="FOLDER", help="of contact sheets; none")
     share_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     options = parse(arguments)
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""What `sinwave train` and `sinwave generate` take, as a user would run them, by size of the picture.
+"""Time and memory of `sinwave train` and `sinwave generate`, as a user runs them, by size of the picture.
 
     python benchmarks/command.py --pictures FOLDER --sides 256 512 1024 --output table.md
 
-Each picture is resized to so many pixels along its long side, a model is trained on it by the defaults, and each engine
-draws from the file at the size of the picture; every command is a process of its own. Seconds are those of the whole
-process, from its start to its end. Models stay in the folder of `--work` and are trained again, so that every number
-was measured.
+Every picture is resized to these long sides, a model is trained on it with the defaults, and every engine draws from
+the model at the size of the picture. Every command is a process of its own, and seconds are those of the whole process.
+Models stay in the folder of `--work`, but each run trains them again, so that every number is measured.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from torch import Tensor
 from sinwave.images import read, to_uint8
 from sinwave.metrics.patches import sliced_wasserstein
 
-HEAD = ("picture", "size", "command", "steps", "seconds", "MB at the most", "MB of the file", "SWD")
+HEAD = ("picture", "size", "command", "steps", "seconds", "peak MB", "MB of the file", "SWD")
 ENGINES = ("hybrid", "network")
 
 
-class Told(NamedTuple):
-    """What a process took, and what it printed."""
+class Outcome(NamedTuple):
+    """Duration of a process, and its printed result."""
 
     seconds: float
     result: dict[str, Any]
 
 
-def command(*words: str) -> Told:
-    """Run one, in a process of its own."""
+def command(*words: str) -> Outcome:
+    """Run a command in a process of its own."""
     start = time.perf_counter()
     line = [sys.executable, "-m", "sinwave", *words, "--json", "--quiet"]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
-    return Told(time.perf_counter() - start, json.loads(done.stdout))
+    return Outcome(time.perf_counter() - start, json.loads(done.stdout))
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Results:
     source: Path
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Of the training and of each engine."""
+        """Rows for the training and for every engine."""
         options = self.options
         shared = ["--threads", str(options.threads), "--seed", str(options.seed), "--overwrite"]
         model = self.source.with_name("model.safetensors")
@@ -70,15 +69,15 @@ class Results:
             rows.append(self._row(f"generate -n {count}, {engine}", drawn, "", model))
         return rows
 
-    def _row(self, what: str, told: Told, steps: str, model: Path) -> tuple[str, ...]:
+    def _row(self, what: str, outcome: Outcome, steps: str, model: Path) -> tuple[str, ...]:
         picture = read(self.source)
         height, width = picture.size
-        memory, files = told.result["peak_memory_mb"], told.result.get("files", [])
+        memory, files = outcome.result["peak_memory_mb"], outcome.result.get("files", [])
         source = to_uint8(picture.pixels)
         distances = [sliced_wasserstein(to_uint8(read(file).pixels), source) for file in files]
         cells = (
             steps or "-",
-            f"{told.seconds:.1f}",
+            f"{outcome.seconds:.1f}",
             "unknown" if memory is None else f"{memory:.0f}",
             f"{model.stat().st_size / 1e6:.1f}",
             f"{statistics.fmean(distances):.4f}" if distances else "-",
@@ -88,7 +87,7 @@ class Results:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--pictures", type=Path, required=True, metavar="FOLDER", help="a folder of pictures")
@@ -101,13 +100,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    known: dict[str, Tensor] = pictures(options.pictures, [], options.only)
+    sources: dict[str, Tensor] = pictures(options.pictures, [], options.only)
     rows = [
         row
-        for name, picture in known.items()
+        for name, picture in sources.items()
         for side in options.sides
         for row in Results(options, name, keep(options.work, name, picture, fitted(picture, side))).rows()
     ]

@@ -1,8 +1,8 @@
-"""Samples and what they cost, drawn by fresh processes, one after the other.
+"""Samples and their costs, drawn by fresh processes, one after the other.
 
-A job is one picture and one method. Its process writes each sample as soon as it is there, with its seconds and its
-memory beside it, into a folder named after a hash of all that they depend on: picture, options, code. What is there is
-not drawn again, so an interrupted benchmark goes on where it was, and changed code is measured anew.
+A job is one picture and one method. Its process writes every sample as soon as it is drawn, with its seconds and memory
+beside it, into a folder named after a hash of picture, options and code. Existing samples are not drawn again, so an
+interrupted benchmark resumes where it was, and changed code is measured anew.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REFERENCES = {PIXELS: pixel_space, RECIPE: recipe}
 
 @functools.cache
 def _our_code() -> str:
-    """Read once, so that a run stands for what it began with."""
+    """Read our source code once, so that later edits do not matter to this run."""
     root = Path(inspect.getfile(sinwave)).parent
     names = ["resize.py", "rng.py", "wavelets.py", "diffusion/*.py", "systems/**/*.py"]
     return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where its samples lie: a name for people and a hash of all that they depend on."""
+        """Folder of its samples: a readable name and a hash of picture, options and code."""
         source = Path(self.source)
         settings = dataclasses.asdict(self) | {"source": hashlib.sha256(source.read_bytes()).hexdigest()}
         del settings["engine"]  # its code stands for it
@@ -75,12 +75,12 @@ class Job:
 
     @property
     def _code(self) -> str:
-        """Changes when the method does; the recipe is made of our parts."""
+        """Source code of the method; the recipe uses our modules too."""
         own = inspect.getsource(REFERENCES[self.engine]) if self.engine in REFERENCES else ""
         return own if self.engine == PIXELS else own + _our_code()
 
     def prepare(self, image: Tensor) -> Draw:
-        """What is done once a picture."""
+        """Do the work that is needed once per picture, and return the function that draws."""
         if self.engine == PIXELS:
             pyramid = pixel_space.pixel_pyramid(image)
             return lambda size, noise: pixel_space.pixel_sample(pyramid, noise)
@@ -98,7 +98,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sample: seconds, those of the set-up before the first, and the most memory the process held."""
+    """Costs of one sample: seconds of the set-up, seconds of the sample, and peak memory of the process."""
 
     setup: float
     seconds: float
@@ -106,7 +106,7 @@ class Cost:
 
 
 def work(job: Job, files: Sequence[str]) -> None:
-    """What the process of a job does: sample 17 into the file 0017.png."""
+    """Draw the samples of a job in this process: sample 17 into the file 0017.png."""
     torch.set_num_threads(job.threads)
     image = read(job.source).pixels[None]
     with torch.inference_mode():
@@ -123,9 +123,9 @@ def work(job: Job, files: Sequence[str]) -> None:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process ever held, None where that is unknown."""
+    """Peak memory of this process, None where the system does not tell it."""
     status = Path("/proc/self/status")
-    # Linux carries ru_maxrss over from the parent, so it is asked second.
+    # On Linux ru_maxrss includes the parent's, so it is only the second choice.
     if status.exists():
         lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         if lines:
@@ -139,7 +139,7 @@ def peak_memory_mb() -> float | None:
 
 
 def costs(job: Job, count: int) -> list[Cost]:
-    """The costs of `count` samples, drawing those that are not there yet."""
+    """Return the costs of `count` samples, and draw the missing ones first."""
     samples = [job.sample(index) for index in range(count)]
     records = [sample.with_suffix(".json") for sample in samples]
     missing = [str(sample) for sample, record in zip(samples, records, strict=True) if not record.exists()]
@@ -152,12 +152,12 @@ def costs(job: Job, count: int) -> list[Cost]:
 
 
 def digest(*texts: str) -> str:
-    """A name for these texts."""
+    """Short hash of texts."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, since a file that exists means that its sample is done."""
+    """Write a file whole or not at all, since its existence means that the sample is done."""
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(path)

@@ -1,10 +1,10 @@
-"""`sinwave inpaint` beside the biharmonic fill of scikit-image, on holes whose content is known.
+"""`sinwave inpaint` beside the biharmonic fill of scikit-image, on holes with known content.
 
     python benchmarks/inpainting.py --pictures FOLDER [FOLDER ...] --photographs brick grass --output table.md
 
-In each picture, resized to a long side of 250 pixels, a hole of a tenth of its area is made, somewhere. What fills it
-is compared with what was there: the sliced Wasserstein distance of the two pieces, and the deviation of the gradient,
-which is 1 where the fill is as rough as the truth.
+Every picture is resized to a long side of 250 pixels, and gets a hole of a tenth of its area at a random place. The
+fill is compared with the true content: the sliced Wasserstein distance of the two pieces, and the roughness, the
+deviation of the gradient over that of the truth.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from skimage.restoration import inpaint_biharmonic
 from sources import LONG_SIDE, fitted, pictures
 from torch import Tensor
 
-from sinwave.images import from_uint8, sheet, to_uint8, write
+import sinwave
+from sinwave.images import Picture, from_uint8, sheet, to_uint8, write
 from sinwave.metrics.patches import sliced_wasserstein
 from sinwave.resize import resize
-from sinwave.rng import NoiseSource, fold
-from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.tasks.edits.inpaint import Inpaint
+from sinwave.rng import fold
 
 HEAD = ("picture", "SWD biharmonic", "SWD sinwave", "ratio", "roughness biharmonic", "roughness sinwave",
         "seconds biharmonic", "seconds sinwave")  # fmt: skip
@@ -47,12 +46,12 @@ class Hole(NamedTuple):
     width: int
 
     def cut(self, picture: Tensor) -> Tensor:
-        """What is in it of (..., h, w)."""
+        """Return the content of the hole in (..., h, w)."""
         return picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def hole(size: tuple[int, int], seed: int, number: int) -> Hole:
-    """One of a tenth of the area, not at the border."""
+    """Choose a hole of a tenth of the area, not at the border."""
     height, width = (round(math.sqrt(SHARE) * side) for side in size)
     generator = np.random.default_rng(fold(seed, "hole", number))
     top, left = (int(generator.integers(8, side - part - 8)) for side, part in zip(size, (height, width), strict=True))
@@ -60,30 +59,29 @@ def hole(size: tuple[int, int], seed: int, number: int) -> Hole:
 
 
 def biharmonic(picture: Tensor, mask: Tensor) -> Tensor:
-    """That of scikit-image, on values from 0 to 1."""
+    """Fill with scikit-image, on values from 0 to 1."""
     image = (picture[0].movedim(0, 2).double().numpy() + 1) / 2
     filled = inpaint_biharmonic(image, mask[0, 0].numpy() > 0, channel_axis=2)
     return torch.from_numpy(filled * 2 - 1).movedim(2, 0)[None].float()
 
 
 def patches(picture: Tensor, mask: Tensor, seed: int) -> Tensor:
-    """Ours: the model does not know the hole."""
-    model = closed_form_model(picture, opaque=mask[0, 0] == 0)
-    return Inpaint().run(model, picture, mask, NoiseSource(seed).child("picture", 0))
+    """Fill with ours; the model does not see the hole."""
+    return sinwave.open(Picture(picture[0]), seed=seed).inpaint(mask[0, 0]).picture.pixels[None]
 
 
 def roughness(piece: Tensor, truth: Tensor) -> float:
-    """The deviation of the differences of neighbors, as a part of that of the truth."""
+    """Deviation of the differences of neighbors, over that of the truth."""
     return (piece.diff(dim=-1).std() / truth.diff(dim=-1).std()).item()
 
 
 def measured(picture: Tensor, place: Hole, seed: int) -> tuple[list[float], list[Tensor]]:
-    """The figures of both, and both pictures."""
+    """Return the figures of both fills, and the pictures: the hole and both fills."""
     mask = torch.zeros(1, 1, *picture.shape[2:])
     place.cut(mask).fill_(1)
-    # Nobody is shown what was there.
+    # Both fills get zeros instead of the true content.
     seen = torch.where(mask > 0, 0.0, picture)
-    truth, columns, shown = place.cut(picture), [], []
+    truth, columns, fills = place.cut(picture), [], []
     for fill in (biharmonic, lambda x, m: patches(x, m, seed)):
         start = time.perf_counter()
         with torch.inference_mode():
@@ -92,13 +90,13 @@ def measured(picture: Tensor, place: Hole, seed: int) -> tuple[list[float], list
         piece = place.cut(filled)
         distance = sliced_wasserstein(to_uint8(piece[0]), to_uint8(truth[0]))
         columns.append((distance, roughness(piece, truth), seconds))
-        shown.append(filled[0])
+        fills.append(filled[0])
     theirs, ours = columns
-    return [theirs[0], ours[0], ours[0] / theirs[0], theirs[1], ours[1], theirs[2], ours[2]], [seen[0], *shown]
+    return [theirs[0], ours[0], ours[0] / theirs[0], theirs[1], ours[1], theirs[2], ours[2]], [seen[0], *fills]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--pictures", type=Path, nargs="*", default=[], metavar="FOLDER", help="folders of pictures")
@@ -109,37 +107,39 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def known(options: argparse.Namespace) -> dict[str, Tensor]:
-    """All pictures (3, h, w), with a long side of 250."""
-    found: dict[str, Tensor] = {}
+def photographs(options: argparse.Namespace) -> dict[str, Tensor]:
+    """Load the pictures (3, h, w) with a long side of 250 pixels."""
+    sources: dict[str, Tensor] = {}
     for folder in options.pictures:
-        found |= pictures(folder, [], None)
+        sources |= pictures(folder, [], None)
     for name in options.photographs:
         pixels = torch.from_numpy(np.asarray(getattr(data, name)()))
         pixels = pixels.movedim(-1, 0) if pixels.dim() == 3 else pixels.expand(3, -1, -1)
-        found[name] = from_uint8(pixels.contiguous())
-    return {name: resize(each[None], fitted(each, LONG_SIDE))[0].clamp(-1, 1) for name, each in found.items()}
+        sources[name] = from_uint8(pixels.contiguous())
+    return {
+        name: resize(picture[None], fitted(picture, LONG_SIDE))[0].clamp(-1, 1) for name, picture in sources.items()
+    }
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    lines, every, shown = [], [], []
-    for name, picture in known(options).items():
-        some = []
+    lines, every, panels = [], [], []
+    for name, picture in photographs(options).items():
+        rows = []
         for number in range(options.holes):
             place = hole((picture.shape[1], picture.shape[2]), options.seed, number)
             figures, pictures_ = measured(picture[None], place, options.seed)
-            some.append(figures)
-            shown += [picture, *pictures_]
-        means = [statistics.fmean(column) for column in zip(*some, strict=True)]
+            rows.append(figures)
+            panels += [picture, *pictures_]
+        means = [statistics.fmean(column) for column in zip(*rows, strict=True)]
         every.append(means)
         lines.append((name, *_cells(means)))
         print("  ".join(lines[-1]), file=sys.stderr, flush=True)
     lines.append(("mean", *_cells([statistics.fmean(column) for column in zip(*every, strict=True)])))
     if options.sheet:
-        write(options.sheet, sheet(shown[0], shown[1:], columns=8), overwrite=True)
+        write(options.sheet, sheet(panels[0], panels[1:], columns=8), overwrite=True)
     deliver(
         [provenance("inpainting.py", threads=options.threads, seed=options.seed), table(HEAD, lines)], options.output
     )

@@ -1,6 +1,6 @@
 """The reference: the exact closed form in pixel space, written from the formulas and with the constants of the paper.
 
-    x_t = alpha x_0 + (1 - alpha) eps,   alpha = 1e-4 .. 1 in 10 steps a scale,   scales of factor 1/2
+    x_t = alpha x_0 + (1 - alpha) eps,   alpha = 1e-4 .. 1 in 10 steps per scale,   scales of factor 1/2
 
 Qiu, Kutulakos, Lindell, "Efficient and Training-Free Single-Image Diffusion Models", CVPR 2026.
 """
@@ -48,16 +48,16 @@ def pixel_sample(pyramid: Sequence[Tensor], noise: NoiseSource) -> Tensor:
 
 
 def pixel_posterior_mean(x: Tensor, picture: Tensor, alpha: float, sigma: float) -> Tensor:
-    """E[x_0 | x_t]: a patch q becomes the mean of all patches p, weighted by softmax_p(-|q - alpha p|^2 / (2 sigma^2)).
+    """E[x_0 | x_t]: a patch q becomes the mean of the patches p, weighted by softmax_p(-|q - alpha p|^2 / (2 sigma^2)).
 
     Where patches overlap, they are averaged with a Gaussian window.
     """
-    queries, keys = (functional.unfold(each, PATCH)[0].T for each in (x, picture))
+    queries, keys = (functional.unfold(image, PATCH)[0].T for image in (x, picture))
     energy = keys.square().sum(1, keepdim=True) / 2
     q = torch.cat([queries * (alpha / sigma**2), torch.ones_like(queries[:, :1])], 1)
     k = torch.cat([keys, -energy * (alpha / sigma) ** 2], 1)
-    v = torch.cat([keys, torch.zeros_like(energy)], 1)  # as wide as the keys, which the fused kernel asks for
-    q, k, v = (each[None, None] for each in (q, k, v))
+    v = torch.cat([keys, torch.zeros_like(energy)], 1)  # as wide as the keys, as the fused kernel requires
+    q, k, v = (rows[None, None] for rows in (q, k, v))
     means = functional.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0, :, :-1]
     line = torch.exp(-((torch.linspace(-1, 1, PATCH) / WINDOW) ** 2) / 2)
     window = torch.outer(line, line).flatten()

@@ -1,10 +1,10 @@
-"""A reference: the training loop of SinGAN as the paper tells it, step by step, with nothing saved or spared.
+"""A reference: the training loop of SinGAN as in the paper, without any optimization.
 
     critic step        D(real), D(fake) and the penalty, each with a backward pass of its own
-    generator step     the critic's opinion and ten times the mean square of the reconstruction, likewise
+    generator step     the critic's output and ten times the squared error of the reconstruction, likewise
 
-Every step draws noise for all scales and runs all generators before the one that is trained; what the reconstruction
-begins with is made once. All gradients are computed, and those of the other player set to zero.
+Every step draws noise for all scales and runs all generators before the trained one; only the input of the
+reconstruction is computed once. All gradients are computed, and those of the other player set to zero.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ def network(width: int, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs in (3, width, width, width):
         layers += [nn.Conv2d(inputs, width, 3), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
-    found = nn.Sequential(*layers, nn.Conv2d(width, outputs, 3))
-    for layer in found:
+    module = nn.Sequential(*layers, nn.Conv2d(width, outputs, 3))
+    for layer in module:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0, 0.02)
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1, 0.02)
-    return found
+    return module
 
 
 @final
 class PlainSingan:
-    """Some scales (1, 3, h, w), coarsest first, and the one that is trained; those before are as they began."""
+    """Scales (1, 3, h, w), coarsest first, and the index of the trained one; coarser ones keep random weights."""
 
     def __init__(self, scales: list[Tensor], widths: list[int], index: int) -> None:
         self.scales, self.index = scales, index
         self.generators = [network(width, 3) for width in widths[: index + 1]]
         self.critic = network(widths[index], 1)
-        for each in self.generators[:-1]:
-            each.eval().requires_grad_(False)
+        for generator in self.generators[:-1]:
+            generator.eval().requires_grad_(False)
         self.anchor = torch.randn(1, 1, *scales[0].shape[2:])
         self.amplitudes = [1.0] + [0.1] * index
         self.begun = torch.zeros_like(scales[0])
@@ -54,7 +54,7 @@ class PlainSingan:
         self.of_critic = torch.optim.Adam(self.critic.parameters(), **settings)  # type: ignore[arg-type]
 
     def iteration(self) -> None:
-        """Three steps of the critic and three of the generator."""
+        """Take three steps of the critic and three of the generator."""
         real = self.scales[self.index]
         for _ in range(3):
             self.critic.zero_grad()

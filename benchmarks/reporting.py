@@ -1,4 +1,4 @@
-"""What every benchmark prints: tables, and with what they were made."""
+"""Tables of benchmarks, and the command, machine and versions they were made with."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ __all__ = ["deliver", "provenance", "share_options", "table"]
 
 
 def share_options(parser: argparse.ArgumentParser) -> None:
-    """What every benchmark may be told."""
+    """Add the options that all benchmarks share."""
     add, work = parser.add_argument, Path("build/closed-form")
-    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process; all")
+    add("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="per process; all")
     add("--seed", type=int, default=0, metavar="N", help="of all samples; 0")
     add("--work", type=Path, default=work, metavar="FOLDER", help=f"samples and records; {work}")
     add("--output", type=Path, metavar="FILE", help="of the tables; standard output")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Format a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def provenance(script: str, *, threads: int, seed: int) -> str:
-    """With what the numbers were made."""
+    """Describe command, machine, versions and date."""
     command = shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]])
     software = f"sinwave {sinwave.__version__}, commit {_commit()}, torch {torch.__version__}"
     hardware = f"{threads} threads of {_processor()}, {platform.system()}"

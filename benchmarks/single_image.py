@@ -2,15 +2,15 @@
 
     python benchmarks/single_image.py --peers FOLDER --output table.md --sheet sheet.png
 
-FOLDER has the sources in `real` and one sample of each in `singan` and in `gpnn`, files of equal names. Of ours there
-is one sample a picture too, that of the seed, so that every mean is over as many samples. Diversity needs two samples
-of one picture, which the peers do not have: it is no part of the table. NIQE's model is fitted to the sources. Samples
-are kept as those of closed_form.py.
+FOLDER has the sources in `real`, and one sample per source in `singan` and `gpnn`, under the same names. Of ours one
+sample per picture is drawn too, so that every mean is over the same number. Diversity needs two samples of one picture,
+which the peers do not have, so the table has none. NIQE's model is fitted to the sources. Samples are cached as by
+closed_form.py.
 
-With `--models FOLDER` a model is trained for each source, unless FOLDER has it already (some minutes each; an
-interrupted training goes on), and its engines are two more columns at each variation. With `--singan FOLDER` likewise
-a SinGAN of ours, from its second scale and from its first, as the stored samples seem to be; of pictures reduced to
-`--side`, if that is given.
+With `--models FOLDER` a model is trained for every source, unless FOLDER has it already (minutes per model; an
+interrupted training resumes), and its engines are two more columns per variation. With `--singan FOLDER` our SinGAN is
+trained too, and drawn from its second scale and from its first, as the stored samples seem to be. `--side` reduces all
+pictures.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ from sinwave.metrics.patches import pixel_diversity
 from sinwave.metrics.scores import Score, mean_score
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
-from sinwave.systems.singan.pyramid import reduced
+from sinwave.systems.contracts import Computing
+from sinwave.systems.singan.options import reduced
 from sinwave.systems.table import load
 from sinwave.tasks.collect import collect
-from sinwave.tasks.measuring import NIQE_BLOCK
+from sinwave.tasks.evaluate import NIQE_BLOCK
 from sinwave.tasks.train import Train
 
 PEERS = {"SinGAN": "singan", "GPNN": "gpnn"}
 MARGIN, HEAD, WIDTH = 6, 22, 250
 MOST_PIXELS = 1 << 24
 SECOND_AND_FIRST = (0.58, 1.0)
-"""Variations of a SinGAN of six to ten scales that begin at its second one and at its first."""
+"""Variations that start a SinGAN of six to ten scales at its second scale and at its first."""
 
 
-def found_in(folder: Path, side: int | None) -> dict[str, Tensor]:
-    """The pictures of a folder by name, reduced to a longer side; one that cannot be read ends the benchmark."""
+def pictures_in(folder: Path, side: int | None) -> dict[str, Tensor]:
+    """Read the pictures of a folder by name, reduced to a longer side; an unreadable one ends the benchmark."""
     collection = collect([folder], MOST_PIXELS)
     if collection.remarks:
         raise SystemExit("\n".join(collection.remarks))
@@ -59,7 +60,7 @@ def found_in(folder: Path, side: int | None) -> dict[str, Tensor]:
 
 
 def reduced_to(picture: Tensor, side: int | None) -> Tensor:
-    """(3, h, w) uint8."""
+    """Reduce a picture (3, h, w) of bytes to a longer side."""
     size = reduced((picture.shape[1], picture.shape[2]), side)
     if size == picture.shape[1:]:
         return picture
@@ -67,7 +68,7 @@ def reduced_to(picture: Tensor, side: int | None) -> Tensor:
 
 
 def drawn(options: argparse.Namespace, sources: Mapping[str, Tensor], variation: float) -> dict[str, Tensor]:
-    """One sample of ours for each source."""
+    """Draw one sample of ours per source."""
     samples = {}
     for name, source in sources.items():
         size = (source.shape[1], source.shape[2])
@@ -85,7 +86,7 @@ def learned(
     variation: float,
     system: Literal["wavelet", "singan"] = "wavelet",
 ) -> dict[str, Tensor]:
-    """One sample for each source by a model that was trained on it, with the command's defaults."""
+    """Draw one sample per source with a model trained on it, by the command's defaults."""
     samples, folder = {}, options.models if system == "wavelet" else options.singan
     for name, source in sources.items():
         (picture,) = (options.peers / "real").glob(f"{name}.*")
@@ -102,7 +103,7 @@ def learned(
             seed=options.seed,
             steps=options.steps,
         ).run(on_event=lambda sentence, name=name: print(f"{name}: {sentence}", file=sys.stderr, flush=True))
-        model = load(file).model(engine, torch.device("cpu"), torch.float32)
+        model = load(file).build(engine, Computing(torch.device("cpu"), torch.float32))
         with torch.inference_mode():
             sample = model.generate(model.size, NoiseSource(options.seed).child(0), variation=variation)
         samples[name] = to_uint8(sample[0])
@@ -110,33 +111,33 @@ def learned(
 
 
 def block_for(pictures: Iterable[Tensor]) -> int:
-    """Pixels along a side of a block of NIQE: so few that three fit, since its model needs more than there are large.
+    """Side of NIQE's blocks in pixels: small enough that three fit along a side, since its model needs many blocks.
 
-    Figures of different blocks cannot be compared.
+    Figures of different block sizes are not comparable.
     """
     third = 2 * (min(min(picture.shape[1:]) for picture in pictures) // 6)
     return max(16, min(NIQE_BLOCK, third))
 
 
 def rows(measured: Results, methods: Sequence[str]) -> list[tuple[str, ...]]:
-    """A metric a line: the mean of each method with its interval."""
+    """Make a row per metric: the mean of every method with its interval."""
     lines = []
     for metric in dict.fromkeys(score.metric for score in measured.scores):
         cells = []
         for method in methods:
-            score = measured.of(metric, method)
+            score = measured.score(metric, method)
             cells.append("-" if score is None else _cell(score))
         lines.append((CARDS[metric].title, CARDS[metric].better, *cells))
     return lines
 
 
 def departures(methods: Mapping[str, Mapping[str, Tensor]], sources: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Pixel diversity of sample and source: were the source one more sample, this would be that of the method."""
+    """Pixel diversity of sample and source: the diversity of the method if the source were one more sample."""
     cells = []
-    for label, some in methods.items():
-        pairs = {name: torch.stack([some[name], source]) for name, source in sources.items()}
-        each = {name: pixel_diversity(pair, sources[name]) for name, pair in pairs.items()}
-        cells.append(_cell(mean_score("departure", label, each)))
+    for label, samples in methods.items():
+        pairs = {name: torch.stack([samples[name], source]) for name, source in sources.items()}
+        values = {name: pixel_diversity(pair, sources[name]) for name, pair in pairs.items()}
+        cells.append(_cell(mean_score("departure", label, values)))
     return ("diversity of sample and source", "higher", *cells)
 
 
@@ -146,24 +147,24 @@ def _cell(score: Score) -> str:
 
 
 def wins(measured: Results, ours: Sequence[str]) -> list[tuple[str, ...]]:
-    """Of how many pictures ours is better than each peer, by metric."""
+    """Count the pictures on which ours is better than a peer, by metric."""
     lines = []
     for metric in dict.fromkeys(score.metric for score in measured.scores):
         sign = 1 if CARDS[metric].better == "higher" else -1
         cells = []
         for method in ours:
             for peer in PEERS:
-                a, b = measured.of(metric, method), measured.of(metric, peer)
+                a, b = measured.score(metric, method), measured.score(metric, peer)
                 if a is None or b is None:
                     raise ValueError(f"no score of {metric}")
-                better = [sign * a.each[name] > sign * b.each[name] for name in a.each]
+                better = [sign * a.by_picture[name] > sign * b.by_picture[name] for name in a.by_picture]
                 cells.append(f"{sum(better)} of {len(better)}")
         lines.append((CARDS[metric].title, *cells))
     return lines
 
 
 def side_by_side(file: Path, columns: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """A row for each picture, a column for each method."""
+    """Write a sheet with a row per picture and a column per method."""
     names = list(next(iter(columns.values())))
     span = [max(round(WIDTH * c[name].shape[1] / c[name].shape[2]) for c in columns.values()) for name in names]
     size = (len(columns) * (WIDTH + MARGIN) + MARGIN, HEAD + sum(span) + MARGIN * len(names))
@@ -180,27 +181,27 @@ def side_by_side(file: Path, columns: Mapping[str, Mapping[str, Tensor]]) -> Non
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--peers", type=Path, required=True, metavar="FOLDER", help="with the folders real, singan, gpnn")
     add("--variation", type=float, nargs="+", default=[0.5, 0.7, 1.0], metavar="V", help="of ours; 0.5 0.7 1")
-    add("--models", type=Path, metavar="FOLDER", help="of trained models, made where they are missing; none")
-    add("--singan", type=Path, metavar="FOLDER", help="likewise, of models of SinGAN; none")
+    add("--models", type=Path, metavar="FOLDER", help="of trained models; missing ones are trained; none")
+    add("--singan", type=Path, metavar="FOLDER", help="of trained models of SinGAN; missing ones are trained; none")
     add("--side", type=int, metavar="PIXELS", help="reduce all pictures to this longer side; as they are")
-    add("--steps", type=int, metavar="N", help="of their training; as the command's default")
+    add("--steps", type=int, metavar="N", help="of a training; the command's default")
     add("--sheet", type=Path, metavar="FILE", help="all pictures side by side; none")
     share_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     options = parse(arguments)
-    sources = found_in(options.peers / "real", options.side)
-    methods = {label: found_in(options.peers / folder, options.side) for label, folder in PEERS.items()}
-    for label, some in methods.items():
-        if set(some) != set(sources):
+    sources = pictures_in(options.peers / "real", options.side)
+    methods = {label: pictures_in(options.peers / folder, options.side) for label, folder in PEERS.items()}
+    for label, samples in methods.items():
+        if set(samples) != set(sources):
             raise SystemExit(f"{label}: the names of its samples are not those of the sources")
     methods |= {f"{OURS} {variation:g}": drawn(options, sources, variation) for variation in options.variation}
     for engine in ("network", "hybrid") if options.models else ():
@@ -209,8 +210,10 @@ def main(arguments: Sequence[str]) -> None:
         }
     for variation in SECOND_AND_FIRST if options.singan else ():
         methods[f"SinGAN, ours {variation:g}"] = learned(options, sources, "network", variation, "singan")
-    judged = [Method(label, {n: (some[n], sources[n]) for n in sources}) for label, some in methods.items()]
-    names = [card.name for card in cards_for("single") if card.of == "each" and card.default and not card.weights]
+    judged = [Method(label, {n: (pictures[n], sources[n]) for n in sources}) for label, pictures in methods.items()]
+    names = [
+        card.name for card in cards_for("single") if card.default and not card.weights and card.name != "diversity"
+    ]
     block = block_for(sources.values())
     natural = NaturalModel.fit(sources.values(), block)
     measured = evaluate("single", [*names, "niqe"], judged, {}, Resources(natural=natural))
@@ -219,9 +222,9 @@ def main(arguments: Sequence[str]) -> None:
     ours = [label for label in methods if label not in PEERS]
     parts = [
         provenance("single_image.py", threads=options.threads, seed=options.seed),
-        f"n = {len(sources)} pictures, one sample each, mean and 95 % interval; NIQE by blocks of {block}\n",
+        f"n = {len(sources)} pictures, one sample per picture, mean and 95 % interval; NIQE by blocks of {block}\n",
         table(("metric", "better", *methods), [*rows(measured, list(methods)), departures(methods, sources)]),
-        "Of how many pictures ours is the better one:\n",
+        "Number of pictures on which ours is better:\n",
         table(("metric", *(f"{label} / {peer}" for label in ours for peer in PEERS)), wins(measured, ours)),
     ]
     deliver(parts, options.output)

@@ -1,11 +1,11 @@
-"""What must hold of samples whatever they show: no smudges, no lattice, and a variation that means what it says.
+"""Soundness of samples: no smudges, no lattice, and a variation that does what it promises.
 
-    defects      smudges and energy at the highest frequencies, ours and the recipe that it began with
-    variation    diversity from variation 0 to 1, and at 0 how near the samples are to the picture
+    defects      smudges and energy at the highest frequencies, of ours and of the recipe it began with
+    variation    diversity from variation 0 to 1, and the PSNR to the picture at 0
 
     python benchmarks/soundness.py --pictures FOLDER --output tables.md --sheets sheets
 
-Samples are kept as those of closed_form.py are.
+Samples are cached as by closed_form.py.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ SHOWN = 11  # samples in a sheet: with the source three rows of four
 
 
 def samples(job: Job, count: int) -> Tensor:
-    """The first samples of a job as users see them, (n, 3, h, w) uint8."""
+    """Return the first samples of a job as users see them, (n, 3, h, w) uint8."""
     costs(job, count)
     return torch.stack([to_uint8(read(job.sample(index)).pixels) for index in range(count)])
 
 
 def defects(options: argparse.Namespace, sources: dict[str, Path]) -> str:
-    """How many samples have a smudge, and their highest frequencies over those of the picture."""
+    """Table of smudged samples, and of their highest frequencies over those of the picture."""
     lines = []
     for name, path in sources.items():
         source = to_uint8(read(path).pixels)
@@ -49,29 +49,29 @@ def defects(options: argparse.Namespace, sources: dict[str, Path]) -> str:
         for engine, variation in METHODS:
             job = Job(str(path), read(path).size, engine, variation, options.threads, options.seed)
             drawn = samples(job, options.samples)
-            areas = [smudge_area(each, source) for each in drawn]
+            areas = [smudge_area(sample, source) for sample in drawn]
             smudged = sum(area >= SMUDGE for area in areas)
-            energies = _spread([lattice(each) for each in drawn], row, column)
+            energies = _spread([lattice(sample) for sample in drawn], row, column)
             lines.append((name, job.name, str(len(drawn)), str(smudged), str(max(areas)), *energies))
             if options.sheets:
-                shown = [read(job.sample(index)).pixels for index in range(min(SHOWN, options.samples))]
+                panels = [read(job.sample(index)).pixels for index in range(min(SHOWN, options.samples))]
                 file = options.sheets / f"{name}-{job.name.replace(' ', '-')}.png"
-                write(file, sheet(read(path).pixels, shown, columns=4), overwrite=True)
+                write(file, sheet(read(path).pixels, panels, columns=4), overwrite=True)
     head = ("picture", "method", "n", "smudged", "largest px", "last row", "its range", "last column", "its range")
     return table(head, lines)
 
 
-def _spread(found: Sequence[tuple[float, float]], row: float, column: float) -> tuple[str, ...]:
-    """Mean and range of the energies of rows and of columns, over those of the picture."""
+def _spread(energies: Sequence[tuple[float, float]], row: float, column: float) -> tuple[str, ...]:
+    """Mean and range of the energies in rows and in columns, over those of the picture."""
     cells: list[str] = []
-    for energies, own in zip(zip(*found, strict=True), (row, column), strict=True):
-        ratios = [energy / own if own else math.inf for energy in energies]
+    for direction, own in zip(zip(*energies, strict=True), (row, column), strict=True):
+        ratios = [energy / own if own else math.inf for energy in direction]
         cells += [f"{statistics.fmean(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
     return tuple(cells)
 
 
 def variation(options: argparse.Namespace, sources: dict[str, Path]) -> str:
-    """Diversity at every variation, and the worst likeness to the picture at 0."""
+    """Table of diversity at every variation, and of the least PSNR to the picture at 0."""
     lines, curves = [], []
     for name, path in sources.items():
         source = to_uint8(read(path).pixels)
@@ -81,22 +81,22 @@ def variation(options: argparse.Namespace, sources: dict[str, Path]) -> str:
             drawn = samples(job, options.variation_samples)
             curve.append(pixel_diversity(drawn, source))
             if value == 0:
-                likeness = min(psnr(each, source) for each in drawn)
+                likeness = min(psnr(sample, source) for sample in drawn)
         curves.append(curve)
-        lines.append((name, *(f"{each:.3f}" for each in curve), f"{likeness:.1f} dB"))
-    means = [statistics.fmean(each) for each in zip(*curves, strict=True)]
-    lines.append(("mean", *(f"{each:.3f}" for each in means), ""))
+        lines.append((name, *(f"{value:.3f}" for value in curve), f"{likeness:.1f} dB"))
+    means = [statistics.fmean(values) for values in zip(*curves, strict=True)]
+    lines.append(("mean", *(f"{value:.3f}" for value in means), ""))
     return table(("diversity at", *(f"{value:g}" for value in VARIATIONS), "least PSNR at 0"), lines)
 
 
 def psnr(sample: Tensor, source: Tensor) -> float:
-    """Of 8-bit pictures, in dB; infinite when they are the same."""
+    """PSNR of 8-bit pictures in dB; infinite if they are equal."""
     error = (sample.double() - source.double()).square().mean().item()
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     names = ["defects", "variation"]
@@ -104,20 +104,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--pictures", type=Path, metavar="FOLDER", help="a folder of pictures, measured as they are")
     add("--photographs", nargs="*", default=PHOTOGRAPHS, metavar="NAME", help="of scikit-image; all four")
     add("--only", nargs="+", metavar="NAME", help="only these pictures and photographs")
-    add("--samples", type=int, default=20, metavar="N", help="a method, for defects; 20")
-    add("--variation-samples", type=int, default=20, metavar="N", help="a variation; 20")
+    add("--samples", type=int, default=20, metavar="N", help="per method, for defects; 20")
+    add("--variation-samples", type=int, default=20, metavar="N", help="per variation; 20")
     add("--sheets", type=Path, metavar="FOLDER", help="of contact sheets; none")
     share_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     options = parse(arguments)
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
     chosen = pictures(options.pictures, options.photographs, options.only)
-    sources = {name: keep(options.work, name, each, (each.shape[1], each.shape[2])) for name, each in chosen.items()}
+    sources = {
+        name: keep(options.work, name, picture, (picture.shape[1], picture.shape[2]))
+        for name, picture in chosen.items()
+    }
     parts = [provenance("soundness.py", threads=options.threads, seed=options.seed)]
     if "defects" in options.tables:
         parts.append(f"### Defects\n\n{defects(options, sources)}")

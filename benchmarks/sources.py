@@ -1,4 +1,4 @@
-"""The pictures to measure with: those of a folder as they are, and photographs that ship inside scikit-image."""
+"""The pictures to measure with: files of a folder, unchanged, and photographs that ship with scikit-image."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LONG_SIDE = 250  # of a photograph at full size
 
 
 def pictures(folder: Path | None, photographs: Sequence[str], only: Sequence[str] | None) -> dict[str, Tensor]:
-    """Names and pixels (3, h, w) in [-1, 1] at full size."""
+    """Load pictures by name: pixels (3, h, w) in [-1, 1] at full size."""
     files = sorted(file for file in folder.iterdir() if file.is_file()) if folder else []
-    load: dict[str, Callable[[], Tensor]] = {file.stem: partial(_pixels, file) for file in files}
-    load |= {name: partial(small_photograph, name) for name in photographs}
-    chosen = {name: each() for name, each in load.items() if not only or name in only}
+    loaders: dict[str, Callable[[], Tensor]] = {file.stem: partial(_pixels, file) for file in files}
+    loaders |= {name: partial(small_photograph, name) for name in photographs}
+    chosen = {name: load() for name, load in loaders.items() if not only or name in only}
     if not chosen:
-        raise SystemExit(f"no picture to measure: --only must name some of {', '.join(load) or 'none'}")
+        raise SystemExit(f"no picture to measure: --only must name one of {', '.join(loaders) or 'none'}")
     return chosen
 
 
@@ -37,28 +37,28 @@ def _pixels(file: Path) -> Tensor:
 
 
 def photograph(name: str) -> Tensor:
-    """One of scikit-image's, (3, h, w) in [-1, 1]."""
+    """Load a photograph of scikit-image, (3, h, w) in [-1, 1]."""
     return from_uint8(torch.from_numpy(getattr(import_module("skimage.data"), name)()).permute(2, 0, 1))
 
 
 def small_photograph(name: str) -> Tensor:
-    """The same with a long side of 250 pixels."""
+    """Load it with a long side of 250 pixels."""
     whole = photograph(name)
     return resize(whole[None], fitted(whole, LONG_SIDE))[0]
 
 
 def fitted(picture: Tensor, side: int) -> Size:
-    """The size of a picture (3, h, w) with a long side of `side`."""
+    """Size of a picture (3, h, w) after a resize to a long side of `side`."""
     return scaled(picture, side / max(picture.shape[1:]))
 
 
 def scaled(picture: Tensor, factor: float) -> Size:
-    """The size of a picture (3, h, w), times a factor."""
+    """Size of a picture (3, h, w), times a factor."""
     return round(factor * picture.shape[1]), round(factor * picture.shape[2])
 
 
 def cropped(picture: Tensor, size: Size) -> Tensor:
-    """The middle of a picture, in the proportions of `size`."""
+    """Crop the middle of a picture in the proportions of `size`."""
     height, width = picture.shape[1:]
     scale = min(height / size[0], width / size[1])
     h, w = round(scale * size[0]), round(scale * size[1])
@@ -67,7 +67,7 @@ def cropped(picture: Tensor, size: Size) -> Tensor:
 
 
 def keep(folder: Path, name: str, picture: Tensor, size: Size) -> Path:
-    """Put a picture, resized, where the processes of the jobs find it."""
+    """Write a picture, resized, into the work folder, for the processes of the jobs."""
     place = folder / f"{name}-{size[1]}x{size[0]}"
     place.mkdir(parents=True, exist_ok=True)
     write(place / "source.png", resize(picture[None], size)[0], overwrite=True)

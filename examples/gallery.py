@@ -1,9 +1,9 @@
-"""All twelve edits, each by its command, on photographs that ship inside scikit-image.
+"""The twelve edits as commands, on photographs that ship with scikit-image.
 
     python examples/gallery.py gallery
 
-Inputs are made in gallery/inputs, results stand in gallery/NAME, each with a sheet of its source, its inputs and its
-results. The commands are printed, to be tried on other pictures.
+Inputs are written to gallery/inputs and results to gallery/NAME, with a sheet of source, inputs and results. The
+commands are printed, so that you can try them on your own pictures.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ COMMANDS: Mapping[str, str] = {
 
 
 def photograph(name: str) -> Image.Image:
-    """One of scikit-image's, with a long side of 250 pixels."""
+    """Load a photograph of scikit-image with a long side of 250 pixels."""
     picture = Image.fromarray(np.asarray(getattr(data, name)())).convert("RGB")
     scale = LONG_SIDE / max(picture.size)
     return picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.Resampling.LANCZOS)
 
 
 def drawn(size: tuple[int, int], shape: str, *boxes: Sequence[float]) -> Image.Image:
-    """A mask, white where the shapes are; boxes are in parts of width and height."""
+    """Draw a mask with white shapes; boxes are in parts of width and height."""
     mask = Image.new("L", size, 0)
     for box in boxes:
         place = [round(part * size[index % 2]) for index, part in enumerate(box)]
@@ -58,14 +58,14 @@ def drawn(size: tuple[int, int], shape: str, *boxes: Sequence[float]) -> Image.I
 
 
 def cat() -> Image.Image:
-    """The head of a cat, cut out."""
+    """Cut out the head of a cat."""
     picture = photograph("chelsea").crop((55, 5, 215, 160))
     picture.putalpha(drawn(picture.size, "ellipse", (0.02, 0.02, 0.98, 0.98)))
     return picture.resize((110, 106), Image.Resampling.LANCZOS)
 
 
 def third_eye(chelsea: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """The left eye of the cat once more on its forehead, and where that is."""
+    """Copy the left eye of the cat to its forehead, and return the mask of the copy too."""
     box = (112, 2, 154, 42)
     copied, mask = chelsea.copy(), Image.new("L", chelsea.size, 0)
     copied.paste(chelsea.crop((70, 40, 112, 80)), box)
@@ -74,7 +74,7 @@ def third_eye(chelsea: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def launch(size: tuple[int, int]) -> Image.Image:
-    """A sky, a ground, a rocket and its fire, in four flat colors."""
+    """Draw a sky, a ground, a rocket and its fire in four flat colors."""
     picture = Image.new("RGB", size, (60, 80, 120))
     width, height = size
     draw = ImageDraw.Draw(picture)
@@ -85,7 +85,7 @@ def launch(size: tuple[int, int]) -> Image.Image:
 
 
 def make_inputs(folder: Path) -> None:
-    """All files that the commands name."""
+    """Write the files that the commands name."""
     folder.mkdir(parents=True, exist_ok=True)
     names = ("grass", "gravel", "rocket", "coffee", "chelsea", "hubble_deep_field", "immunohistochemistry")
     pictures = {name: photograph(name) for name in names}
@@ -97,7 +97,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the commands, or those that are named."""
+    """Run the commands, all or the ones after --only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("gallery"), help="where to; gallery")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, metavar="NAME", help=", ".join(COMMANDS))

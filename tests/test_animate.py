@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawing import drawn
 from PIL import Image
 from torch.testing import assert_close
 
 from sinwave.cli.main import main
 from sinwave.errors import InputError, MissingError
 from sinwave.images import read, read_text, to_uint8, write_frames
-from sinwave.images.moving import encode_frames
+from sinwave.images.animation import encode_frames
 from sinwave.rng import NoiseSource, Orbit
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.tasks.edits.animate import Animate, evenly
+from sinwave.tasks.animate import Animate, evenly
 
 
 def waves(height: int = 40, width: int = 48) -> torch.Tensor:
@@ -70,24 +71,24 @@ def test_a_walk_at_an_even_pace_stays_as_it_is():
 def test_frames_are_a_loop_without_jumps():
     source = waves()
     model, steps = closed_form_model(source, progression=Levels(2)), []
-    animate = Animate(frames=8, strength=0.6, amount=0.5)
-    frames = animate.run(model, source, NoiseSource(1), on_step=lambda *step: steps.append(step))
+    options = {"frames": 8, "strength": 0.6, "amount": 0.5}
+    frames = drawn(Animate, source, model, NoiseSource(1), on_step=steps.append, **options)
     assert frames.shape == (9, 3, 40, 48)
     assert torch.equal(frames[0], frames[-1])
     moved = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
     assert moved.median() > 0
     assert moved.max() < 3 * moved.median()
-    assert steps[-1][1:] == (steps[-1][2], steps[-1][2])
-    assert torch.equal(frames, animate.run(model, source, NoiseSource(1)))
+    assert (steps[-1].part, steps[-1].parts, steps[-1].step) == (0, 1, steps[-1].steps)
+    assert torch.equal(frames, drawn(Animate, source, model, NoiseSource(1), **options))
 
 
 def test_what_is_kept_does_not_move():
     source, keep = waves(), torch.zeros(1, 1, 40, 48)
     keep[..., :20] = 1
     model = closed_form_model(source, progression=Levels(2))
-    frames = Animate(frames=4, strength=0.6, amount=0.5).run(model, source, NoiseSource(1), keep=keep)
+    frames = drawn(Animate, source, model, NoiseSource(1), frames=4, strength=0.6, amount=0.5, keep=keep)
     assert torch.equal(frames[..., :20], source[..., :20].expand(5, -1, -1, -1))
-    still = Animate(frames=3, strength=0).run(model, source, NoiseSource(1))
+    still = drawn(Animate, source, model, NoiseSource(1), frames=3, strength=0.0)
     assert torch.equal(still, source.expand(4, -1, -1, -1))
 
 
@@ -104,17 +105,17 @@ def test_files_hold_the_frames_and_say_how_they_were_made(suffix: str, tmp_path:
     with Image.open(file) as image:
         assert image.n_frames == len(frames)
         assert image.info["loop"] == 0
-        durations, found = [], []
+        durations, decoded = [], []
         for index in range(image.n_frames):
             image.seek(index)
             image.load()
             durations.append(image.info["duration"])
-            found.append(np.asarray(image.convert("RGB")).astype(int))
+            decoded.append(np.asarray(image.convert("RGB")).astype(int))
     assert durations == [50, *[100] * (len(frames) - 2), 50]
     truth = to_uint8(frames).permute(0, 2, 3, 1).numpy().astype(int)
-    assert np.abs(np.stack(found) - truth).mean() < 6
-    assert np.abs(found[0] - found[-1]).mean() < (2 if suffix == ".webp" else 1e-9)
-    assert_close(read(file).pixels, torch.from_numpy(found[0]).movedim(2, 0) / 127.5 - 1, check_dtype=False)
+    assert np.abs(np.stack(decoded) - truth).mean() < 6
+    assert np.abs(decoded[0] - decoded[-1]).mean() < (2 if suffix == ".webp" else 1e-9)
+    assert_close(read(file).pixels, torch.from_numpy(decoded[0]).movedim(2, 0) / 127.5 - 1, check_dtype=False)
 
 
 def test_what_stands_still_in_a_gif_does_not_flicker():
@@ -126,7 +127,7 @@ def test_what_stands_still_in_a_gif_does_not_flicker():
         for index in range(image.n_frames):
             image.seek(index)
             still.append(np.asarray(image.convert("RGB"))[:, :16])
-    assert all(np.array_equal(each, still[0]) for each in still)
+    assert all(np.array_equal(frame, still[0]) for frame in still)
 
 
 def test_an_mp4_is_a_film(tmp_path: Path):
@@ -135,22 +136,22 @@ def test_an_mp4_is_a_film(tmp_path: Path):
     write_frames(file, frames[..., :39, :47], 10.0, overwrite=False, text={"sinwave:seed": "3"})
     with av.open(str(file)) as film:
         assert json.loads(film.metadata["comment"])["sinwave:seed"] == "3"
-        found = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
-    assert len(found) == len(frames) - 1
+        decoded = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+    assert len(decoded) == len(frames) - 1
     truth = to_uint8(frames[:-1, :, :38, :46]).permute(0, 2, 3, 1).numpy().astype(int)
-    assert np.abs(np.stack(found) - truth).mean() < 8
+    assert np.abs(np.stack(decoded) - truth).mean() < 8
 
 
 def test_short_frames_have_no_half():
     """A viewer shows a hundredth of a second as a tenth: then the frame that is there twice is left out."""
-    for fps, count, each in ((12.0, 7, 80), (40.0, 6, 20), (60.0, 6, 20)):
+    for fps, count, duration in ((12.0, 7, 80), (40.0, 6, 20), (60.0, 6, 20)):
         with Image.open(io.BytesIO(encode_frames(Path("x.gif"), fading(), fps, {}))) as image:
             durations = []
             for index in range(image.n_frames):
                 image.seek(index)
                 durations.append(image.info["duration"])
         assert len(durations) == count
-        assert durations[1] == each
+        assert durations[1] == duration
         assert min(durations) >= 20
 
 

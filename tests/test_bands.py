@@ -31,13 +31,13 @@ def test_going_up_is_the_inverse_of_going_down(progression, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("progression", PROGRESSIONS, ids=str)
-def test_the_known_part_of_a_scale_is_what_the_coarser_one_rebuilds(progression, size):
+def test_the_inherited_channels_of_a_scale_come_from_the_coarser_one(progression, size):
     scales, sizes = progression.split(noise(size)), progression.sizes(size)
-    assert scales[0].known == 0
+    assert scales[0].inherited == 0
     for coarser, coarser_size, finer in zip(scales, sizes, scales[1:], strict=False):
-        known = progression.known(coarser.bands, coarser_size)
-        assert finer.known == known.shape[1] < finer.bands.shape[1]
-        assert_close(finer.bands[:, : finer.known], known)
+        low = progression.inherited(coarser.bands, coarser_size)
+        assert finer.inherited == low.shape[1] < finer.bands.shape[1]
+        assert_close(finer.bands[:, : finer.inherited], low)
 
 
 @pytest.mark.parametrize("size", [(32, 40), (33, 47)])

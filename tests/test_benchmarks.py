@@ -35,8 +35,8 @@ def test_the_recipe_knows_a_picture_without_noise(monkeypatch):
     scale = Levels(1).split(texture(24, 32)[None].double() / 127.5 - 1)[0]
     bank = PatchBank.of(scale, 5, 300)
     bands = scale.bands - bank.mean
-    found = recipe.posterior_mean(bank, (12, 16), 0.999 * bands, 0.999, 0.001)
-    assert (found - bands).abs().max() < 1e-3 * bands.abs().max()
+    mean = recipe.posterior_mean(bank, (12, 16), 0.999 * bands, 0.999, 0.001)
+    assert (mean - bands).abs().max() < 1e-3 * bands.abs().max()
 
 
 def texture(height: int = 96, width: int = 128) -> Tensor:
@@ -131,9 +131,9 @@ def test_the_search_of_the_design_space_runs(tmp_path):
     (tmp_path / "pictures").mkdir()
     write(tmp_path / "pictures/small.png", from_uint8(texture(40, 48)))
     places = ["--pictures", str(tmp_path / "pictures"), "--work", str(tmp_path / "work")]
-    told = ["--variants", "default", "blocks=1,width=8,coarse_share=0.5", "--steps", "2", "--samples", "2"]
+    variants = ["--variants", "default", "blocks=1,width=8,coarse_share=0.5", "--steps", "2", "--samples", "2"]
     choices = ["--engines", "network", "--variation", "1", "--precision", "float32", "--threads", "1"]
-    text = run("design_space.py", *places, *told, *choices)
+    text = run("design_space.py", *places, *variants, *choices)
     assert "| small | default | 17 |" in text
     assert "| small | blocks=1,width=8,coarse_share=0.5 | 3 |" in text
     assert "| small | blocks=1,width=8,coarse_share=0.5 | network | 1 |" in text
@@ -167,7 +167,7 @@ def test_upscaling_and_inpainting_are_measured(tmp_path):
     write(tmp_path / "pictures/small.png", from_uint8(texture(64, 80)))
     places = ["--pictures", str(tmp_path / "pictures"), "--threads", "1"]
     text = run("upscaling.py", *places, "--factors", "2", "--sheet", str(tmp_path / "up.png"))
-    for method in ("bicubic", "consistent", "closed form (default)", "network"):
+    for method in ("bicubic", "consistent", "closed form", "network"):
         assert f"| 2 | {method} | 1 |" in text
     assert (tmp_path / "up-2.png").exists()
     text = run("inpainting.py", *places, "--holes", "1", "--sheet", str(tmp_path / "holes.png"))

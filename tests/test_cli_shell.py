@@ -5,6 +5,7 @@ A tiny real command stands in for those of the package, in the same process and 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sinwave.cli.main import COMMANDS, Command, main
-from sinwave.cli.parse import parse
+from sinwave.cli.parse import parse_together
 from sinwave.cli.show import ProgressBar, Showing, show_table
 from sinwave.errors import InputError
 from sinwave.options import option
@@ -30,6 +31,7 @@ COMMAND = '''
 """A command that ends in a way of your choice."""
 import errno, time
 from dataclasses import dataclass
+from sinwave.cli.parse import parse_together
 from sinwave.cli.show import Showing
 from sinwave.errors import InputError
 from sinwave.options import option
@@ -42,7 +44,8 @@ class Options(Showing):
 class OutOfMemoryError(RuntimeError):
     pass
 
-def run(options):
+def run(arguments):
+    (options,) = parse_together([Options], arguments, "sinwave end")
     if options.how in ("little", "much"):
         print("x" * (1 if options.how == "little" else 1_000_000))
     if options.how == "slow":
@@ -97,7 +100,8 @@ def process(*arguments: str) -> list[str]:
 
 
 def drawn(*arguments: str) -> Draw:
-    return parse(Draw, arguments, "sinwave draw")
+    (options,) = parse_together([Draw], arguments, "sinwave draw")
+    return options
 
 
 def test_what_is_typed_is_what_is_meant() -> None:
@@ -128,7 +132,7 @@ BAD = [
     (["a", "--json", "yes"], "unexpected argument 'yes'"),
     (["a", "--variaton", "0.3"], "unknown option --variaton; did you mean --variation?"),
     (["--variaton", "a"], "unknown option --variaton; did you mean --variation?"),
-    (["a", "--max_pixel=3"], "unknown option --max_pixel; did you mean --max-pixels?"),
+    (["a", "--max_pixel=3"], "unknown option --max-pixel; did you mean --max-pixels?"),
     (["a", "--no-json"], "unknown option --no-json; did you mean --json?"),
     (["a", "--frame"], "unknown option --frame"),
     (["a", "-x"], "unknown option -x"),
@@ -173,17 +177,19 @@ def test_help_shows_every_option_with_its_help_and_default(
     shown = capsys.readouterr().out
     assert shown.startswith("usage: sinwave draw [-h] [OPTIONS] SOURCE\n\nDraw something.\n")
     for line in [
-        "SOURCE                a picture (required)",
-        "-n INT, --number INT  how many (default: 8)",
-        "--variation FLOAT     how far (default: 0.7)",
-        "--size WIDTHxHEIGHT   how large  ",
-        "--medium {oil,ink}    what with (default: oil)",
-        "--patches INT...      how large (default: 9 7 5)",
-        "--inks PATH...        from which bottles  ",
-        "--no-frame            put a frame around it  ",
-        "-q, --quiet           show no progress and no remarks  ",
+        "SOURCE  a picture (required)",
+        "-n, --number INT  how many (default: 8)",
+        "--variation FLOAT  how far (default: 0.7)",
+        "--size WIDTHxHEIGHT  how large\n",
+        "--medium {oil,ink}  what with (default: oil)",
+        "--patches INT...  how large (default: 9 7 5)",
+        "--inks PATH...  from which bottles\n",
+        "--no-frame  put a frame around it\n",
+        "-q, --quiet  show no progress and no notes\n",
     ]:
-        assert line in shown
+        assert line in re.sub("(?<=[^ ]) {2,}", "  ", shown)
+    helps = [re.match(r"  \S.*?  +(?=\S)", line) for line in shown.splitlines()]
+    assert len({match.end() for match in helps if match}) == 1
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
@@ -199,7 +205,7 @@ def test_the_overview_names_every_command(arguments: Sequence[str], capsys: pyte
     ("typed", "complaint"),
     [
         ("generat", "unknown command 'generat'; did you mean generate?"),
-        ("zzz", "unknown command 'zzz'; the commands are generate, "),
+        ("zzz", "unknown command 'zzz'; the commands are train, generate, "),
         ("--versoin", "unknown option '--versoin'; did you mean --version?"),
         ("", "unknown command ''"),
     ],

@@ -16,8 +16,9 @@ from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet import exact, propagate
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions
-from sinwave.systems.wavelet.depth import levels_for
 from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
+from sinwave.systems.wavelet.model import Following
+from sinwave.systems.wavelet.options import levels_for
 from sinwave.systems.wavelet.patches import Overlap, PatchBank, unfold, window
 from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
 from sinwave.wavelets import pack, unpack
@@ -25,6 +26,18 @@ from sinwave.wavelets import pack, unpack
 ALL = 10**6  # axes: as many as there are
 FREE = replace(NO_LAYOUT, row_beyond=0, column_beyond=0)
 ODD = Layout(2.0, 0.3, 1.0, 0.1, height=40.0, reach=0.45)
+
+
+def exactly(*arguments, **options):
+    """Make the exact closed form of one walk."""
+    denoiser = ExactDenoiser(*arguments, **options)
+    return Following(denoiser, denoiser.start)
+
+
+def propagated(process, bank, source, candidates, window):
+    """Make the propagated closed form of one walk, which begins with candidates."""
+    denoiser = PropagatedDenoiser(process, bank, source, window)
+    return Following(denoiser, denoiser.start(candidates))
 
 
 def scale_of(size, top=0):
@@ -96,7 +109,7 @@ class Reference:
 def test_the_exact_denoiser_is_its_formula(layout, horizon, balance):
     bank, size = PatchBank.of(scale_of((14, 17)), 5, ALL, shifted=True), (6, 9)
     focus = Focus(math.inf, bank, 0.5)
-    denoiser = ExactDenoiser(Flow(), [focus], size, layout=layout, horizon=horizon, balance=balance)
+    denoiser = exactly(Flow(), [focus], size, layout=layout, horizon=horizon, balance=balance)
     reference = Reference(bank, size, layout, horizon, balance, 0.5)
     x_0 = scale_of((12, 18), top=100).bands
     for t in (0.97, 0.9, 0.5):  # the second and third with prices
@@ -104,7 +117,7 @@ def test_the_exact_denoiser_is_its_formula(layout, horizon, balance):
         expected, weights = reference(x_t, 1 - t, t)
         np.testing.assert_allclose(denoiser(x_t, t)[0], expected, atol=1e-9)
         best = bank.position[weights.argmax(1)]
-        assert_close(denoiser.matches, best.reshape(*size, 2))
+        assert_close(denoiser.state.matches, best.reshape(*size, 2))
         assert np.square(weights).sum(1).min() < 0.5 or t < 0.9  # it is no mere nearest neighbor
 
 
@@ -112,7 +125,7 @@ def test_the_signal_of_the_process_counts():
     bank, size = PatchBank.of(scale_of((14, 17)), 3, ALL), (6, 9)
     x_0 = scale_of((12, 18), top=100).bands
     expected, _ = Reference(bank, size, Layout(), 1.0, 0.0, 1.0)(x_0, 1.0, 2.5)
-    found = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 1.0)], size, balance=0.0)(x_0, 2.5)
+    found = exactly(VarianceExploding(), [Focus(math.inf, bank, 1.0)], size, balance=0.0)(x_0, 2.5)
     np.testing.assert_allclose(found[0], expected, atol=1e-9)
 
 
@@ -122,9 +135,9 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     candidates = torch.randint(0, 7, (*size, 9, 2), generator=torch.Generator().manual_seed(0))
 
     def estimates():
-        walked = [ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size)]
-        walked.append(PropagatedDenoiser(Flow(), pixels, (7, 9), candidates, 0.5))
-        return [result for each in walked for result in (each(x_t, 0.9), each(x_t, 0.8), each.matches)]
+        walked = [exactly(Flow(), [Focus(math.inf, bank, 0.5)], size)]
+        walked.append(propagated(Flow(), pixels, (7, 9), candidates, 0.5))
+        return [result for each in walked for result in (each(x_t, 0.9), each(x_t, 0.8), each.state.matches)]
 
     whole = estimates()
     for module in (exact, propagate):
@@ -138,8 +151,8 @@ def test_the_focus_is_the_last_one_that_the_noise_allows():
     large, small = (Focus(ratio, PatchBank.of(scale, patch, 20), 0.5) for ratio, patch in ((math.inf, 7), (0.5, 3)))
     for ratio, focus in ((0.6, large), (0.4, small)):
         t = ratio / (1 + ratio)
-        assert_close(ExactDenoiser(Flow(), [large, small], size)(x_t, t), ExactDenoiser(Flow(), [focus], size)(x_t, t))
-    both, first = ExactDenoiser(Flow(), [large, small], size), ExactDenoiser(Flow(), [large], size)
+        assert_close(exactly(Flow(), [large, small], size)(x_t, t), exactly(Flow(), [focus], size)(x_t, t))
+    both, first = exactly(Flow(), [large, small], size), exactly(Flow(), [large], size)
     assert_close(both(x_t, 1.0), first(x_t, 1.0))
 
 
@@ -148,15 +161,15 @@ def test_the_picture_itself_with_little_noise_is_found_again(size):
     scale = scale_of(size)
     bank = PatchBank.of(scale, 5, ALL, shifted=True)
     grid = scale.bands.shape[2:]
-    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], grid)
+    denoiser = exactly(Flow(), [Focus(math.inf, bank, 0.5)], grid)
     x_t = 0.99 * scale.bands + 0.01 * noise(*scale.bands.shape)
     assert_close(denoiser(x_t, 0.01), scale.bands, atol=1e-6, rtol=0)
-    assert_close(denoiser.matches, 2 * torch.cartesian_prod(*map(torch.arange, grid)).reshape(*grid, 2))
+    assert_close(denoiser.state.matches, 2 * torch.cartesian_prod(*map(torch.arange, grid)).reshape(*grid, 2))
 
 
 def test_no_signal_at_all_gives_the_mean_patch():
     bank, size = PatchBank.of(scale_of((14, 18)), 5, ALL, shifted=True), (6, 9)
-    denoiser = ExactDenoiser(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=FREE, balance=0.0)
+    denoiser = exactly(Flow(), [Focus(math.inf, bank, 0.5)], size, layout=FREE, balance=0.0)
     overlap = Overlap(size, 12, 5, 0.5, bank.keys)
     overlap.add(0, bank.patches.mean(0).reshape(13, 25).T.flatten().expand(54, -1))
     assert_close(denoiser(100 * noise(1, 12, *size), 1.0), overlap.average() + bank.mean)
@@ -168,27 +181,27 @@ def test_nothing_moves_far_up_or_down_and_no_side_border_comes_inside(horizon):
     scale, size = scale_of((40, 56)), (24, 30)
     bank = PatchBank.of(scale, 5, ALL)
     x_t = scale_of((48, 60), top=60).bands.flip(2)
-    denoiser = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, horizon=horizon, balance=0.0)
+    denoiser = exactly(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, horizon=horizon, balance=0.0)
     denoiser(x_t, 1.0)
-    rows, columns = (denoiser.matches // 2).unbind(2)
+    rows, columns = (denoiser.state.matches // 2).unbind(2)
     span = (torch.arange(24)[:, None] / 23) ** horizon
     distance = (rows / 19 - span).abs()
     assert distance.max() <= 0.2 + 1 / 19  # a row
     assert distance.max() > 0.15  # it did try
     for inside, edge in ((columns, torch.arange(30)), (27 - columns, 29 - torch.arange(30))):
         assert (inside[:, 2:-2] >= edge[2:-2].clamp(max=2)).all()
-    free = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
+    free = exactly(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=NO_LAYOUT, balance=0.0)
     free(x_t, 1.0)
-    assert (free.matches[..., 0] / 38 - span).abs().max() > 0.5
+    assert (free.state.matches[..., 0] / 38 - span).abs().max() > 0.5
 
 
 def test_without_a_layout_no_border_comes_inside():
     bank, size = PatchBank.of(scale_of((40, 56)), 5, ALL), (24, 30)
     x_t, inside = scale_of((48, 60), top=60).bands.flip(2), (slice(2, -2), slice(2, -2))
     for layout, allowed in ((NO_LAYOUT, False), (FREE, True)):
-        denoiser = ExactDenoiser(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=layout, balance=0.0)
+        denoiser = exactly(VarianceExploding(), [Focus(math.inf, bank, 0.5)], size, layout=layout, balance=0.0)
         denoiser(x_t, 1.0)
-        row, column = (denoiser.matches[inside] // 2).unbind(2)
+        row, column = (denoiser.state.matches[inside] // 2).unbind(2)
         at_border = (row < 2) | (row > 17) | (column < 2) | (column > 25)
         assert bool(at_border.any()) == allowed
 
@@ -202,12 +215,12 @@ def test_the_propagated_denoiser_is_the_softmax_over_its_candidates(seed):
     candidates[:, :, 3] = candidates[:, :, 7]  # repeated ones count once
     truth = scale.bands[:, :, 2 : 2 + size[0], 1 : 1 + size[1]]
     candidates[:, :, 5] = torch.cartesian_prod(torch.arange(2, 7), torch.arange(1, 9)).reshape(*size, 2)
-    denoiser = PropagatedDenoiser(Flow(), bank, source, candidates, 0.5)
+    denoiser = propagated(Flow(), bank, source, candidates, 0.5)
     for t in (0.9, 0.7):
         x_t = (1 - t) * truth + t * noise(*truth.shape, seed=seed)
         expected, best = over_candidates(scale, source, candidates, x_t, t)
         np.testing.assert_allclose(denoiser(x_t, t)[0], expected, atol=1e-9)
-        assert_close(denoiser.matches, 2 * best)
+        assert_close(denoiser.state.matches, 2 * best)
         candidates = neighbors(best)
 
 
@@ -245,9 +258,9 @@ def identity(size):
 def test_a_copy_of_the_identity_is_the_picture(size):
     scale = scale_of(size)
     bank, grid = PatchBank.of(scale, 5, 4, pixels=True), tuple(scale.bands.shape[2:])
-    denoiser = PropagatedDenoiser(Flow(), bank, grid, neighbors(identity(grid)), 0.5)
-    assert_close(denoiser.copy(), scale.bands)
-    assert_close(denoiser.matches, 2 * identity(grid))
+    denoiser = propagated(Flow(), bank, grid, neighbors(identity(grid)), 0.5)
+    assert_close(PropagatedDenoiser(Flow(), bank, grid, 0.5).copy(denoiser.state), scale.bands)
+    assert_close(denoiser.state.matches, 2 * identity(grid))
     assert_close(denoiser(noise(*scale.bands.shape), 1.0), scale.bands)  # all candidates are one, whatever the noise
 
 
@@ -261,7 +274,7 @@ def test_a_seam_has_no_steps_of_two_pixels(filter):
     # Seven columns of the dark half, and then nine of the light one, none near the edge between them.
     columns = torch.tensor([*range(2, 9), *range(15, 24)])
     matches = torch.stack(torch.meshgrid(torch.arange(12), columns, indexing="ij"), 2)
-    denoiser = PropagatedDenoiser(Flow(), bank, source, matches[:, :, None].expand(-1, -1, 9, -1), 0.5)
+    denoiser = propagated(Flow(), bank, source, matches[:, :, None].expand(-1, -1, 9, -1), 0.5)
     estimate = denoiser(torch.zeros(1, 12, 12, 16, dtype=torch.float64), 0.5)  # each has one candidate nine times
     rise = unpack(estimate, (24, 32), filter)[0, 0, 12].diff()
     assert_close(rise.sum(), torch.ones_like(rise[0]))
@@ -307,10 +320,10 @@ def test_candidates_that_touch_transparency_become_the_nearest_usable_ones(seed)
     scale, source = scale_of((20, 24)), (10, 12)
     bank = PatchBank.of(scale, 3, 10, opaque=opaque, pixels=True)
     assert not bank.usable.all()
-    denoiser = PropagatedDenoiser(Flow(), bank, source, identity(source)[:, :, None].expand(-1, -1, 9, -1), 0.5)
+    denoiser = propagated(Flow(), bank, source, identity(source)[:, :, None].expand(-1, -1, 9, -1), 0.5)
     usable = bank.usable.reshape(source).numpy()
     allowed = np.argwhere(usable)
-    for position, match in zip(np.ndindex(*source), (denoiser.matches // 2).flatten(0, 1).numpy(), strict=True):
+    for position, match in zip(np.ndindex(*source), (denoiser.state.matches // 2).flatten(0, 1).numpy(), strict=True):
         assert usable[tuple(match)]
         assert np.abs(match - position).max() == np.abs(allowed - position).max(1).min()
 

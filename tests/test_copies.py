@@ -11,9 +11,8 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
-from sinwave.metrics import nearest
-from sinwave.metrics.copies import copy_report
-from sinwave.metrics.nearest import stride_for
+from sinwave.metrics import copies
+from sinwave.metrics.copies import copy_report, stride_for
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.closed_form import closed_form_model
 
@@ -69,7 +68,7 @@ def test_the_smallest_square_is_found_wherever_it_lies(place):
 
 @pytest.mark.parametrize("place", [*product((20, 22, 25), (40, 43, 47))], ids=str)
 def test_large_pictures_are_searched_more_coarsely_and_their_squares_are_found(place, monkeypatch):
-    monkeypatch.setattr(nearest, "_PAIRS", 1)
+    monkeypatch.setattr(copies, "_PAIRS", 1)
     source, sample, (top, left) = noise(60, 70), noise(60, 80, seed=1), place
     assert stride_for(sample, source) == 8
     sample[:, top : top + 23, left : left + 23] = source[:, 7:30, 30:53]

@@ -70,9 +70,9 @@ def test_each_writes_its_result_and_a_sheet_and_keeps_them(
     assert Path(result["sheet"]) == Path("out") / f"land-{name}-sheet.png"
     pictures = [to_uint8(read(file).pixels) for file in files]
     assert [tuple(picture.shape[1:]) for picture in pictures] == [size, size]
-    told = read_text(files[1])
-    assert told["sinwave:command"].startswith(f"sinwave {name} land.png")
-    assert told["sinwave:command"].endswith("--seed 4")
+    text = read_text(files[1])
+    assert text["sinwave:command"].startswith(f"sinwave {name} land.png")
+    assert text["sinwave:command"].endswith("--seed 4")
     before = [file.stat().st_mtime_ns for file in files]
     assert main(line) == 0
     assert [file.stat().st_mtime_ns for file in files] == before
@@ -101,7 +101,7 @@ def test_what_is_avoided_is_not_in_the_result(place: Path) -> None:
         line = ["extend", "composite.png", "--right", "40", "--left", "40", "-o", f"out{seen}", "-n", "3", *more]
         assert main(line) == 0
         drawn = [read(file).pixels for file in sorted(Path(f"out{seen}").glob("*-000?.png"))]
-        red = torch.stack([(each[0] - each[1] > 1.2) for each in drawn])
+        red = torch.stack([(pixels[0] - pixels[1] > 1.2) for pixels in drawn])
         red[:, :, 40:96] = False
         assert bool(red.any()) == seen
 
@@ -115,12 +115,37 @@ def test_a_cut_out_is_put_where_it_is_wanted(place: Path) -> None:
     assert red.max(0).values.tolist() == [20 - 7 + 10, 30 - 6 + 9]
 
 
-def test_a_grey_source_may_have_colored_company(place: Path) -> None:
-    Image.fromarray(scene()).convert("L").save("grey.png")
-    assert main(["extend", "grey.png", "--left", "8", "-o", "out", "-q"]) == 0
-    assert main(["blend", "grey.png", "land.png", "-o", "out", "-q"]) == 0
-    with Image.open("out/grey-extend-0000.png") as grey, Image.open("out/grey-blend-0000.png") as colored:
-        assert (grey.mode, colored.mode) == ("L", "RGB")
+def test_a_gray_source_may_have_colored_company(place: Path) -> None:
+    Image.fromarray(scene()).convert("L").save("gray.png")
+    assert main(["extend", "gray.png", "--left", "8", "-o", "out", "-q"]) == 0
+    assert main(["blend", "gray.png", "land.png", "-o", "out", "-q"]) == 0
+    with Image.open("out/gray-extend-0000.png") as gray, Image.open("out/gray-blend-0000.png") as colored:
+        assert (gray.mode, colored.mode) == ("L", "RGB")
+
+
+def test_several_sources_and_folders_are_drawn_in_one_go(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "folder"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(scene(32, 32)).save(folder / "a.png")
+    Image.fromarray(scene(32, 32)).save(folder / "deep" / "b.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    (place / "empty").mkdir()
+    line = ["extend", "land.png", "absent.png", "folder", "empty", "--left", "8", "-o", "folder/out", "--json"]
+    files = [Path("folder/out") / name for name in ("land-extend-0000.png", "a-extend-0000.png")]
+    files.append(Path("folder/out/deep/b-extend-0000.png"))
+    stamps = []
+    for _ in range(2):  # the second time, nothing that the first one has written is a source
+        assert main(line) == 2
+        printed = capsys.readouterr()
+        results = json.loads(printed.out)
+        assert [Path(result["files"][0]) for result in results["results"]] == files
+        assert len(results["failed"]) == 3
+        sentences = printed.err.splitlines()
+        assert sorted(sentences) == sorted(f"sinwave: {sentence}" for sentence in results["failed"])
+        assert all(any(name in text for text in sentences) for name in ("absent.png", "broken.png", "empty"))
+        stamps.append([file.stat().st_mtime_ns for file in files])
+    assert stamps[0] == stamps[1]
+    assert read(files[2]).size == (32, 40)
 
 
 WRONG = {
@@ -136,9 +161,9 @@ WRONG = {
     "region": (["place", "land.png", "--region", "99x9+0+0", "--at", "0+0"], "reaches beyond the picture"),
     "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "50+0"], "reaches beyond the new picture"),
     "no such file": (["restyle", "land.png", "nothing.png"], "nothing.png"),
-    "keep": (["tile", "land.png", "--keep", "mask.png"], "takes no --keep"),
+    "keep": (["tile", "land.png", "--keep", "mask.png"], "unknown option --keep"),
     "factor": (["upscale", "land.png", "--factor", "0"], "factor must be between 1 and 8, not 0"),
-    "kept": (["upscale", "land.png", "--keep", "mask.png"], "takes no --keep"),
+    "kept": (["upscale", "land.png", "--keep", "mask.png"], "unknown option --keep"),
     "learned": (["upscale", "land.png", "--engine", "network", "--avoid", "mask.png"], "learns from all"),
     "weights": (["blend", "land.png", "other.png", "--weights", "1"], "1 weights for 2 sources"),
     "no weight": (["blend", "land.png", "other.png", "--weights", "0,0"], "all weights are 0"),

@@ -5,33 +5,43 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from drawing import drawn as draw
 from scipy import stats
 from skimage import data
 from torch.testing import assert_close
 
 from sinwave.errors import InputError
 from sinwave.images import Picture
+from sinwave.kinds import Mask, Region
+from sinwave.kinds import Place as At
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.tasks.edits.canvas import Canvas, all_of, continued, keeping, redraw, resembling
-from sinwave.tasks.edits.edit import Edit
-from sinwave.tasks.edits.extend import Extend
-from sinwave.tasks.edits.harmonize import Harmonize
-from sinwave.tasks.edits.inpaint import Inpaint
-from sinwave.tasks.edits.lines import mirrored, wrapped
-from sinwave.tasks.edits.masks import feathered, fitted
-from sinwave.tasks.edits.paint import Paint
-from sinwave.tasks.edits.palette import few_colors, recolored, repainted
-from sinwave.tasks.edits.paste import pasted, pinned
-from sinwave.tasks.edits.place import Place
-from sinwave.tasks.edits.regions import Place as At
-from sinwave.tasks.edits.regions import Region, parse_place, parse_region
-from sinwave.tasks.edits.restyle import Restyle
-from sinwave.tasks.edits.retarget import Retarget
-from sinwave.tasks.edits.tile import Tile
+from sinwave.tasks.canvas import (
+    Canvas,
+    _continued,
+    all_of,
+    feathered,
+    keeping,
+    mirrored,
+    pasted,
+    pinned,
+    redraw,
+    resembling,
+    wrapped,
+)
+from sinwave.tasks.edit import Edit
+from sinwave.tasks.extend import Extend
+from sinwave.tasks.harmonize import Harmonize
+from sinwave.tasks.inpaint import Inpaint
+from sinwave.tasks.paint import Paint
+from sinwave.tasks.palette import few_colors, recolored, repainted
+from sinwave.tasks.place import Place
+from sinwave.tasks.restyle import Restyle
+from sinwave.tasks.retarget import Retarget
+from sinwave.tasks.tile import Tile
 
 NOISE = NoiseSource(3)
 
@@ -61,29 +71,35 @@ def model(source):
 
 def test_without_strength_nothing_changes(model, source):
     other, mask = photograph("coffee"), window(10, 10, 20, 20)
-    for edit in (Harmonize(strength=0), Edit(strength=0), Inpaint(strength=0)):
-        assert torch.equal(edit.run(model, other, mask), other)
-    assert torch.equal(Paint(strength=0).run(model, other, source), other)
-    assert torch.equal(Restyle(strength=0, palette=0).run(model, other, source), other)
-    assert torch.equal(Extend().run(model, other), other)
-    assert torch.equal(Retarget().run(model, other, (48, 56)), other)
+    assert torch.equal(draw(Harmonize, source, model, composite=other, mask=mask, strength=0.0), other)
+    assert torch.equal(draw(Edit, source, model, edited=other, mask=mask, strength=0.0), other)
+    assert torch.equal(draw(Inpaint, other, model, mask=mask, strength=0.0), other)
+    assert torch.equal(draw(Paint, source, model, drawing=other, strength=0.0), other)
+    assert torch.equal(draw(Restyle, source, model, content=other, strength=0.0, palette=0.0), other)
+    assert torch.equal(draw(Extend, other, model), other)
+    assert torch.equal(draw(Retarget, other, model, size=(48, 56)), other)
 
 
-def test_what_may_not_change_is_the_same_to_the_bit(model):
+def test_what_may_not_change_is_the_same_to_the_bit(model, source):
     other, mask, keep = photograph("coffee"), window(14, 20, 12, 14), window(0, 0, 48, 26)
-    for edit, reach in ((Harmonize(feather=6), 6), (Edit(feather=4), 4), (Inpaint(), 0)):
+    edits = (
+        (Harmonize, source, {"composite": other, "feather": 6}, 6),
+        (Edit, source, {"edited": other, "feather": 4}, 4),
+        (Inpaint, other, {}, 0),
+    )
+    for edit, known, options, reach in edits:
         near = feathered(mask, reach) > 0
-        drawn = edit.run(model, other, mask, NOISE)
+        drawn = draw(edit, known, model, NOISE, mask=mask, **options)
         assert torch.equal(drawn[~near.expand_as(drawn)], other[~near.expand_as(drawn)])
         assert not torch.equal(drawn, other)
-        kept = edit.run(model, other, mask, NOISE, keep=keep)
+        kept = draw(edit, known, model, NOISE, mask=mask, keep=keep, **options)
         assert torch.equal(kept[..., :26], other[..., :26])
         assert not torch.equal(kept[..., 26:], other[..., 26:])
 
 
 def test_an_extended_picture_holds_the_picture(model, source):
     margins = {"left": 9, "right": 14, "top": 5, "bottom": 2}
-    drawn = Extend(**margins).run(model, source, NOISE)
+    drawn = draw(Extend, source, model, NOISE, **margins)
     assert drawn.shape == (1, 3, 55, 79)
     assert torch.equal(drawn[..., 5:53, 9:65], source)
     assert drawn[..., 65:].std() > 0.1
@@ -91,8 +107,7 @@ def test_an_extended_picture_holds_the_picture(model, source):
 
 def test_pinned_regions_are_where_they_are_wanted(model, source):
     region, places = Region(8, 12, 16, 20), [At(4, 2), At(24, 50)]
-    pictures = pinned(source, region, places, (44, 80))
-    drawn = Place().run(model, *pictures, NOISE)
+    drawn = draw(Place, source, model, NOISE, region=region, at=tuple(places), size=(44, 80))
     for place in places:
         there = drawn[..., place.top : place.top + 16, place.left : place.left + 20]
         assert torch.equal(there, source[..., 8:24, 12:32])
@@ -116,7 +131,7 @@ def test_the_seam_of_a_tile_is_like_its_inside():
     model = closed_form_model(texture, progression=Levels(2))
     seams, insides = [], []
     for seed in range(10):
-        tile = Tile().run(model, texture, None, NoiseSource(seed))
+        tile = draw(Tile, texture, model, NoiseSource(seed))
         assert tile.shape == texture.shape
         gray = tile[0].mean(0)
         seams += [gray[0] - gray[-1], gray[:, 0] - gray[:, -1]]
@@ -131,7 +146,7 @@ def test_the_seam_of_a_tile_is_like_its_inside():
 @pytest.mark.parametrize(("axes", "rows", "columns"), [("x", False, True), ("y", True, False)])
 def test_a_tile_along_one_axis_keeps_the_ends_of_the_other(axes, rows, columns):
     texture = photograph("gravel", 40, 48)
-    tile = Tile(axes=axes).run(closed_form_model(texture, progression=Levels(2)), texture, None, NOISE)
+    tile = draw(Tile, texture, closed_form_model(texture, progression=Levels(2)), NOISE, axes=axes)
     assert torch.equal(tile[..., 15:25, 15:33], texture[..., 15:25, 15:33])
     assert torch.equal(tile[..., :2, 15:33], texture[..., :2, 15:33]) == (not rows)
     assert torch.equal(tile[..., 15:25, :2], texture[..., 15:25, :2]) == (not columns)
@@ -140,17 +155,18 @@ def test_a_tile_along_one_axis_keeps_the_ends_of_the_other(axes, rows, columns):
 def test_a_larger_tile_is_as_large_as_wanted():
     texture = photograph("gravel", 32, 40)
     model = closed_form_model(texture, progression=Levels(2))
-    assert Tile().run(model, texture, (51, 66), NOISE).shape == (1, 3, 51, 66)
-    assert Tile().run(model, texture, (25, 30), NOISE).shape == (1, 3, 25, 30)
+    assert draw(Tile, texture, model, NOISE, size=(51, 66)).shape == (1, 3, 51, 66)
+    assert draw(Tile, texture, model, NOISE, size=(25, 30)).shape == (1, 3, 25, 30)
 
 
 def test_retargeting_goes_by_small_steps(model, source):
-    sizes = Retarget(stretch=1.2).sizes((100, 100), (100, 300))
+    retarget = Retarget(source=Picture(source[0]), size=(100, 300), stretch=1.2)
+    sizes = retarget.sizes((100, 100), (100, 300))
     assert sizes[-1] == (100, 300)
     widths = [100, *(width for _, width in sizes)]
     assert all(1 < after / before < 1.21 for before, after in pairwise(widths))
-    assert Retarget().sizes((48, 56), (48, 56)) == []
-    assert Retarget(stretch=2).run(model, source, (40, 90), NOISE).shape == (1, 3, 40, 90)
+    assert retarget.sizes((48, 56), (48, 56)) == []
+    assert draw(Retarget, source, model, NOISE, size=(40, 90), stretch=2.0).shape == (1, 3, 40, 90)
 
 
 def test_what_is_avoided_never_appears():
@@ -162,8 +178,8 @@ def test_what_is_avoided_never_appears():
     for seen in (None, opaque):
         model = closed_form_model(source, opaque=seen, progression=Levels(2))
         pictures = [model.generate((48, 56), NOISE.child(seed)) for seed in range(4)]
-        drawn.append(torch.cat([*pictures, Inpaint().run(model, source, window(18, 20, 12, 14), NOISE)]))
-    red = [(each[:, 0] - each[:, 1] > 1.6).float().mean().item() for each in drawn]
+        drawn.append(torch.cat([*pictures, draw(Inpaint, source, model, NOISE, mask=window(18, 20, 12, 14))]))
+    red = [(pictures[:, 0] - pictures[:, 1] > 1.6).float().mean().item() for pictures in drawn]
     assert red[0] > 0.005
     assert red[1] == 0
 
@@ -173,7 +189,7 @@ def test_a_hole_is_filled_with_what_belongs_there():
     stripes = torch.sin(torch.arange(64) / 64 * 2 * torch.pi * 8)[:, None].expand(3, 64, 64)[None].clone()
     hole = window(20, 24, 16, 16, (64, 64))
     model = closed_form_model(stripes, opaque=hole[0, 0] == 0, progression=Levels(2))
-    drawn = Inpaint().run(model, stripes * (1 - hole), hole, NOISE)
+    drawn = draw(Inpaint, stripes * (1 - hole), model, NOISE, mask=hole)
     inside = hole.expand_as(drawn) > 0
     assert (drawn - stripes)[inside].square().mean().sqrt() < 0.1 * stripes.std()
 
@@ -193,10 +209,10 @@ def test_a_feather_is_one_inside_and_ends_where_it_is_told():
 
 
 def test_a_mask_of_another_size_is_stretched():
-    hard = fitted(window(2, 3, 4, 4, (12, 14)), (48, 56))
+    hard = Mask(window(2, 3, 4, 4, (12, 14))).values((48, 56))
     assert set(hard.unique().tolist()) == {0.0, 1.0}
     assert_close(hard, window(8, 12, 16, 16))
-    assert 0 < fitted(0.5 * window(2, 3, 4, 4, (12, 14)), (48, 56)).max() <= 0.5
+    assert 0 < Mask(0.5 * window(2, 3, 4, 4, (12, 14))).values((48, 56)).max() <= 0.5
 
 
 def test_lines_are_continued_as_numpy_does():
@@ -211,21 +227,21 @@ def test_what_is_known_is_carried_on():
     values = torch.randn(1, 3, 13, 18, generator=torch.Generator().manual_seed(0))
     weight = 1 - window(4, 5, 6, 7, (13, 18)).expand(-1, 3, -1, -1)
     for fade in (0.0, 0.5, 1.0):
-        found = continued(values, weight, fade)
-        assert_close(found[weight > 0], values[weight > 0])
-        assert (found[weight == 0].abs().max() > 0) == (fade > 0)
-        assert found.abs().max() <= values.abs().max()
-    assert_close(continued(torch.full_like(values, 0.7), weight, 1.0), torch.full_like(values, 0.7))
+        filled = _continued(values, weight, fade)
+        assert_close(filled[weight > 0], values[weight > 0])
+        assert (filled[weight == 0].abs().max() > 0) == (fade > 0)
+        assert filled.abs().max() <= values.abs().max()
+    assert_close(_continued(torch.full_like(values, 0.7), weight, 1.0), torch.full_like(values, 0.7))
 
 
 def test_constraints_hold_at_every_scale_and_compose(model, source):
     change = window(10, 12, 20, 24)
     keep, alike = keeping(model, source, change), resembling(model, source, 0, 1.0)
-    for index, known in enumerate(model.scales(source)):
-        free, estimate = model.scales(change.expand(-1, 3, -1, -1))[index], torch.zeros_like(known)
-        assert torch.equal(keep(index)(estimate)[free == 0], known[free == 0])
-        low = resize(alike(index)(estimate) - known, tuple(model.scales(source)[0].shape[2:]), "area")
-        assert low.std() < 0.1 * known.std()
+    for index, view in enumerate(model.scales(source)):
+        free, estimate = model.scales(change.expand(-1, 3, -1, -1))[index], torch.zeros_like(view)
+        assert torch.equal(keep(index)(estimate)[free == 0], view[free == 0])
+        low = resize(alike(index)(estimate) - view, tuple(model.scales(source)[0].shape[2:]), "area")
+        assert low.std() < 0.1 * view.std()
         both = all_of(alike, keep)(index)(estimate)
         assert torch.equal(both, keep(index)(alike(index)(estimate)))
     assert all_of(lambda index: None)(0) is None
@@ -235,7 +251,7 @@ def test_constraints_hold_at_every_scale_and_compose(model, source):
 def test_a_model_of_one_scale_redraws_too():
     source = photograph(height=32, width=32)
     model = closed_form_model(source, progression=Levels(1))
-    drawn = Harmonize().run(model, source.flip(3), window(8, 8, 10, 10, (32, 32)), NOISE)
+    drawn = draw(Harmonize, source, model, NOISE, composite=source.flip(3), mask=window(8, 8, 10, 10, (32, 32)))
     assert drawn.shape == source.shape
     assert torch.isfinite(drawn).all()
 
@@ -266,12 +282,34 @@ def test_a_known_layout_is_kept_where_it_belongs(source):
 
 def test_colors_are_those_of_the_palette():
     picture, palette = photograph("coffee"), photograph("chelsea", 40, 44)
-    found = recolored(picture, palette)
-    assert_close(found.mean((2, 3)), palette.mean((2, 3)), atol=0.02, rtol=0)
-    covariances = [torch.cov(each[0].flatten(1)) for each in (found, palette)]
+    colored = recolored(picture, palette)
+    assert_close(colored.mean((2, 3)), palette.mean((2, 3)), atol=0.02, rtol=0)
+    covariances = [torch.cov(pixels[0].flatten(1)) for pixels in (colored, palette)]
     assert_close(*covariances, atol=0.02, rtol=0)
     assert torch.equal(recolored(picture, palette, 0.0), picture)
     assert_close(recolored(picture, picture), picture, atol=1e-4, rtol=0)
+
+
+class Single(torch.Tensor):
+    """A tensor on a device that has no float64."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if func is torch.Tensor.cpu:
+            return result.as_subclass(torch.Tensor)
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a tensor to float64 dtype as the device doesn't support float64")
+        return result
+
+
+def test_colors_are_exchanged_on_a_device_without_float64():
+    picture, palette = photograph("coffee"), photograph("chelsea", 40, 44)
+    with pytest.raises(TypeError):
+        picture.as_subclass(Single).double()
+    colored = recolored(picture.as_subclass(Single), palette.as_subclass(Single))
+    assert isinstance(colored, Single)
+    assert torch.equal(colored.as_subclass(torch.Tensor), recolored(picture, palette))
 
 
 def test_few_colors_are_the_centers_of_their_pixels():
@@ -279,8 +317,7 @@ def test_few_colors_are_the_centers_of_their_pixels():
     centers, nearest = few_colors(picture, 5)
     assert centers.shape == (5, 3)
     for index, center in enumerate(centers):
-        some = picture[0][:, nearest == index]
-        assert_close(some.mean(1), center, atol=1e-3, rtol=0)
+        assert_close(picture[0][:, nearest == index].mean(1), center, atol=1e-3, rtol=0)
     assert len(repainted(photograph("chelsea"), picture, 5)[0].flatten(1).unique(dim=1).T) <= 5
 
 
@@ -302,13 +339,3 @@ def test_a_cut_out_is_pasted_where_it_is_wanted(source):
         pasted(source, thing, 1.0, At(-40, 0))
     with pytest.raises(InputError, match="no transparency"):
         pasted(source, Picture(torch.ones(3, 10, 8)), 1.0, None)
-
-
-def test_regions_and_places_are_read_as_people_write_them():
-    assert parse_region("64x48+10+20") == Region(top=20, left=10, height=48, width=64)
-    assert parse_place("30+40") == At(40, 30)
-    for wrong in ("64x48", "0x5+1+1", "a", "64x48-1+2"):
-        with pytest.raises(InputError, match="region must be"):
-            parse_region(wrong)
-    with pytest.raises(InputError, match="a place must be"):
-        parse_place("30")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from torch import Tensor
 
 from sinwave.cli.main import main
 from sinwave.images import from_uint8, read, to_uint8, write
-from sinwave.metrics.cache import cache_folder
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.fidelity import lr_consistency, psnr_y
 from sinwave.metrics.niqe import NaturalModel, niqe
 from sinwave.metrics.patches import coherence
-from sinwave.metrics.published import ALEXNET, INCEPTION, LPIPS_ALEX, LPIPS_VGG, VGG16
-from sinwave.nn.inception import Inception
-from sinwave.nn.trunks import alexnet, vgg16
+from sinwave.pretrained.files import cache_folder
+from sinwave.pretrained.inception import Inception
+from sinwave.pretrained.perceptual import alexnet, blur_kernel, shift_tolerant_alexnet, vgg16
+from sinwave.pretrained.published import ALEXNET, INCEPTION, LPIPS_ALEX, LPIPS_VGG, ST_LPIPS_ALEX, VGG16
 from sinwave.resize import resize
 
 
@@ -33,6 +34,7 @@ def nothing_of_the_user(tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "TORCH_HOME", "LOCALAPPDATA", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("SINWAVE_WEIGHTS", raising=False)
+    monkeypatch.setitem(sys.modules, ST_LPIPS_ALEX.package.module, None)  # is not found by find_spec
     monkeypatch.chdir(tmp_path)
 
 
@@ -96,7 +98,7 @@ def test_samples_are_measured_by_every_metric_that_needs_no_weights(samples, cap
     low, high = each["coherence"]["interval"]
     assert 0 <= low < each["coherence"]["value"] < high
     assert each["copied"]["each"]["photo-0000"] == 1
-    assert set(found["unavailable"]) == {"sifid", "lpips_diversity", "niqe"}
+    assert set(found["unavailable"]) == {"sifid", "lpips_diversity", "st_lpips_diversity", "niqe"}
 
 
 def test_the_table_shows_the_same(samples, capsys):
@@ -176,6 +178,28 @@ def test_learned_metrics_are_measured_with_weights(samples, capsys):
     found, _ = run(capsys, *samples, "--metrics", "lpips_diversity", "--weights", ".")
     assert scores(found)["lpips_diversity"]["value"] > 0
     assert scores(found)["lpips_diversity"]["n"] == 5
+
+
+def test_st_lpips_is_measured_with_its_file_under_its_own_name(samples, capsys):
+    torch.manual_seed(0)
+    network = shift_tolerant_alexnet()
+    slices = {0: 1, 1: 1, 4: 2, 5: 2, 8: 3, 9: 3, 11: 4, 13: 5}
+    content = {}
+    for name, value in network.state_dict().items():
+        _, layer, kind = name.split(".")
+        content[f"net.slice{slices[int(layer)]}.{layer}.{kind}"] = value
+        if kind == "filt":
+            assert torch.equal(value, blur_kernel(len(value)))
+    content |= {f"lin{k}.model.1.weight": torch.rand(1, c, 1, 1) for k, c in enumerate(network.channels)}
+    content["scaling_layer.shift"] = torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None]
+    content["scaling_layer.scale"] = torch.tensor([0.458, 0.448, 0.450])[None, :, None, None]
+    torch.save(content, ST_LPIPS_ALEX.file)
+    found, _ = run(capsys, *samples, "--metrics", "st_lpips_diversity", "--weights", ".")
+    assert scores(found)["st_lpips_diversity"]["value"] > 0
+    assert "ST-LPIPS" in CARDS["st_lpips_diversity"].title
+    found, _ = run(capsys, *restoration(), "--metrics", "st_lpips", "lpips", "--weights", ".", code=2)
+    assert scores(found, "ours")["st_lpips"]["value"] > 0
+    assert set(found["unavailable"]) == {"lpips"}
 
 
 def test_niqe_is_fitted_to_good_pictures(samples, capsys):
@@ -520,7 +544,7 @@ def test_pictures_without_a_part_in_intra_lpips_are_named_and_not_counted(capsys
     assert scores(found, "made")["intra_lpips"]["n"] == 2
     assert remarks == [
         "sinwave: made: intra_lpips: wide is left out: it is 90 x 64, and the real ones are 80 x 64",
-        "sinwave: made: intra_lpips: nearest to each real picture are 2 1 of the made ones",
+        "sinwave: made: intra_lpips: nearest to each real picture are 2 1 of the generated ones",
     ]
     _, remarks = run(capsys, *arguments, "intra_lpips", "nearest_lpips")
     assert len([line for line in remarks if "wide" in line]) == 1

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,14 @@ from PIL import Image
 
 from sinwave.cli.main import main
 from sinwave.errors import InputError, OutputError
-from sinwave.images import probe, read, read_text, to_uint8
-from sinwave.tasks.estimate import check_memory, estimate, network_memory
+from sinwave.images import probe, read, read_text, sheet, to_uint8
+from sinwave.images.writing import MAX_SIDE
+from sinwave.kinds import Source
+from sinwave.systems.table import estimate
 from sinwave.tasks.generate import Generate
-from sinwave.tasks.hardware import physical_memory
-from sinwave.tasks.sizes import parse_scale, parse_size
+from sinwave.tasks.machine import device_memory
+from sinwave.tasks.run import Output, Run, Written
+from sinwave.tasks.task import open_source
 
 SMALL = (40, 33)
 
@@ -109,7 +113,7 @@ def test_threads_change_nothing_that_can_be_seen(picture: Path, tmp_path: Path) 
         for threads in (1, 2):
             arguments = ["-n", "1", "--variation", "1", "-o", str(tmp_path / str(threads)), "--threads", str(threads)]
             assert main(["generate", str(picture), *arguments]) == 0
-            assert torch.get_num_threads() == threads
+            assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)
     one, two = (read(tmp_path / str(threads) / "land-0000.png").pixels for threads in (1, 2))
@@ -123,9 +127,10 @@ def test_variation_0_is_the_picture(picture: Path, tmp_path: Path) -> None:
 
 
 def test_every_output_says_how_it_was_made(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", str(picture), "-n", "2", "-o", str(tmp_path), "--seed", "3", "-q"]) == 0
+    options = ["--size", "41x33", "--variation", "0.6", "--seed", "3"]
+    assert main(["generate", str(picture), "-n", "2", "-o", str(tmp_path), "-q", *options]) == 0
     text = read_text(tmp_path / "land-0001.png")
-    assert text["sinwave:command"] == "sinwave generate land.png --size 40x33 --variation 0.7 --seed 3"
+    assert text["sinwave:command"] == "sinwave generate land.png --size 41x33 --variation 0.6 --seed 3"
     assert text["sinwave:picture"] == "1"
     capsys.readouterr()
     assert main(["info", str(tmp_path / "land-0001.png"), "--json"]) == 0
@@ -168,11 +173,11 @@ def test_ctrl_c_keeps_what_is_finished(picture: Path, tmp_path: Path) -> None:
         assert read(out / name).size == (SMALL[1], SMALL[0])
 
 
-def test_grey_stays_grey_and_transparency_is_not_learned(tmp_path: Path) -> None:
-    grey = tmp_path / "grey.png"
-    landscape().convert("L").save(grey)
-    assert main(["generate", str(grey), "-n", "1", "-o", str(tmp_path), "-q"]) == 0
-    assert probe(tmp_path / "grey-0000.png").mode == "L"
+def test_gray_stays_gray_and_transparency_is_not_learned(tmp_path: Path) -> None:
+    gray = tmp_path / "gray.png"
+    landscape().convert("L").save(gray)
+    assert main(["generate", str(gray), "-n", "1", "-o", str(tmp_path), "-q"]) == 0
+    assert probe(tmp_path / "gray-0000.png").mode == "L"
 
     pixels = np.array(landscape(64, 48).convert("RGBA"))
     pixels[:20, :16] = (255, 0, 255, 0)
@@ -203,35 +208,80 @@ def test_an_animation_gives_its_first_frame_and_says_so(tmp_path: Path, capsys: 
     assert "2 frames, using the first" in capsys.readouterr().err
 
 
-def test_sizes_as_people_write_them() -> None:
-    assert parse_size("640x480") == (480, 640)
-    assert parse_size(" 640X480 ") == (480, 640)
-    assert parse_scale("1.5x1", (100, 200)) == (100, 300)
-    assert parse_scale("2", (100, 200)) == (200, 400)
-    for text in ("", "640", "x", "640x", "-1x5", "1e3x4", "640x480x3", "٣x٤"):
-        with pytest.raises(InputError):
-            parse_size(text)
-    for text in ("", "x", "nan", "inf", "-1", "1x", "1xnan"):
-        with pytest.raises(InputError):
-            parse_scale(text, (1, 1))
-
-
-def test_the_estimate_grows_linearly_and_guards_the_machine() -> None:
+def test_the_estimate_grows_linearly() -> None:
     once, twice = estimate((200, 300), (2000, 1000)), estimate((200, 300), (2000, 2000))
     nothing = estimate((200, 300), (0, 0))
-    assert twice.each - nothing.each == pytest.approx(2 * (once.each - nothing.each))
-    if physical_memory() is not None:
-        check_memory((200, 300), (200, 300))
-        with pytest.raises(InputError, match="this machine has"):
-            check_memory((200, 300), (10**6, 10**6))
-        with pytest.raises(InputError, match="this machine has"):
-            check_memory((200, 300), (10**6, 10**6), network=True)
-    assert network_memory((8192, 8192)) < estimate((200, 300), (8192, 8192)).memory
+    assert twice.picture - nothing.picture == pytest.approx(2 * (once.picture - nothing.picture))
+
+
+@pytest.mark.parametrize(("device", "place"), [("cpu", "this machine"), ("cuda:1", "the device cuda:1")])
+def test_the_memory_of_the_device_itself_is_what_counts(
+    device: str, place: str, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large machine with a small device, and the other way round."""
+    asked, memory = [], {"cpu": 3 * 10**9, "cuda": 3 * 10**9}
+
+    def look_up(device: torch.device) -> int:
+        asked.append(device)
+        return memory[device.type]
+
+    monkeypatch.setattr("sinwave.tasks.machine.device_memory", look_up)
+    opened, chosen = open_source(Source.accept(picture), "auto", 10**9), torch.device(device)
+    opened.check_memory((33, 40), chosen)
+    needed = opened.loaded.memory("closed-form", (4000, 6000))
+    assert needed > 3e9
+    memory["cpu" if device == "cuda:1" else "cuda"] = 10**15
+    with pytest.raises(InputError, match=rf"needs about {needed / 1e9:.0f} GB of memory, and {place} has 3"):
+        opened.check_memory((4000, 6000), chosen)
+    with pytest.raises(InputError, match="of memory"):
+        opened.check_memory((1000, 1000), chosen, frames=1000)
+    memory[chosen.type] = 10**15
+    opened.check_memory((4000, 6000), chosen)
+    assert set(asked) == {chosen}
+
+
+def test_an_accelerator_is_asked_for_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, {0: 8, 1: 24}[device.index]))
+    assert device_memory(torch.device("cuda", 1)) == 24
+    there = device_memory(torch.device("cpu"))
+    assert there is None or there > 10**8
+    assert device_memory(torch.device("meta")) is None
+
+
+def test_a_long_result_is_kept_when_the_command_comes_again(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that no source may be as long as."""
+    command = ["generate", str(picture), "--size", "1040x20", "-o", str(tmp_path / "out"), "-q"]
+    assert main([*command, "-n", "1"]) == 0
+    result = tmp_path / "out" / "land-0000.png"
+    before = result.stat().st_mtime_ns
+    assert main([*command, "-n", "1"]) == 0
+    assert result.stat().st_mtime_ns == before
+    assert probe(result).size == (20, 1040)
+    capsys.readouterr()
+    assert "50 times" in refused(capsys, ["generate", str(result), "-o", str(tmp_path / "out")])
+
+
+def test_a_sheet_of_many_tall_pictures_is_always_possible() -> None:
+    """Results that are drawn already are not lost for their sheet."""
+    for size, count, inputs in (((600, 24), 32, 0), ((4096, 200), 18, 2), ((20, 400), 47, 100)):
+        picture = torch.zeros(3, 1, 1).expand(3, *size)
+        overview = sheet(picture, [picture] * count, inputs={f"source {n}": picture for n in range(inputs)})
+        assert max(overview.shape) <= MAX_SIDE
+
+
+def test_a_sheet_that_leaves_results_off_says_so(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinwave.tasks.run.ON_SHEET", 2)
+    for count, notes in ((2, ()), (3, ("the sheet shows the first 2 of 3 results",))):
+        assert run(picture, tmp_path, count=count, variation=0.0).notes == notes
 
 
 def test_the_task_in_python(picture: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, float, float]] = []
-    task = Generate(source=picture, count=2, output=tmp_path / "out", variation=1.0)
+    task = Run(Generate(source=Source.accept(picture), variation=1.0), Output(count=2, output=tmp_path / "out"))
     result = task.run(lambda label, done, total: seen.append((label, done, total)))
     assert [file.exists() for file in result.files] == [True, True]
     done = [share for _, share, _ in seen]
@@ -239,7 +289,11 @@ def test_the_task_in_python(picture: Path, tmp_path: Path) -> None:
     assert done[-1] == pytest.approx(2)
     assert seen[-1][0].startswith("picture 2 of 2, ")
     with pytest.raises(OutputError):
-        Generate(source=picture, count=1, output=tmp_path / "out", seed=9).run()
+        run(picture, tmp_path / "out", count=1, seed=9)
+
+
+def run(picture: Path, out: Path, *, count: int = 1, seed: int = 0, **options: Any) -> Written:
+    return Run(Generate(source=Source.accept(picture), **options), Output(count=count, seed=seed, output=out)).run()
 
 
 def png(width: int, height: int) -> bytes:
@@ -368,7 +422,6 @@ HOSTILE_ARGUMENTS: dict[str, list[str] | Callable[[Path], list[str]]] = {
     "no threads": ["--threads", "0"],
     "unknown option": ["--varation", "1"],
     "option without value": ["--seed"],
-    "two pictures": ["another.png"],
     "tiny limit": ["--max-pixels", "256"],
     "NUL in the folder": ["-o", "a\0b"],
     "folder with too long a name": ["-o", "x" * 5000],
@@ -390,7 +443,10 @@ def test_hostile_arguments(name: str, picture: Path, tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize("source", ["absent.png", ".", "", "a\0b.png", "n" * 5000 + ".png", "/dev/null"])
-def test_sources_that_are_no_files(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sources_that_are_no_files(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     refused(capsys, ["generate", source, "-o", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 

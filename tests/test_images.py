@@ -17,8 +17,8 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 
 from sinwave.errors import InputError, OutputError, SinwaveError
-from sinwave.images import Picture, from_uint8, probe, read, read_text, sheet, to_uint8, write
-from sinwave.images.contact import MAX_SIDE
+from sinwave.images import Picture, from_uint8, probe, read, read_any, read_text, sheet, to_uint8, write
+from sinwave.images.writing import MAX_SIDE
 
 # -------------------- pictures to read
 
@@ -146,7 +146,7 @@ def test_lossless_files_are_read_exactly(tmp_path: Path, kind: str, options: dic
     path = put(tmp_path, saved(Image.fromarray(values), kind, **options))
     picture = read(path)
     assert torch.equal(picture.pixels, as_float(values))
-    assert (picture.size, picture.opaque, picture.grey, picture.notes) == ((20, 24), None, False, ())
+    assert (picture.size, picture.opaque, picture.gray, picture.notes) == ((20, 24), None, False, ())
     assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert probe(path).format == kind
 
@@ -158,18 +158,18 @@ def test_jpeg_is_what_pillow_decodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P"])
-def test_grey_pictures_are_known_as_grey(tmp_path: Path, mode: str) -> None:
+def test_gray_pictures_are_known_as_gray(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(colors(channels=1)).convert(mode)
     picture = read(put(tmp_path, saved(image, "PNG")))
-    assert picture.grey and picture.opaque is None
+    assert picture.gray and picture.opaque is None
     assert torch.equal(picture.pixels, as_float(np.array(image.convert("RGB"))))
 
 
-def test_grey_colors_in_an_rgb_file_are_grey_too(tmp_path: Path) -> None:
-    grey = np.repeat(colors(channels=1)[..., None], 3, axis=2)
-    assert read(put(tmp_path, saved(Image.fromarray(grey), "PNG"))).grey
-    grey[3, 4, 0] ^= 1
-    assert not read(put(tmp_path, saved(Image.fromarray(grey), "PNG"))).grey
+def test_gray_colors_in_an_rgb_file_are_gray_too(tmp_path: Path) -> None:
+    gray = np.repeat(colors(channels=1)[..., None], 3, axis=2)
+    assert read(put(tmp_path, saved(Image.fromarray(gray), "PNG"))).gray
+    gray[3, 4, 0] ^= 1
+    assert not read(put(tmp_path, saved(Image.fromarray(gray), "PNG"))).gray
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -250,7 +250,7 @@ def test_the_transparent_color_of_a_palette(tmp_path: Path, kind: str) -> None:
     assert torch.equal(picture.pixels[:, 0, 0], torch.tensor([1.0, -1.0, -1.0]))
 
 
-def test_the_transparent_shade_of_a_16_bit_grey_png(tmp_path: Path) -> None:
+def test_the_transparent_shade_of_a_16_bit_gray_png(tmp_path: Path) -> None:
     values = np.full((20, 24), 500, np.uint16)
     values[:5] = 40000
     picture = read(put(tmp_path, png(values, 0, extra=chunk(b"tRNS", struct.pack(">H", 40000)))))
@@ -315,11 +315,11 @@ DEEP: dict[str, tuple[Callable[[np.ndarray], bytes], np.ndarray, Callable[[np.nd
 
 
 @pytest.mark.parametrize("case", DEEP)
-def test_grey_of_more_than_8_bits_keeps_them(tmp_path: Path, case: str) -> None:
+def test_gray_of_more_than_8_bits_keeps_them(tmp_path: Path, case: str) -> None:
     encode, values, expected = DEEP[case]
     values = values.reshape(20, 24)
     picture = read(put(tmp_path, encode(values)))
-    assert picture.grey and "outputs are 8-bit" in picture.notes[0]
+    assert picture.gray and "outputs are 8-bit" in picture.notes[0]
     np.testing.assert_allclose(unit(picture.pixels), expected(values.astype(float)), atol=1.5e-5)
     stretched = case in ("signed TIFF", "32-bit TIFF", "flat float TIFF")
     assert any("stretched" in note for note in picture.notes) == stretched
@@ -560,16 +560,16 @@ def test_the_description_of_another_program_is_read_as_it_is(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_profile_and_grey_outputs(tmp_path: Path, suffix: str) -> None:
+def test_profile_and_gray_outputs(tmp_path: Path, suffix: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    color, grey = tmp_path / f"color{suffix}", tmp_path / f"grey{suffix}"
+    color, gray = tmp_path / f"color{suffix}", tmp_path / f"gray{suffix}"
     write(color, IMAGE, icc=profile)
-    write(grey, IMAGE[:1].expand(3, -1, -1), icc=profile, grey=True)
+    write(gray, IMAGE[:1].expand(3, -1, -1), icc=profile, gray=True)
     assert read(color).icc == profile
-    assert read(grey).grey and read(grey).icc is None
-    assert probe(grey).mode == ("RGB" if suffix == ".webp" else "L")
+    assert read(gray).gray and read(gray).icc is None
+    assert probe(gray).mode == ("RGB" if suffix == ".webp" else "L")
     if suffix != ".jpg":
-        assert torch.equal(read(grey).pixels[0], IMAGE[0])
+        assert torch.equal(read(gray).pixels[0], IMAGE[0])
 
 
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -734,3 +734,132 @@ def test_a_sheet_refuses_what_it_cannot_show() -> None:
 
 def test_a_picture_knows_its_size() -> None:
     assert Picture(torch.zeros(3, 20, 30)).size == (20, 30)
+
+
+# -------------------- pictures that are no files
+
+
+def same(a: Picture, b: Picture) -> bool:
+    masks = a.opaque is b.opaque or (a.opaque is not None and b.opaque is not None and torch.equal(a.opaque, b.opaque))
+    return masks and torch.equal(a.pixels, b.pixels) and (a.gray, a.notes) == (b.gray, b.notes)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_holds_the_same_values_is_the_same_picture(tmp_path: Path, channels: int) -> None:
+    values = colors(channels=channels)
+    data = saved(Image.fromarray(values), "PNG")
+    path = put(tmp_path, data)
+    expected = read(path)
+    assert expected.gray == (channels == 1)
+    assert (expected.opaque is not None) == (channels == 4)
+    for file in (path, str(path), data, bytearray(data), memoryview(data)):
+        picture = read_any(file)
+        assert same(picture, expected)
+        assert picture.sha256 == hashlib.sha256(data).hexdigest()
+        assert picture.path == (path if isinstance(file, str | Path) else None)
+    hashes = set()
+    with Image.open(path) as opened:
+        for value in (opened, Image.fromarray(values), values, values.reshape(20, 24, channels)[:, ::-1][:, ::-1]):
+            picture = read_any(value)
+            assert same(picture, expected)
+            assert picture.path is None
+            hashes.add(picture.sha256)
+    assert len(hashes) == 1
+    assert read_any(expected) is expected
+    assert read_any(255 - values).sha256 not in hashes
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.float32, np.float64])
+def test_arrays_of_more_than_8_bits_keep_them(channels: int, dtype: object) -> None:
+    shares = np.random.default_rng(0).random((20, 24, channels))
+    shares[0, 0], shares[0, 1] = 0, 1
+    deep = np.dtype(dtype).kind == "u"
+    array = (np.rint(shares * 65535) if deep else shares).astype(dtype)
+    picture = read_any(array[..., 0] if channels == 1 else array)
+    expected = array.astype(np.float64) / (65535 if deep else 1)
+    opaque = expected[..., 3] >= 0.5 if channels == 4 else np.full((20, 24), True)
+    found = (picture.pixels.double().numpy() + 1) / 2
+    for plane in range(3):
+        assert np.allclose(found[plane][opaque], expected[..., min(plane, channels - 1)][opaque], atol=1e-6)
+    assert (picture.opaque is None) == (channels < 4)
+    assert f"{8 * np.dtype(dtype).itemsize}-bit: outputs are 8-bit" in picture.notes
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tensors_are_pictures_with_and_without_a_batch_of_one(channels: int, dtype: torch.dtype) -> None:
+    values = torch.from_numpy(colors(channels=channels).reshape(20, 24, channels)).permute(2, 0, 1).contiguous()
+    tensor = values if dtype == torch.uint8 else from_uint8(values).to(dtype).requires_grad_()
+    expected = from_uint8(values) if dtype == torch.uint8 else tensor.detach().float()
+    for value in (tensor, tensor[None]):
+        picture = read_any(value)
+        assert torch.equal(picture.pixels, expected.expand(3, -1, -1))
+        assert picture.gray == (channels == 1)
+        assert not picture.pixels.requires_grad
+        assert picture.pixels.data_ptr() != tensor.data_ptr()  # what happens to the tensor later is not seen here
+        assert picture.opaque is None
+
+
+def test_a_pillow_picture_is_turned_upright_and_converted() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with Image.open(io.BytesIO(saved(Image.fromarray(colors()), "PNG", exif=exif))) as opened:
+        assert read_any(opened).size == (24, 20)
+    indexed = Image.fromarray(colors()).quantize(8)
+    assert torch.equal(read_any(indexed).pixels, as_float(np.array(indexed.convert("RGB"))))
+    deep = Image.fromarray(np.full((20, 20), 65535, np.uint16))
+    assert read_any(deep).pixels.min() == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (3, "a path, bytes, a Pillow picture, an array or a tensor, not int"),
+        (None, "an array or a tensor, not NoneType"),
+        ([[0, 1]], "an array or a tensor, not list"),
+        (b"no picture at all", "bytes: this is not a picture of a known kind"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "bytes: damaged"),
+        (np.zeros((20, 20, 2), np.uint8), "the shape (h, w) or (h, w, 1, 3 or 4), not (20, 20, 2)"),
+        (np.zeros((1, 20, 20, 3), np.uint8), "not (1, 20, 20, 3)"),
+        (np.zeros((20, 20), np.int32), "uint8, uint16, or float in [0, 1], not int32"),
+        (np.zeros((20, 20), bool), "not bool"),
+        (np.zeros((20, 20), complex), "not complex128"),
+        (np.array([["a"] * 20] * 20), "uint8, uint16, or float in [0, 1], not"),
+        (np.full((20, 20), 200.0), "the array: floats are in [0, 1], and its values go from 200 to 200"),
+        (np.full((20, 20), -0.5), "go from -0.5 to -0.5"),
+        (np.full((20, 20), np.nan), "the array: the picture holds NaN or infinite values"),
+        (np.zeros((20, 8), np.uint8), "the array: the picture has 8 x 20 pixels, and each side must have at least 16"),
+        (np.zeros((0, 20), np.uint8), "the array: the picture has 20 x 0 pixels"),
+        (np.zeros((16, 900), np.uint8), "the longer side may be at most 50 times the shorter"),
+        (np.zeros((100, 1000), np.uint8), "more than the 50,000 allowed"),
+        (np.zeros((20, 20, 4), np.uint8), "the array: the picture is fully transparent"),
+        (torch.zeros(20, 20), "(3 or 1, h, w) or (1, 3 or 1, h, w), not (20, 20)"),
+        (torch.zeros(20, 20, 3), "not (20, 20, 3)"),
+        (torch.zeros(2, 3, 20, 20), "not (2, 3, 20, 20)"),
+        (torch.zeros(3, 20, 20, dtype=torch.int64), "uint8, or float in [-1, 1], not torch.int64"),
+        (torch.full((3, 20, 20), 255.0), "the tensor: floats are in [-1, 1], and its values go from 255 to 255"),
+        (torch.full((3, 20, 20), torch.inf), "the tensor: the picture holds NaN or infinite values"),
+        (torch.zeros(3, 20, 8), "the tensor: the picture has 8 x 20 pixels"),
+        (Image.new("RGB", (8, 20)), "the Pillow picture: the picture has 8 x 20 pixels"),
+        (Image.new("RGB", (0, 20)), "the Pillow picture: the picture has 0 x 20 pixels"),
+        (Image.new("RGBA", (20, 20)), "the Pillow picture: the picture is fully transparent"),
+        (Picture(torch.zeros(3, 20, 8)), "the picture: the picture has 8 x 20 pixels"),
+    ],
+)
+def test_every_wrong_picture_is_refused_in_one_sentence(value: object, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_any(value, max_pixels=50_000)
+    sentence = str(error.value)
+    assert message in sentence
+    assert "\n" not in sentence
+
+
+def test_a_closed_or_damaged_pillow_picture_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    data = saved(Image.fromarray(colors(200, 200)), "PNG")
+    closed = Image.open(put(tmp_path, data))
+    closed.close()
+    cut = Image.open(io.BytesIO(data[: len(data) // 2]))
+    for picture in (closed, cut):
+        with pytest.raises(InputError, match="the Pillow picture: damaged, truncated or unsupported"):
+            read_any(picture)

@@ -16,8 +16,8 @@ from torch.testing import assert_close
 
 from sinwave.errors import InputError
 from sinwave.metrics.inception import fid, inception_features, kid, load_inception, sifid
-from sinwave.metrics.published import INCEPTION
-from sinwave.nn.inception import Inception
+from sinwave.pretrained.inception import Inception
+from sinwave.pretrained.published import INCEPTION
 
 
 @lru_cache

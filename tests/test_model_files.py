@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from sinwave.errors import InputError, OutputError
-from sinwave.systems.files import ModelFile, is_model_file, read_manifest, read_model, write_model
+from sinwave.systems import table
+from sinwave.systems.files import Base, ModelFile, read_manifest, read_model, write_model
+from sinwave.systems.singan.options import Configuration
 
 WEIGHTS = {
     "b": torch.arange(6.0).reshape(2, 3),
@@ -66,7 +68,8 @@ def test_the_manifest_is_read_without_torch(file):
     code = f"""
 import sys
 from pathlib import Path
-from sinwave.systems.files import is_model_file, read_manifest
+from sinwave.systems.files import read_manifest
+from sinwave.systems.table import is_model_file
 assert is_model_file(Path({str(file)!r}))
 read_manifest(Path({str(file)!r}))
 assert "torch" not in sys.modules
@@ -147,7 +150,7 @@ def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path):
     if not hasattr(os, "mkfifo"):
         pytest.skip("no pipes with names here")
     os.mkfifo(tmp_path / "pipe")
-    assert not is_model_file(tmp_path / "pipe")
+    assert not table.is_model_file(tmp_path / "pipe")
 
 
 def test_a_pickle_does_not_run(tmp_path):
@@ -160,8 +163,76 @@ def test_a_pickle_does_not_run(tmp_path):
 
 
 def test_a_model_is_told_from_a_picture_by_its_content(file, tmp_path):
-    assert is_model_file(file)
+    assert table.is_model_file(file)
     (tmp_path / "p.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
-    assert not is_model_file(tmp_path / "p.safetensors")
-    assert not is_model_file(tmp_path / "missing")
-    assert not is_model_file(tmp_path)
+    assert not table.is_model_file(tmp_path / "p.safetensors")
+    assert not table.is_model_file(tmp_path / "missing")
+    assert not table.is_model_file(tmp_path)
+
+
+def test_adapters_name_the_weights_that_they_belong_to(tmp_path):
+    base = Base("someone/diffusion-1", "main", "0" * 64)
+    model = ModelFile("pairs", {}, {}, WEIGHTS, base=base)
+    write_model(tmp_path / "m.safetensors", model)
+    assert read_manifest(tmp_path / "m.safetensors").base == read_model(tmp_path / "m.safetensors").base == base
+    data = (tmp_path / "m.safetensors").read_bytes()
+    (tmp_path / "m.safetensors").write_bytes(data.replace(b"diffusion-1", b"diffusion-2"))
+    with pytest.raises(InputError, match="it is not what was written"):
+        read_model(tmp_path / "m.safetensors")
+    for wrong in ({"id": "x"}, {"id": 1, "revision": "", "sha256": ""}, []):
+        (tmp_path / "w.safetensors").write_bytes(with_manifest({"base": wrong}))
+        with pytest.raises(InputError, match="manifest of the model is damaged"):
+            read_model(tmp_path / "w.safetensors")
+
+
+WRONG = [
+    ("wavelet", {"width": 100_000}, "width must be between 1 and 4096, not 100000"),
+    ("wavelet", {"width": "72"}, "width must be a whole number, not '72'"),
+    ("wavelet", {"width": 72.0}, "width must be a whole number"),
+    ("wavelet", {"guided": 1}, "guided must be true or false, not 1"),
+    ("wavelet", {"progression": ["levels"]}, "progression must be text"),
+    ("wavelet", {"levels": None}, "levels must be a whole number"),
+    ("wavelet", {"levels": 10**30}, "levels must be between 1 and 24"),
+    ("wavelet", {"answers": "both"}, "answers must be one of clean, noise"),
+    ("wavelet", {"high": float("nan")}, "high must be"),
+    ("wavelet", {"high": 0.001}, "low must be at most high and start"),
+    ("wavelet", {"precision": "float8"}, "precision must be one of"),
+    ("wavelet", {"colour": 3}, "there is no option 'colour'"),
+    ("singan", {"width": 10**9}, "width must be between 1 and 4096"),
+    ("singan", {"factor": True}, "factor must be a number, not True"),
+    ("singan", {"least": {}}, "least must be a whole number"),
+    ("singan", {"own": -1}, "instance norm scales must be between 0"),
+]
+
+
+@pytest.mark.parametrize(("system", "options", "sentence"), WRONG)
+def test_options_of_a_wrong_type_or_size_are_refused_in_a_sentence(system, options, sentence, tmp_path):
+    write_model(tmp_path / "m.safetensors", ModelFile(system, options, {}, WEIGHTS, (b"\x89PNG one",)))
+    with pytest.raises(InputError, match=sentence):
+        table.load(tmp_path / "m.safetensors")
+
+
+def test_an_absurd_network_is_refused_before_it_is_allocated(tmp_path):
+    """With these options the weights are 50 GB."""
+    options = {"width": 4096, "blocks": 64}
+    write_model(tmp_path / "m.safetensors", ModelFile("wavelet", options, {}, WEIGHTS, (b"\x89PNG one",)))
+    code = f"""
+import resource
+from pathlib import Path
+from sinwave.errors import InputError
+from sinwave.systems import table, wavelet
+import sinwave.systems.wavelet.network
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    table.load(Path({str(tmp_path / "m.safetensors")!r}))
+except InputError as error:
+    print(error)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "the weights do not fit the options of the model (blocks.0.first.bias is missing in the file" in run.stdout
+
+
+def test_options_of_older_files_have_new_names():
+    old = {"width": 16, "own": 3, "together": 2}
+    assert Configuration.from_json(old) == Configuration(width=16, instance_norm_scales=3, concurrent_stages=2)

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.training.loop import Budget, Training, train
-from sinwave.training.muon import Muon, orthogonal
-from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.optimizer import Muon, muon_and_adamw, orthogonal
+from sinwave.training.recipe import Player, Recipe, Update
 
 
 def random(*shape, seed=0):
@@ -43,7 +44,7 @@ def test_a_gradient_of_zero_moves_nothing():
 def test_as_the_optimizer_of_pytorch():
     ours, theirs = (nn.Parameter(random(24, 40)) for _ in range(2))
     start = ours.detach().clone()
-    mine = Muon([ours], momentum=0.9, weight_decay=0.2)
+    mine = Muon([ours], weight_decay=0.2)
     other = torch.optim.Muon([theirs], 0.1, 0.2, 0.9, adjust_lr_fn="match_rms_adamw")
     for index in range(4):
         ours.grad, theirs.grad = random(24, 40, seed=index), random(24, 40, seed=index)
@@ -80,7 +81,7 @@ def test_an_entry_moves_by_a_fifth_of_the_rate():
     assert 0.68 < parameter.detach().square().mean().sqrt() / 0.1 < 1.13
 
 
-class Stretched(Recipe):
+class Stretched(Recipe[None]):
     """A linear map to be found from inputs of very different length."""
 
     companions = {}  # noqa: RUF012
@@ -94,14 +95,16 @@ class Stretched(Recipe):
         self._outputs = self._inputs @ random(16, 16, seed=2)
 
     @property
-    def module(self):
+    def kept(self):
         return self._map
 
-    def groups(self):
+    @property
+    def players(self):
         parameters = tuple(self._map.parameters())
-        return {"map": Group(parameters, 0.2, parameters if self._matrices else ())}
+        optimizers = muon_and_adamw(parameters, parameters if self._matrices else ())
+        return {"map": Player(parameters, optimizers, lambda step: 0.2)}
 
-    def updates(self, seed):
+    def updates(self, batch, generator):
         yield Update("map", (self._map(self._inputs) - self._outputs).square().mean())
 
     def held_out(self):
@@ -112,25 +115,27 @@ def test_small_directions_are_learned_sooner_than_by_adam():
     losses = []
     for matrices in (False, True):
         recipe = Stretched(matrices)
-        train(Training(recipe, Budget(200), 0))
+        train(Training(recipe, Constant(None), Budget(200), 0))
         losses.append(recipe.held_out()["loss"])
     assert losses[1] < 0.01 * losses[0]
 
 
 def test_a_training_goes_on_with_the_momentum_that_it_had():
-    whole, first, second = (Training(Stretched(True), Budget(12), 0) for _ in range(3))
+    whole, first, second = (Training(Stretched(True), Constant(None), Budget(12), 0) for _ in range(3))
     train(whole)
     for _ in range(7):
         first.advance()
     second.load(copy.deepcopy(first.state()))
     train(second)
-    assert_close(second.recipe.module.weight, whole.recipe.module.weight, atol=0, rtol=0)
+    assert_close(second.recipe.kept.weight, whole.recipe.kept.weight, atol=0, rtol=0)
 
 
 def test_a_matrix_that_no_gradient_is_asked_for_is_refused():
     class Stray(Stretched):
-        def groups(self):
-            return {"map": Group(tuple(self._map.parameters()), 0.1, (nn.Parameter(torch.zeros(2, 2)),))}
+        @property
+        def players(self):
+            stranger = nn.Parameter(torch.zeros(2, 2))
+            return {"map": Player(tuple(self._map.parameters()), (Muon([stranger]),), lambda step: 0.1)}
 
-    with pytest.raises(InputError, match="matrices that are not among its parameters"):
-        Training(Stray(True), Budget(1), 0)
+    with pytest.raises(InputError, match="the optimizers of the player 'map' move other parameters than it has"):
+        Training(Stray(True), Constant(None), Budget(1), 0)

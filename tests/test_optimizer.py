@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sinwave.training.muon import Muon
-from sinwave.training.optimizer import AdamW
+from sinwave.training.optimizer import AdamW, Muon
 
 
 def random(*shape, seed=0):
@@ -96,18 +95,21 @@ def test_what_is_remembered_of_others_is_refused():
 def test_a_training_loads_no_compiler():
     code = """
 import sys, torch
+from sinwave.data.batches import Constant
 from sinwave.training.loop import Budget, Training, train
-from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.optimizer import muon_and_adamw
+from sinwave.training.recipe import Player, Recipe, Update
 
 class Line(Recipe):
     companions = {}
-    module = torch.nn.Linear(2, 2)
-    groups = lambda self: {"line": Group(tuple(self.module.parameters()), 0.1, (self.module.weight,))}
+    kept = torch.nn.Linear(2, 2)
+    parameters = tuple(kept.parameters())
+    players = {"line": Player(parameters, muon_and_adamw(parameters, parameters[:1]), lambda step: 0.1)}
     held_out = lambda self: {"loss": 1.0}
-    def updates(self, seed):
-        yield Update("line", self.module(torch.ones(1, 2)).square().sum())
+    def updates(self, batch, generator):
+        yield Update("line", self.kept(torch.ones(1, 2)).square().sum())
 
-train(Training(Line(), Budget(3), 0))
+train(Training(Line(), Constant(None), Budget(3), 0))
 print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -33,7 +33,7 @@ class Paint:
 
 
 def test_a_declaration_is_read_back_whole() -> None:
-    declared = {each.name: each for each in facts(Paint)}
+    declared = {option.name: option for option in facts(Paint)}
     assert list(declared) == list(Paint.__dataclass_fields__)
     assert declared["source"].required and not declared["number"].required
     assert declared["source"].facts.positional and declared["number"].facts.short == "-n"

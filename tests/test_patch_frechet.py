@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
-from sinwave.metrics import patch_frechet as module
-from sinwave.metrics.patch_frechet import patch_frechet
+from sinwave.metrics import frechet as module
+from sinwave.metrics.frechet import patch_frechet
 from sinwave.resize import blur
 
 

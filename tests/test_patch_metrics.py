@@ -14,10 +14,8 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.metrics import nearest as nearest_patches
-from sinwave.metrics import patches
-from sinwave.metrics.levels import laplacian
-from sinwave.metrics.nearest import NearestField
+from sinwave.metrics import copies, patches
+from sinwave.metrics.copies import NearestField
 from sinwave.metrics.patches import (
     coherence,
     completeness,
@@ -25,6 +23,7 @@ from sinwave.metrics.patches import (
     pixel_diversity_without_each,
     sliced_wasserstein,
 )
+from sinwave.metrics.pictures import laplacian
 from sinwave.resize import blur, resize
 
 
@@ -85,7 +84,7 @@ def test_chunks_change_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -
     nearest = NearestField.of(a, b, stride=2)
     transport = sliced_wasserstein(a, b, projections=20)
     monkeypatch.setattr(patches, "ELEMENTS", elements)
-    monkeypatch.setattr(nearest_patches, "_TILE", elements)
+    monkeypatch.setattr(copies, "_TILE", elements)
     again = NearestField.of(a, b, stride=2)
     assert torch.equal(again.distance, nearest.distance)
     assert torch.equal(again.place, nearest.place)
@@ -141,7 +140,7 @@ def test_every_distance_rises_with_the_damage(damage) -> None:  # type: ignore[n
         assert 0 < values[0] < values[1] < values[2]
 
 
-def test_the_transport_sees_what_the_nearest_patches_do_not() -> None:
+def test_the_transport_sees_what_the_copies_do_not() -> None:
     """A texture that takes over: all patches of the sample exist in the source, but in other numbers."""
     dark, light = noise(3, 40, 40) // 3, 255 - noise(3, 40, 40, seed=1) // 3
     source, swapped = torch.cat([dark, light], 2), torch.cat([light, dark], 2)

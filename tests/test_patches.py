@@ -117,9 +117,9 @@ def test_patches_along_axes_are_added_as_the_patches_that_they_are(most):
     axes, along, masks = noise(2 * patch**2, 7), noise(20, 7, seed=1), (noise(20, patch**2, seed=2) > 0).double()
     whole, short = (Overlap(size, 2, patch, 0.7, axes) for _ in range(2))
     for first, last in strips(size, most):
-        some = slice(first * 5, last * 5)
-        whole.add(first, by_cell(torch.cat([along[some] @ axes.T, masks[some]], 1), patch))
-        short.add_along(first, axes, along[some], masks[some])
+        rows = slice(first * 5, last * 5)
+        whole.add(first, by_cell(torch.cat([along[rows] @ axes.T, masks[rows]], 1), patch))
+        short.add_along(first, axes, along[rows], masks[rows])
     assert_close(short.average(), whole.average())
 
 
@@ -227,10 +227,10 @@ def test_what_is_transparent_changes_neither_the_mean_nor_the_axes():
     image = photograph((24, 24))
     opaque = torch.ones(24, 24, dtype=torch.bool)
     opaque[:, 16:] = False
-    shown = scale_of(image).bands[..., :8].mean((2, 3), keepdim=True)
+    mean = scale_of(image).bands[..., :8].mean((2, 3), keepdim=True)
     image[..., 16:] = 100 * noise(1, 3, 24, 8)
     bank = PatchBank.of(scale_of(image), 3, 20, opaque=opaque).only_usable()
-    assert_close(bank.mean, shown)
+    assert_close(bank.mean, mean)
     energy = np.linalg.svd(bank.patches[:, :-9].numpy(), compute_uv=False)[:20] ** 2
     np.testing.assert_allclose(bank.keys.square().sum(0), energy)
 
@@ -250,9 +250,9 @@ def test_the_nearest_patch_is_found_at_every_position_or_at_every_few(most, monk
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(11), indexing="ij")
     assert torch.equal(bank.nearest(scale.bands), torch.stack([rows, columns], 2))
     shifted = scale.bands.roll((0, 1), (2, 3))
-    found = bank.nearest(shifted)
+    matches = bank.nearest(shifted)
     stride = 1 if most > 1000 else 3
-    looked_for = found[::stride, ::stride]
+    looked_for = matches[::stride, ::stride]
     queries = bank.queries(shifted - bank.mean).reshape(8, 11, -1)[::stride, ::stride]
     exact = torch.cdist(queries.flatten(0, 1), bank.keys).argmin(1)
     assert torch.equal(looked_for.flatten(0, 1), bank.position[exact] // 2)

@@ -6,11 +6,14 @@ from typing import final
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from gaussian import GaussianDenoiser
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
-from sinwave.diffusion.denoise import GaussianDenoiser
+from sinwave.diffusion.denoise import FromNoise, Preconditioned, signals
 from sinwave.diffusion.process import (
+    Anchored,
     Coefficients,
     Flow,
     Process,
@@ -139,7 +142,7 @@ def test_variance_is_preserved_between_the_steps_too(t):
             ResidualShift.geometric(),
             "0.02 0.1172 0.1763 0.2336 0.2916 0.351 0.4124 0.4759 0.5417 0.6099 0.6807 0.754 0.83 0.9086 0.99",
         ),
-        (ResidualShift.geometric(4, min_noise=0.2), "0.0316 0.3764 0.6673 0.99"),
+        (ResidualShift.geometric(4, min_noise=0.2), "0.1 0.5201 0.7614 0.99"),
     ],
 )
 def test_the_published_tables_of_resshift(process, published):
@@ -179,11 +182,118 @@ def test_bad_tables_of_shifts_are_refused(table):
         ResidualShift(table)
 
 
+class TablesMade(TorchFunctionMode):
+    """Counts the tensors that are made from Python's numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.tensor
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("process", [VariancePreserving.cosine(37), ResidualShift.geometric(13)])
+def test_the_table_of_a_process_is_copied_to_a_device_once(process):
+    times = torch.rand(4, 1, 1, 1)
+    with torch.inference_mode():
+        drawn = process.at(times)
+    with TablesMade() as made:
+        for _ in range(3):
+            again = process.at(times)
+    assert made.count == 0
+    torch.testing.assert_close(again.noise, drawn.noise.clone())
+    times.requires_grad_()  # although the table is from inference mode
+    process.at(times).noise.sum().backward()
+    assert times.grad.isfinite().all()
+    assert process.at(times.double()).noise.dtype == torch.float64
+
+
 def test_bad_constants_of_the_residual_shift_are_refused():
     with pytest.raises(InputError, match="kappa is -1"):
         ResidualShift((0.0, 0.5), kappa=-1)
     with pytest.raises(InputError, match="steps is 1"):
         ResidualShift.geometric(1)
+
+
+TIMES = torch.tensor([0.13, 0.5, 0.87], dtype=torch.float64).reshape(3, 1, 1, 1)
+
+
+def denoisers(process, follows=0):
+    """Of each kind, with a network that depends on its clock."""
+
+    def network(x, log_ratio):
+        return (x + log_ratio).sin()
+
+    mean, deviation = torch.linspace(-0.3, 0.3, 5)[:, None, None].double(), torch.linspace(0.2, 0.9, 5)[:, None, None]
+    bound = torch.full((1, 5, 1, 1), 1e6, dtype=torch.float64)
+    return {
+        "gaussian": GaussianDenoiser(process, 0.2, 0.4),
+        "clean": Preconditioned(network, process, mean, deviation.double(), follows),
+        "noise": FromNoise(network, process, -bound, bound, follows),
+    }
+
+
+@processes
+@pytest.mark.parametrize("kind", ["gaussian", "clean", "noise"])
+def test_samples_may_have_times_of_their_own(process, kind):
+    x_t, anchor = tensors(2, (3, 5, 4, 4))
+    denoiser = denoisers(process)[kind]
+    together = denoiser(x_t, TIMES, anchor=anchor)
+    for row, t in enumerate(TIMES.flatten().tolist()):
+        alone = denoiser(x_t[row : row + 1], t, anchor=anchor[row : row + 1])
+        torch.testing.assert_close(together[row : row + 1], alone)
+        single = denoiser(x_t[row : row + 1], TIMES[row : row + 1], anchor=anchor[row : row + 1])
+        torch.testing.assert_close(single, alone)
+
+
+@processes
+@pytest.mark.parametrize("kind", ["clean", "noise"])
+def test_the_loss_is_the_error_of_the_denoiser_that_draws(process, kind):
+    """What a network lacks of its target is the error of x_0 over its scale, and of the noise itself."""
+    clean, eps, anchor = tensors(3, (3, 5, 4, 4))
+    denoiser = denoisers(process)[kind]
+    x_t = process.diffuse(clean, TIMES, eps, anchor)
+    estimate, weight = denoiser(x_t, TIMES, anchor=anchor), torch.rand(3, 5, 4, 4, dtype=torch.float64)
+    if kind == "clean":
+        signal, _, noise = process.at(TIMES)
+        out = (noise * denoiser.deviation) / (signal**2 * denoiser.deviation**2 + noise**2).sqrt()
+        error = ((estimate - clean) / out).square()
+    else:
+        error = (process.noise_in(x_t, TIMES, estimate, anchor) - eps).abs()
+    losses = denoiser.loss(clean, TIMES, eps, anchor)
+    torch.testing.assert_close(losses, error.mean((1, 2, 3)))
+    weighted = (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    torch.testing.assert_close(denoiser.loss(clean, TIMES, eps, anchor, weight=weight), weighted)
+
+
+@pytest.mark.parametrize("kind", ["clean", "noise"])
+def test_channels_that_follow_their_anchor_are_noised_as_if_they_were_it(kind):
+    process, (clean, eps) = Anchored(Flow(), 0.6), tensors(2, (3, 5, 4, 4))
+    follows = torch.tensor([0, 2, 2]).reshape(3, 1, 1, 1)
+    losses = denoisers(process, follows)[kind].loss(clean, TIMES, eps)
+    for row, count in enumerate(follows.flatten().tolist()):
+        rows = slice(row, row + 1)
+        alone = denoisers(process, count)[kind]
+        own = clean[rows, :count] if count else None
+        torch.testing.assert_close(losses[rows], alone.loss(clean[rows], TIMES[row].item(), eps[rows], own))
+    denoiser, anchor = denoisers(process, 2)["clean"], clean[:, :2]
+    x_t = process.diffuse(clean, TIMES, eps, anchor)
+    signal, noise = signals(process, TIMES, 5, 2, like=clean)
+    out = noise * denoiser.deviation / (signal**2 * denoiser.deviation**2 + noise**2).sqrt()
+    error = ((denoiser(x_t, TIMES, anchor=anchor) - clean) / out).square().mean((1, 2, 3))
+    torch.testing.assert_close(denoiser.loss(clean, TIMES, eps, anchor), error)
+
+
+@processes
+def test_a_silent_network_is_the_gaussian_denoiser(process):
+    """With an anchor too, which the scalings must not take for signal."""
+    x_t, anchor = tensors(2, (3, 5, 4, 4))
+    mean, deviation = (torch.full((5, 1, 1), value, dtype=torch.float64) for value in (0.2, 0.4**0.5))
+    silent = Preconditioned(lambda x, log_ratio: torch.zeros_like(x), process, mean, deviation)
+    expected = GaussianDenoiser(process, 0.2, 0.4)(x_t, TIMES, anchor=anchor)
+    torch.testing.assert_close(silent(x_t, TIMES, anchor=anchor), expected)
 
 
 @processes

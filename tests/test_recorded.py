@@ -5,18 +5,27 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from sinwave.data.batches import Constant
 from sinwave.images import Picture
-from sinwave.systems.singan.configuration import Configuration
-from sinwave.systems.singan.fitting import Chosen
 from sinwave.systems.singan.jobs import Job, SideBySide, way_for
-from sinwave.systems.singan.practice import Practice
-from sinwave.systems.trainable import Wanted
+from sinwave.systems.singan.options import Settings
+from sinwave.systems.singan.train import begin
 from sinwave.threads import threads
-from sinwave.training.loop import Training
+from sinwave.training.loop import Budget, Training
+from sinwave.training.schedule import Trapezoid
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
-PRACTICE = Practice(iterations=4, critic_steps=2, generator_steps=2, penalty_every=2)
+SETTINGS = Settings(
+    width=4,
+    most_width=4,
+    least=16,
+    instance_norm_scales=1,
+    iterations=4,
+    critic_steps=2,
+    generator_steps=2,
+    penalty_every=2,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -84,15 +93,14 @@ def trained(device, way=None, stop=None):
     """The weights of a small SinGAN after all its steps, in one go or in two."""
     torch.manual_seed(0)
     picture = Picture(pixels=torch.rand(3, 40, 40) * 2 - 1)
-    chosen = Chosen(Configuration(width=4, most_width=4, least=16, own=1), PRACTICE, None)
 
     def begun():
-        course = chosen.begin([picture], 0, torch.device(device)).course(
-            {"iterations": 4}, Wanted(None, None, "float32")
-        )
+        recipe = begin(picture, SETTINGS, 0, torch.device(device)).recipe(SETTINGS)
         if way is not None:
-            course.recipe._way = way
-        return Training(course.recipe, course.budget, 0, schedule=course.schedule, longest_average=course.average)
+            recipe._way = way
+        return Training(
+            recipe, Constant(None), Budget(sum(recipe.counts)), 0, schedule=Trapezoid(0, 0.0), longest_average=0.0
+        )
 
     training = begun()
     while not training.finished:

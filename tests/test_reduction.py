@@ -22,10 +22,10 @@ def test_the_nearest_is_reduced_to_the_small_one(sizes):
 
 def test_it_is_a_projection():
     """Twice is once, and the way there is at right angles to what does not matter."""
-    known = Reduction(noise(6, 7))
-    first, second = (known.nearest(noise(13, 14, seed=seed)) for seed in (1, 2))
-    assert_close(known.nearest(first), first)
-    away = known.nearest(noise(13, 14, seed=1)) - noise(13, 14, seed=1)
+    reduction = Reduction(noise(6, 7))
+    first, second = (reduction.nearest(noise(13, 14, seed=seed)) for seed in (1, 2))
+    assert_close(reduction.nearest(first), first)
+    away = reduction.nearest(noise(13, 14, seed=1)) - noise(13, 14, seed=1)
     assert ((first - second) * away).sum().abs() < 1e-9
 
 
@@ -35,9 +35,9 @@ def test_in_range_it_is_what_a_solver_of_bounded_least_squares_finds():
     small = resize(resize(line, (4, 14), "bilinear").clamp(-1, 1), (2, 7))
     matrix = resize(torch.eye(14, dtype=torch.float64)[None, None], (7, 14))[0, 0].numpy()
     assert lsq_linear(matrix, small[0, 0, 0].numpy(), (-1, 1)).cost < 1e-12
-    shown = Reduction(small).shown(noise(4, 14, seed=3))
-    assert shown.abs().max() <= 1
-    assert_close(resize(shown, (2, 7)), small, atol=0.4 / 127.5, rtol=0)
+    picture = Reduction(small).in_range(noise(4, 14, seed=3))
+    assert picture.abs().max() <= 1
+    assert_close(resize(picture, (2, 7)), small, atol=0.4 / 127.5, rtol=0)
 
 
 def test_what_was_cut_off_need_not_be_matched():
@@ -46,7 +46,7 @@ def test_what_was_cut_off_need_not_be_matched():
     disk = (rows - 11) ** 2 + (columns - 14) ** 2 < 70
     truth = (2.0 * disk - 1).expand(1, 3, -1, -1)
     small = from_uint8(to_uint8(resize(truth, (12, 15))))
-    known = Reduction(small)
+    reduction = Reduction(small)
     assert resize(truth, (12, 15)).abs().max() > 1.05
-    shown = known.shown(known.nearest(resize(small, (24, 30))))
-    assert (127.5 * known.misfit(from_uint8(to_uint8(shown)))).max() <= 1
+    picture = reduction.in_range(reduction.nearest(resize(small, (24, 30))))
+    assert (127.5 * reduction.misfit(from_uint8(to_uint8(picture)))).max() <= 1

@@ -59,7 +59,7 @@ def test_a_picture_is_the_same_alone_and_in_any_batch():
 
 
 def test_a_batch_needs_one_source_a_picture():
-    with pytest.raises(InputError, match="a batch of 2 was asked of 3"):
+    with pytest.raises(InputError, match="the batch has 2 pictures and 3"):
         NoiseBatch(tuple(NoiseSource(i) for i in range(3))).normal((2, 1, 4, 4))
 
 

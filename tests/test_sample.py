@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from gaussian import GaussianDenoiser
 
-from sinwave.diffusion.denoise import Denoiser, GaussianDenoiser
+from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import (
     Anchored,
     Coefficients,
@@ -18,9 +19,18 @@ from sinwave.diffusion.process import (
     VarianceExploding,
     VariancePreserving,
 )
-from sinwave.diffusion.sample import compose, even_times, karras_times, sample
-from sinwave.diffusion.samplers import Ddim, Heun, Multistep, Sampler, Step
-from sinwave.diffusion.strips import by_strips
+from sinwave.diffusion.sample import (
+    Ddim,
+    Heun,
+    Multistep,
+    Sampler,
+    Step,
+    by_strips,
+    compose,
+    even_times,
+    karras_times,
+    sample,
+)
 from sinwave.errors import InputError
 from sinwave.rng import Noise, NoiseSource
 
@@ -35,8 +45,8 @@ class Wavy(Denoiser):
     """An arbitrary smooth function of everything that a denoiser is given."""
 
     def __call__(self, x_t, t, *, anchor=None, condition=None):
-        known = sum(0.2 * given for given in (anchor, condition) if given is not None)
-        return torch.tanh(1.3 * x_t.roll(1, -1) - 0.4 * x_t + t) + known
+        offset = sum(0.2 * given for given in (anchor, condition) if given is not None)
+        return torch.tanh(1.3 * x_t.roll(1, -1) - 0.4 * x_t + t) + offset
 
 
 @final
@@ -193,7 +203,7 @@ def test_multistep_equals_diffusers(stochasticity, name, steps):
 
 
 def test_multistep_obeys_an_affine_constraint_at_every_step():
-    """What is known of every estimate is known of the middle that a step is taken with: here the first band."""
+    """An affine constraint on every estimate holds for the value that a step uses: here for the first band."""
     process, truth, hook = Flow(), normal("truth"), Recorder()
     start = process.diffuse(truth, 0.9, normal("eps"))
 
@@ -208,9 +218,9 @@ def test_multistep_obeys_an_affine_constraint_at_every_step():
 
 def test_only_a_sampler_that_looks_back_is_told_the_estimate_before():
     for sampler in SAMPLERS:
-        told = Remembering(sampler)
-        sample(Wavy(), Flow(), told, normal("x"), (0.9, 0.5, 0.2, 0.0), NoiseSource(0))
-        assert [before and before[0] for before in told.seen] == (
+        remembering = Remembering(sampler)
+        sample(Wavy(), Flow(), remembering, normal("x"), (0.9, 0.5, 0.2, 0.0), NoiseSource(0))
+        assert [before and before[0] for before in remembering.seen] == (
             [None, 0.9, 0.5] if sampler.looks_back else [None] * 3
         )
 
@@ -327,9 +337,9 @@ def test_the_hook_sees_each_step_in_order():
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_the_denoiser_is_told_the_condition(sampler):
-    walk, known = (normal("x"), even_times(3), NoiseSource(0)), normal("known")
-    hidden = sample(Wavy(), Flow(), sampler, *walk, constrain=lambda clean, t: clean + 0.2 * known)
-    torch.testing.assert_close(sample(Wavy(), Flow(), sampler, *walk, condition=known), hidden)
+    walk, condition = (normal("x"), even_times(3), NoiseSource(0)), normal("known")
+    hidden = sample(Wavy(), Flow(), sampler, *walk, constrain=lambda clean, t: clean + 0.2 * condition)
+    torch.testing.assert_close(sample(Wavy(), Flow(), sampler, *walk, condition=condition), hidden)
 
 
 def test_same_seed_same_picture_alone_and_in_a_batch():
@@ -354,7 +364,7 @@ def test_large_pictures_go_strip_by_strip_with_the_same_result(stochasticity, mo
             step = Step(process, 0.6, 0.3, x, clean, anchor, lambda x, t: clean, Amplitude(0.7).normal, (0.9, before))
             whole = sampler.step(step)
             with monkeypatch.context() as patch:
-                patch.setattr("sinwave.diffusion.strips.STRIP", x[0, :, :2].numel() + 1)
+                patch.setattr("sinwave.diffusion.sample.STRIP", x[0, :, :2].numel() + 1)
                 assert torch.equal(sampler.step(step), whole)
                 own = x.clone()
                 assert sampler.step(replace(step, x_t=own, owned=True)) is own
@@ -363,7 +373,7 @@ def test_large_pictures_go_strip_by_strip_with_the_same_result(stochasticity, mo
 
 def test_strips_cover_every_row_once(monkeypatch):
     x, seen = torch.arange(2 * 3 * 7 * 5.0).reshape(2, 3, 7, 5), []
-    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
+    monkeypatch.setattr("sinwave.diffusion.sample.STRIP", 30)
 
     def compute(x, other, missing):
         seen.append(x.shape[2])
@@ -375,7 +385,7 @@ def test_strips_cover_every_row_once(monkeypatch):
 
 
 def test_noise_of_a_large_picture_is_drawn_strip_by_strip_and_whoever_else_is_in_the_batch(monkeypatch):
-    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
+    monkeypatch.setattr("sinwave.diffusion.sample.STRIP", 30)
     batch = NoiseSource(8).batch([4, 17, 5])
     x = torch.zeros(3, 3, 7, 5)
     drawn = by_strips(lambda x, drawn: x + drawn, x, draw=batch.normal)
@@ -385,7 +395,7 @@ def test_noise_of_a_large_picture_is_drawn_strip_by_strip_and_whoever_else_is_in
 
 
 def test_no_walk_overwrites_what_it_was_given(monkeypatch):
-    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 30)
+    monkeypatch.setattr("sinwave.diffusion.sample.STRIP", 30)
     x = normal("x")
     for sampler in SAMPLERS:
         sample(Wavy(), Flow(), sampler, x, (0.9, 0.5, 0.2, 0.0), NoiseSource(0), anchor=normal("y"))

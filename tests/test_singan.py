@@ -15,32 +15,36 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from sinwave.cli.main import main
+from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
+from sinwave.kinds import Source
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
-from sinwave.systems.contracts import VerticalSpan
+from sinwave.systems.contracts import Computing, VerticalSpan
 from sinwave.systems.files import read_model, write_model
-from sinwave.systems.singan.configuration import Configuration
-from sinwave.systems.singan.fitting import PRESETS, Chosen, chosen
-from sinwave.systems.singan.model import SinganModel, owned
-from sinwave.systems.singan.networks import Generators, critics
-from sinwave.systems.singan.norm import Norm
-from sinwave.systems.singan.practice import Practice
-from sinwave.systems.singan.pyramid import concurrent_sizes, published_sizes, reduced
-from sinwave.systems.singan.recipe import SinganRecipe, gradient_penalty
-from sinwave.systems.singan.slope import slope, written_out
-from sinwave.systems.singan.trained import from_file
+from sinwave.systems.singan.model import SinganModel, from_file, owned
+from sinwave.systems.singan.networks import Generators, Norm, critics, gradient_penalty, slope, written_out
+from sinwave.systems.singan.options import (
+    FAST,
+    OFFICIAL,
+    Configuration,
+    Settings,
+    concurrent_sizes,
+    published_sizes,
+    reduced,
+)
+from sinwave.systems.singan.train import begin, model_file, to_learn
 from sinwave.systems.table import load
-from sinwave.tasks.edits.canvas import keeping
+from sinwave.tasks.canvas import keeping
+from sinwave.tasks.task import open_source
 from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training
 from sinwave.training.optimizer import AdamW
 from sinwave.training.schedule import Trapezoid
 
 CPU = torch.device("cpu")
-NARROW = Configuration(width=8, own=0)
-BRIEF = Practice(iterations=3, critic_steps=2, generator_steps=2)
+NARROW = Settings(width=8, instance_norm_scales=0, iterations=3, critic_steps=2, generator_steps=2)
 
 
 def photograph(height, width):
@@ -49,12 +53,16 @@ def photograph(height, width):
     return (0.7 * colors + 0.05 * NoiseSource(1).normal((3, height, width))).clamp(-1, 1)
 
 
-def begun(size=(32, 41), configuration=NARROW, practice=BRIEF, seed=0):
-    """A fitting and its training."""
-    fitting = Chosen(configuration, practice, None).begin([Picture(photograph(*size))], seed, CPU)
-    recipe = SinganRecipe(practice, fitting.generators, fitting.critics, fitting.scales)
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def begun(size=(32, 41), settings=NARROW, seed=0):
+    """The networks as they begin, and their training."""
+    start = begin(Picture(photograph(*size)), settings, seed, CPU)
+    recipe = start.recipe(settings)
     budget = Budget(sum(recipe.counts))
-    return fitting, Training(recipe, budget, seed, schedule=Trapezoid(0, 0.0), longest_average=0.0)
+    return start, Training(recipe, Constant(None), budget, seed, schedule=Trapezoid(0, 0.0), longest_average=0.0)
 
 
 def drawing(size=(32, 41), configuration=NARROW, trained=None):
@@ -103,7 +111,7 @@ def test_a_picture_as_small_as_the_coarsest_scale_has_one_and_trained_together_t
 def test_only_a_larger_picture_is_reduced():
     assert reduced((768, 1024), 250) == (188, 250)
     assert reduced((100, 80), 250) == reduced((100, 80), None) == (100, 80)
-    assert (PRESETS["official"].most, PRESETS["fast"].most) == (250, None)
+    assert (OFFICIAL.max_size, FAST.max_size) == (250, None)
 
 
 def test_channels_double_every_four_scales_up_to_128():
@@ -117,15 +125,16 @@ def test_channels_double_every_four_scales_up_to_128():
 
 
 def test_the_published_training():
-    practice = PRESETS["official"].practice
-    assert (practice.iterations, practice.critic_steps, practice.generator_steps) == (2000, 3, 3)
-    assert (practice.rate, practice.falls_at * practice.iterations, practice.fall) == (5e-4, 1600, 0.1)
-    assert (practice.penalty, practice.fidelity, Configuration().amplitude) == (0.1, 10, 0.1)
-    _fitting, training = begun()
-    assert {(group.betas, group.weight_decay, group.clip) for group in training._groups.values()} == {
-        ((0.5, 0.999), 0.0, None)
-    }
-    assert {type(optimizer) for some in training._optimizers.values() for optimizer in some} == {AdamW}
+    settings = OFFICIAL
+    assert (settings.iterations, settings.critic_steps, settings.generator_steps) == (2000, 3, 3)
+    assert (settings.rate, settings.decay_at * settings.iterations, settings.decay) == (5e-4, 1600, 0.1)
+    assert (settings.penalty, settings.fidelity, settings.amplitude) == (0.1, 10, 0.1)
+    _start, training = begun()
+    players = training.recipe.players.values()
+    optimizers = [optimizer for player in players for optimizer in player.optimizers]
+    assert {type(optimizer) for optimizer in optimizers} == {AdamW}
+    assert {(optimizer._betas, optimizer.weight_decay) for optimizer in optimizers} == {((0.5, 0.999), 0.0)}
+    assert {player.clip for player in players} == {None}
 
 
 @pytest.mark.parametrize("kind", ["generator", "critic"])
@@ -138,7 +147,7 @@ def test_an_output_sees_11_by_11_pixels(kind):
     (slope,) = torch.autograd.grad(answer[:, :, 7, 7].sum(), seen)
     rows, columns = (slope.abs().sum((0, 1)) > 0).nonzero().unbind(1)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 17, 7, 17)
-    assert NARROW.field == 11
+    assert NARROW.receptive_field == 11
 
 
 def test_weights_begin_small_and_gains_near_one():
@@ -185,10 +194,10 @@ def test_the_penalty_can_be_lowered():
 
 
 def test_both_losses_are_those_of_the_paper():
-    fitting, training = begun()
-    recipe, generators, critic, real = training.recipe, fitting.generators, fitting.critics[0], fitting.scales[0]
-    updates = list(recipe.updates(5))
-    assert [update.group for update in updates] == ["critic 1"] * 2 + ["generator 1"] * 2
+    start, training = begun()
+    recipe, generators, critic, real = training.recipe, start.generators, start.critics[0], start.scales[0]
+    updates = list(recipe.updates(None, seeded(5)))
+    assert [update.player for update in updates] == ["critic 1"] * 2 + ["generator 1"] * 2
     nothing = torch.zeros_like(real)
 
     def chance(player):
@@ -206,10 +215,10 @@ def test_both_losses_are_those_of_the_paper():
 
 
 def test_only_the_scale_whose_turn_it_is_moves():
-    fitting, training = begun()
+    start, training = begun()
 
     def weights():
-        modules = {"generator": fitting.generators.psi, "critic": fitting.critics}
+        modules = {"generator": start.generators.psi, "critic": start.critics}
         return {
             f"{name} {n + 1}": torch.cat([p.detach().flatten().clone() for p in part.parameters()])
             for name, parts in modules.items()
@@ -219,7 +228,7 @@ def test_only_the_scale_whose_turn_it_is_moves():
     for scale in (1, 2):
         training.advance()
         before = weights()
-        while fitting.generators.trained < scale:
+        while start.generators.trained < scale:
             training.advance()
         after = weights()
         moved = {name for name in after if not torch.equal(after[name], before[name])}
@@ -227,56 +236,55 @@ def test_only_the_scale_whose_turn_it_is_moves():
 
 
 def test_a_wider_scale_that_has_just_begun_is_no_divergence():
-    configuration = replace(NARROW, doubled_every=1)
-    fitting, training = begun((28, 36), configuration, replace(BRIEF, iterations=99, critic_steps=1, generator_steps=1))
+    settings = replace(NARROW, doubled_every=1, iterations=99, critic_steps=1, generator_steps=1)
+    start, training = begun((28, 36), settings)
     reports = []
     while training.step < 101:
         reports.append(training.advance())
     assert [report.step for report in reports if report.held_out] == [100]
     assert not any(report.event for report in reports)
     # With the new scale's weights of chance alone it would have been much worse than without them.
-    fitting.generators.psi[1][-1].weight.data.mul_(100)
-    fitting.generators.eval()
+    start.generators.psi[1][-1].weight.data.mul_(100)
+    start.generators.eval()
     judged = training.recipe.held_out()["loss"]
-    alone = functional.mse_loss(fitting.generators.reconstruct(1), fitting.scales[1]).item()
+    alone = functional.mse_loss(start.generators.reconstruct(1), start.scales[1]).item()
     assert judged == pytest.approx(alone)
 
 
 def test_the_rate_falls_for_the_last_fifth_of_each_scale():
-    practice = replace(BRIEF, iterations=10, critic_steps=1, generator_steps=1)
-    fitting, training = begun(practice=practice)
-    shares = []
-    for step in range(10):
-        fitting.generators.progress[1] = max(step, 1)  # the first step would begin the scale
-        shares.append({update.share for update in training.recipe.updates(0)})
-        fitting.generators.progress[0] = 0
-    assert shares == [{1.0}] * 8 + [{0.1}] * 2
+    settings = replace(NARROW, iterations=10, critic_steps=1, generator_steps=1)
+    _, training = begun(settings=settings)
+    for number in (1, 2):
+        for name in ("critic", "generator"):
+            player = training.recipe.players[f"{name} {number}"]
+            rates = [player.rate_at(10 * (number - 1) + step) for step in range(10)]
+            assert rates == [5e-4] * 8 + [pytest.approx(5e-5)] * 2
 
 
 def test_the_smaller_a_scale_the_more_iterations_it_has():
     sizes = ((25, 50), (50, 100), (100, 200))
-    assert replace(BRIEF, iterations=100).counts(sizes) == (100, 100, 100)
-    assert replace(BRIEF, iterations=100, coarser=1.0).counts(sizes) == (400, 200, 100)
-    assert replace(BRIEF, iterations=100, coarser=0.5).counts(sizes) == (200, 141, 100)
+    assert replace(NARROW, iterations=100).counts(sizes) == (100, 100, 100)
+    assert replace(NARROW, iterations=100, coarser=1.0).counts(sizes) == (400, 200, 100)
+    assert replace(NARROW, iterations=100, coarser=0.5).counts(sizes) == (200, 141, 100)
 
 
 def test_a_penalty_in_some_iterations_weighs_as_much_as_in_all():
-    def losses(practice):
-        fitting, training = begun(practice=replace(practice, iterations=9, critic_steps=1, generator_steps=1))
+    def losses(settings):
+        start, training = begun(settings=replace(settings, iterations=9, critic_steps=1, generator_steps=1))
         found = []
         for step in range(6):
-            fitting.generators.progress.copy_(torch.tensor([0, step]))
-            found.append(next(training.recipe.updates(5)).loss.item())
+            start.generators.progress.copy_(torch.tensor([0, step]))
+            found.append(next(training.recipe.updates(None, seeded(5))).loss.item())
         return torch.tensor(found)
 
-    none, always, rarely = (losses(replace(BRIEF, **some)) for some in ({"penalty": 0.0}, {}, {"penalty_every": 3}))
+    none, always, rarely = (losses(replace(NARROW, **some)) for some in ({"penalty": 0.0}, {}, {"penalty_every": 3}))
     weights = (rarely - none) / (always - none)
     assert_close(weights, torch.tensor([3.0, 0, 0, 3, 0, 0]), rtol=1e-3, atol=1e-3)
 
 
 def test_a_scale_with_statistics_of_its_own_draws_as_it_was_trained_in_tiles_too():
     torch.manual_seed(2)
-    generators = Generators(replace(NARROW, own=1), ((25, 32), (32, 41)))
+    generators = Generators(replace(NARROW, instance_norm_scales=1), ((25, 32), (32, 41)))
     generators.progress[0] = 2
     noise, nothing = torch.randn(1, 1, 60, 70), torch.zeros(1, 3, 60, 70)
     with torch.no_grad():
@@ -291,37 +299,54 @@ def test_side_by_side_or_one_after_another_losses_and_gradients_are_the_same():
     for count in (2, 1):
         with threads(count):
             _, training = begun()
-        for update in training.recipe.updates(7):
-            parameters = training._groups[update.group].parameters
+        for update in training.recipe.updates(None, seeded(7)):
+            parameters = training.recipe.players[update.player].parameters
             found.append((update.loss.detach(), *torch.autograd.grad(update.loss, parameters, materialize_grads=True)))
     for here, there in zip(found[: len(found) // 2], found[len(found) // 2 :], strict=True):
         assert_close(here, there, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_holds_no_setting_of_threads_while_others_compute():
+    _, training = begun()
+    with threads(2):
+        counts = []
+        for _ in range(4):  # over the end of a scale
+            for update in training.recipe.updates(None, seeded(1)):
+                counts.append(torch.get_num_threads())
+                update.loss.detach()
+            counts.append(torch.get_num_threads())
+        abandoned = training.recipe.updates(None, seeded(1))
+        next(abandoned)
+        assert set(counts) == {2} == {torch.get_num_threads()}
+    assert torch.get_num_threads() == 1
+    abandoned.close()
+    assert torch.get_num_threads() == 1
 
 
 # The course of a training
 
 
 def test_a_scale_begins_with_the_weights_before_it_and_the_amplitude_of_what_is_missing():
-    fitting, training = begun()
-    generators = fitting.generators
+    start, training = begun()
+    generators = start.generators
     while generators.trained == 0:
         training.advance()
-    next(training.recipe.updates(9))  # the second scale begins
+    next(training.recipe.updates(None, seeded(9)))  # the second scale begins
     for mine, theirs in zip(generators.psi[1].parameters(), generators.psi[0].parameters(), strict=True):
         assert_close(mine, theirs)
     generators.eval()
     with torch.no_grad():
         coarse = generators(0, torch.zeros(1, 3, 25, 32), generators.anchor)
-        missing = (resize(coarse, (32, 41)) - fitting.scales[1]).square().mean().sqrt()
+        missing = (resize(coarse, (32, 41)) - start.scales[1]).square().mean().sqrt()
     assert_close(generators.amplitude, torch.stack([torch.ones(()), 0.1 * missing]))
 
 
 def test_the_anchor_is_any_noise_until_the_coarsest_scale_is_finished_and_then_the_last():
-    fitting, training = begun()
-    anchors = [fitting.generators.anchor.clone()]
-    while fitting.generators.trained < 2:
+    start, training = begun()
+    anchors = [start.generators.anchor.clone()]
+    while start.generators.trained < 2:
         training.advance()
-        anchors.append(fitting.generators.anchor.clone())
+        anchors.append(start.generators.anchor.clone())
     same = [torch.equal(before, after) for before, after in itertools.pairwise(anchors)]
     assert same == [False] * 3 + [True] * 3
     spread = torch.cat(anchors[1:4])
@@ -347,31 +372,30 @@ def test_a_finished_generator_keeps_the_statistics_of_what_it_was_shown():
 
 
 def test_a_wider_scale_begins_with_weights_of_its_own():
-    configuration = replace(NARROW, doubled_every=1)
-    fitting, training = begun(configuration=configuration)
-    own = {name: value.clone() for name, value in fitting.generators.psi[1].state_dict().items()}
-    while fitting.generators.trained == 0:
+    start, training = begun(settings=replace(NARROW, doubled_every=1))
+    own = {name: value.clone() for name, value in start.generators.psi[1].state_dict().items()}
+    while start.generators.trained == 0:
         training.advance()
-    next(training.recipe.updates(9))
-    assert all(torch.equal(value, own[name]) for name, value in fitting.generators.psi[1].named_parameters())
+    next(training.recipe.updates(None, seeded(9)))
+    assert all(torch.equal(value, own[name]) for name, value in start.generators.psi[1].named_parameters())
 
 
-QUICK = replace(BRIEF, critic_steps=1, generator_steps=1, penalty_every=2)
+QUICK = {"critic_steps": 1, "generator_steps": 1, "penalty_every": 2}
 
 
 @pytest.mark.parametrize(
-    ("configuration", "practice"),
+    "settings",
     [
-        (replace(NARROW, own=2), BRIEF),
-        (replace(NARROW, own=1, doubled_every=1), QUICK),
-        (replace(NARROW, together=2), QUICK),
+        replace(NARROW, instance_norm_scales=2),
+        replace(NARROW, instance_norm_scales=1, doubled_every=1, **QUICK),
+        replace(NARROW, concurrent_stages=2, **QUICK),
     ],
     ids=["published", "quick", "together"],
 )
 @pytest.mark.parametrize("cut", [2, 3, 4], ids=["inside a scale", "at a boundary", "after it"])
-def test_a_training_that_was_cut_ends_the_same(cut, configuration, practice):
+def test_a_training_that_was_cut_ends_the_same(cut, settings):
     def again():
-        return begun(configuration=configuration, practice=practice, seed=3)[1]
+        return begun(settings=settings, seed=3)[1]
 
     whole = again()
     while not whole.finished:
@@ -380,44 +404,42 @@ def test_a_training_that_was_cut_ends_the_same(cut, configuration, practice):
     for _ in range(cut):
         first.advance()
     second = again()
-    for parameter in (*second.recipe.module.parameters(), *second.recipe.companions["critics"].parameters()):
+    for parameter in (*second.recipe.kept.parameters(), *second.recipe.companions["critics"].parameters()):
         parameter.data.normal_()  # all of them are in the state
     second.load(first.state())
     while not second.finished:
         second.advance()
-    expected, found = whole.recipe.module.state_dict(), second.recipe.module.state_dict()
+    expected, found = whole.recipe.kept.state_dict(), second.recipe.kept.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert found["progress"].tolist() == [2, 0]
 
 
 def test_after_training_the_anchor_gives_the_picture():
-    practice = replace(QUICK, iterations=120, rate=2e-3)
-    fitting, training = begun((44, 58), Configuration(width=16), practice)
+    start, training = begun((44, 58), Settings(width=16, iterations=120, rate=2e-3, **QUICK))
     losses = []
     while not training.finished:
         report = training.advance()
         if report.held_out:
             losses.append(report.held_out["loss"])
-    model = SinganModel(fitting.generators)
+    model = SinganModel(start.generators)
     again = model.generate((44, 58), NoiseSource(0), variation=0)
-    error = (again - fitting.scales[-1]).square().mean().item()
+    error = (again - start.scales[-1]).square().mean().item()
     assert 10 * math.log10(4 / error) > 25
     assert losses[-1] == pytest.approx(error, rel=0.02)  # which clips nothing
 
 
 def test_trained_together_the_older_ones_move_slowly_and_the_oldest_not():
-    configuration = replace(NARROW, together=2)
-    fitting, training = begun((60, 60), configuration, replace(BRIEF, iterations=2))
-    assert len(fitting.scales) == 5
-    while fitting.generators.trained < 3:
+    start, training = begun((60, 60), replace(NARROW, concurrent_stages=2, iterations=2))
+    assert len(start.scales) == 5
+    while start.generators.trained < 3:
         training.advance()
-    before = [torch.cat([p.detach().flatten().clone() for p in psi.parameters()]) for psi in fitting.generators.psi]
+    before = [torch.cat([p.detach().flatten().clone() for p in psi.parameters()]) for psi in start.generators.psi]
     training.advance()
-    after = [torch.cat([p.detach().flatten() for p in psi.parameters()]) for psi in fitting.generators.psi]
+    after = [torch.cat([p.detach().flatten() for p in psi.parameters()]) for psi in start.generators.psi]
     steps = [(b - a).abs().max().item() for a, b in zip(before[:3], after[:3], strict=True)]
     assert steps[:2] == [0, 0]
     assert steps[2] == pytest.approx(2 * 0.1 * 5e-4, rel=0.1)
-    optimizers = training._optimizers["generator 4"]
+    optimizers = training.recipe.players["generator 4"].optimizers
     assert {each.factor: len(each.parameters) for each in optimizers} == {0.1: 18, 1.0: 18}
 
 
@@ -499,10 +521,14 @@ def test_of_a_model_that_is_half_trained_the_last_trained_scale_is_enlarged():
 
 
 def test_progress_is_told_and_bad_shares_are_refused():
-    model, told = drawing(), []
-    model.generate((32, 41), NoiseSource(0), on_step=lambda *each: told.append(each))
-    assert told == [(0, 1, 1), (1, 1, 1)]
-    assert len(model.effort((32, 41))) == 2
+    model, reports = drawing(), []
+    picture = model.generate((32, 41), NoiseSource(0), on_step=reports.append)
+    assert [tuple(report[:4]) for report in reports] == [(0, 2, 1, 1), (1, 2, 1, 1)]
+    assert [report.estimate().shape[2:] for report in reports] == list(model._sizes((32, 41)))
+    assert torch.equal(reports[-1].estimate(), picture)
+    gray = torch.full((1, 3, 1, 1), 0.25)
+    model.generate((32, 41), NoiseSource(0), constrain=lambda index: gray.expand_as, on_step=reports.append)
+    assert all((report.estimate() == 0.25).all() for report in reports[2:])
     with pytest.raises(InputError, match="between 0 and 1"):
         model.generate((32, 41), NoiseSource(0), variation=1.5)
 
@@ -534,21 +560,22 @@ def test_mixed_each_place_has_one_owner_and_each_owner_its_share():
 
 def test_enlarged_and_reduced_it_is_the_picture_again():
     model, picture = drawing((60, 60)), photograph(40, 50)[None]
-    told = []
-    large = model.enlarge(picture, (80, 100), NoiseSource(0), on_step=lambda *each: told.append(each))
+    reports = []
+    large = model.upscale(picture, (80, 100), NoiseSource(0), on_step=reports.append)
     assert large.shape == (1, 3, 80, 100)
     assert_close(resize(large, (40, 50)), picture, atol=2 / 127.5, rtol=0)
-    assert told[-1] == (0, len(told), len(told))
-    assert len(told) == math.ceil(math.log(2) / math.log(60 / 48))  # the last two sides of the pyramid are 48 and 60
+    count = math.ceil(math.log(2) / math.log(60 / 48))  # the last two sides of the pyramid are 48 and 60
+    assert [tuple(report[:4]) for report in reports] == [(0, 1, step, count) for step in range(1, count + 1)]
+    assert torch.equal(reports[-1].estimate(), large)
     assert (large - resize(picture, (80, 100))).abs().mean() > 0.01
-    assert torch.equal(model.enlarge(picture, (40, 50), NoiseSource(0)), picture)
+    assert torch.equal(model.upscale(picture, (40, 50), NoiseSource(0)), picture)
 
 
 @pytest.mark.parametrize(("variation", "begins"), [(1, 0), (0.7, 0), (0.5, 1), (0.3, 2), (0.01, 4), (0, 5)])
 def test_the_lower_the_variation_the_more_scales_are_of_the_known_picture(variation, begins):
     told = []
     model = drawing((60, 60))
-    model.generate((60, 60), NoiseSource(0), variation=variation, on_step=lambda scale, step, steps: told.append(scale))
+    model.generate((60, 60), NoiseSource(0), variation=variation, on_step=lambda report: told.append(report.part))
     assert told == list(range(begins, 5))
 
 
@@ -559,12 +586,12 @@ def test_the_lower_the_variation_the_more_scales_are_of_the_known_picture(variat
 def test_the_lower_the_strength_the_later_a_picture_is_taken_up(strength, first, begins):
     model, told = drawing((60, 60)), []
     picture = photograph(60, 60)[None]
-    model.refine(picture, strength, NoiseSource(0), first=first, on_step=lambda scale, step, steps: told.append(scale))
+    model.refine(picture, strength, NoiseSource(0), first=first, on_step=lambda report: told.append(report.part))
     assert told == list(range(begins, 5))
 
 
 def test_where_the_layout_is_known_the_noise_goes_from_that_of_the_picture_to_any():
-    generators, noise = drawing((60, 60), replace(NARROW, own=2))._generators, NoiseSource(5)
+    generators, noise = drawing((60, 60), replace(NARROW, instance_norm_scales=2))._generators, NoiseSource(5)
     picture = SinganModel(generators).generate((60, 60), noise, variation=0)
     model = SinganModel(generators, picture=picture[0])
     drawn = [model.refine(picture, strength, noise, span=VerticalSpan()) for strength in (0.001, 0.3, 1)]
@@ -595,23 +622,26 @@ def test_what_is_kept_and_what_is_new_meet_between_the_two():
 
 
 def test_a_file_keeps_everything_and_a_wrong_one_is_refused(tmp_path):
-    fitting, training = begun((26, 32), replace(NARROW, factor=0.9))
+    settings = replace(NARROW, factor=0.9)
+    _, training = begun((26, 32), settings)
     while not training.finished:
         training.advance()
-    trained = fitting.trained(training.averages.values)
-    write_model(tmp_path / "m.safetensors", trained.to_file({"size": [26, 32]}))
-    again = load(tmp_path / "m.safetensors")
-    models = [each.model("network", CPU, torch.float32) for each in (trained, again)]
+    content = model_file(settings, training.averages.values, Picture(photograph(26, 32)))
+    write_model(tmp_path / "m.safetensors", content)
+    trained, again = from_file(content, tmp_path), load(tmp_path / "m.safetensors")
+    models = [loaded.build("network", Computing(CPU, torch.float32)) for loaded in (trained, again)]
     first, second = (model.generate((26, 32), NoiseSource(0)) for model in models)
     assert torch.equal(first, second)
     with pytest.raises(InputError, match="no engine hybrid"):
-        again.model("hybrid", CPU, torch.float32)
+        open_source(Source.accept(tmp_path / "m.safetensors"), "hybrid", 100_000)
     file = read_model(tmp_path / "m.safetensors")
     for broken, said in (
         (replace(file, options={**file.options, "width": 16}), "weights do not fit the options"),
         (replace(file, options={**file.options, "colors": 4}), "options make no sense"),
         (replace(file, options={**file.options, "factor": 1}), "options make no sense"),
-        (replace(file, options={**file.options, "layers": "5"}), "options make no sense"),
+        (replace(file, options={**file.options, "layers": "5"}), "layers must be a whole number, not '5'"),
+        (replace(file, options={**file.options, "least": True}), "least must be a whole number, not True"),
+        (replace(file, options={**file.options, "width": 10**9}), "width must be between 1 and 4096"),
         (replace(file, options={**file.options, "width": -8}), "options make no sense"),
         (replace(file, pictures=()), "holds 0 pictures"),
         (replace(file, weights={**file.weights, "progress": torch.tensor([99, 0])}), "says that 99 scales"),
@@ -620,18 +650,20 @@ def test_a_file_keeps_everything_and_a_wrong_one_is_refused(tmp_path):
             from_file(broken, tmp_path / "m.safetensors")
 
 
-def test_options_that_another_system_has_are_refused(tmp_path, capsys):
+def test_options_that_another_system_has_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "p.png", photograph(26, 32))
     for arguments, said in (
-        (["--system", "singan", "--width", "16"], "width is no option of the system singan"),
-        (["--system", "singan", "--preset", "reference"], "presets of singan are fast and official"),
-        (["--system", "singan", "--precision", "bfloat16"], "need float32"),
-        (["--max-size", "100"], "max size is no option of the system wavelet"),
-        (["--preset", "official"], "presets of wavelet are fast and reference"),
+        (["--system", "singan", "--width", "16"], "--width is an option of the system wavelet, not of singan"),
+        (["--system", "singan", "--preset", "reference"], "preset must be one of fast, official, not 'reference'"),
+        (["--system=singan", "--precision=bfloat16"], "--precision is an option of the system wavelet, not of singan"),
+        (["--max-size", "100"], "--max-size is an option of the system singan, not of wavelet"),
+        (["--preset", "official"], "preset must be one of fast, reference, not 'official'"),
         ([str(tmp_path / "p.png"), "--system", "singan"], "one picture, not from several"),
     ):
         assert main(["train", str(tmp_path / "p.png"), *arguments]) == 2
         assert said in capsys.readouterr().err
+        assert not Path("p.run").exists()
 
 
 def test_a_picture_that_is_reduced_to_a_strip_is_refused(tmp_path, capsys):
@@ -645,7 +677,7 @@ def test_what_is_not_trained_is_not_taken_up():
     with pytest.raises(InputError, match="scale 3 is not trained yet: 2 of 5 are"):
         model.refine(photograph(60, 60)[None], 1.0, NoiseSource(0), first=3)
     with pytest.raises(InputError, match="a model of one scale"):
-        drawing((60, 60), trained=1).enlarge(photograph(60, 60)[None], (80, 80), NoiseSource(0))
+        drawing((60, 60), trained=1).upscale(photograph(60, 60)[None], (80, 80), NoiseSource(0))
     assert model.refine(photograph(60, 60)[None], 1e-17, NoiseSource(0)).shape == (1, 3, 60, 60)
 
 
@@ -653,7 +685,7 @@ def test_a_transparent_picture_is_refused():
     hidden = torch.ones(30, 30, dtype=torch.bool)
     hidden[:5] = False
     with pytest.raises(InputError, match="transparent"):
-        chosen("fast", together=None, most=None).begin([Picture(photograph(30, 30), hidden)], 0, CPU)
+        to_learn([Picture(photograph(30, 30), hidden)], FAST)
 
 
 def test_the_command_trains_a_file_that_draws(tmp_path, capsys, monkeypatch):
@@ -689,6 +721,7 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 from sinwave.cli.main import main
+from sinwave.data.batches import Constant
 from sinwave.training import checkpoint, loop
 saver, advance = checkpoint.Saver, loop.Training.advance
 checkpoint.Saver = lambda *places, **settings: saver(*places, **settings | {"seconds": 0.0})
@@ -720,7 +753,7 @@ def test_killed_inside_a_scale_and_between_two_it_ends_the_same(tmp_path, monkey
 
 def test_a_picture_that_needs_more_memory_than_there_is_is_refused(tmp_path, capsys, monkeypatch):
     write(tmp_path / "p.png", photograph(26, 32))
-    monkeypatch.setattr("sinwave.tasks.train.physical_memory", lambda: 3e8)
+    monkeypatch.setattr("sinwave.tasks.machine.device_memory", lambda device: 3e8)
     command = ["train", str(tmp_path / "p.png"), "-o", str(tmp_path / "p.safetensors")]
     assert main([*command, "--system", "singan"]) == 2
     assert "32 x 26 pixels needs about 0 GB of memory, and this machine has 0; --max-size" in capsys.readouterr().err
@@ -728,23 +761,10 @@ def test_a_picture_that_needs_more_memory_than_there_is_is_refused(tmp_path, cap
     assert "this machine has 0\n" in capsys.readouterr().err
 
 
-def test_a_plan_of_another_training_is_not_followed(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "p.png", photograph(26, 32))
-    (tmp_path / "p.run").mkdir()
-    for plan in ('{"iterations": 7}', '{"fingerprint": {}, "plan": {"iterations": 7}}', "[]"):
-        (tmp_path / "p.run/plan.json").write_text(plan)
-        assert main(["train", "p.png", "--system", "singan", "--steps", "1", "-q", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["steps"] == 2
-        (tmp_path / "p.run/resume.pt").unlink()
-        (tmp_path / "p.safetensors").unlink()
-
-
 # The norm
 
 
-def test_the_norm_and_its_first_and_second_derivatives(monkeypatch):
-    monkeypatch.setattr("sinwave.systems.singan.norm._LARGE", 0)
+def test_the_norm_and_its_first_and_second_derivatives():
     torch.manual_seed(0)
     x = (2 * torch.randn(1, 3, 4, 5, dtype=torch.float64) + 1).requires_grad_()
     weight, bias = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))

@@ -4,7 +4,7 @@ import torch
 
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.systems.wavelet.depth import levels_for
+from sinwave.systems.wavelet.options import levels_for
 
 
 def test_variation_0_keeps_every_detail_of_a_noisy_picture() -> None:

@@ -17,17 +17,28 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from sinwave.data.batches import Constant
 from sinwave.errors import InputError, TrainingError
 from sinwave.training import checkpoint
 from sinwave.training.averages import Averages
 from sinwave.training.hooks import JsonLines
 from sinwave.training.loop import Budget, Training, train
-from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.optimizer import AdamW
+from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.schedule import Plateau, Trapezoid
 
 
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def player(module, rate):
+    parameters = tuple(module.parameters())
+    return Player(parameters, (AdamW(parameters),), lambda step: rate)
+
+
 @final
-class Line(Recipe):
+class Line(Recipe[None]):
     """Least squares for y = 2 x - 1, with noise; `spoil(step, rate seed)` may break a loss."""
 
     companions = MappingProxyType({})
@@ -38,15 +49,17 @@ class Line(Recipe):
         self.seeds = []
 
     @property
-    def module(self):
+    def kept(self):
         return self._line
 
-    def groups(self):
-        return {"line": Group(tuple(self._line.parameters()), self._rate)}
+    @property
+    def players(self):
+        return {"line": player(self._line, self._rate)}
 
-    def updates(self, seed):
+    def updates(self, batch, generator):
+        seed = generator.initial_seed()
         self.seeds.append(seed)
-        x = torch.randn(32, 1, generator=torch.Generator().manual_seed(seed))
+        x = torch.randn(32, 1, generator=generator)
         loss = (self._line(x) - 2 * x + 1).square().mean()
         yield Update("line", loss * math.nan if self._spoil(seed) else loss, {"double": 2 * loss.detach()})
 
@@ -57,7 +70,7 @@ class Line(Recipe):
 
 
 @final
-class Players(Recipe):
+class Players(Recipe[None]):
     """The second player sees what the first has just done."""
 
     companions = MappingProxyType({})
@@ -68,13 +81,14 @@ class Players(Recipe):
         self.seen = []
 
     @property
-    def module(self):
+    def kept(self):
         return self._module
 
-    def groups(self):
-        return {name: Group(tuple(part.parameters()), 0.1) for name, part in self._module.items()}
+    @property
+    def players(self):
+        return {name: player(part, 0.1) for name, part in self._module.items()}
 
-    def updates(self, seed):
+    def updates(self, batch, generator):
         before = self._module["first"].weight.item()
         yield Update("first", self._module["first"](torch.ones(1, 1)).square().sum())
         self.seen.append((before, self._module["first"].weight.item()))
@@ -89,7 +103,9 @@ def everything(training):
 
 
 def run(steps=60, **settings):
-    training = Training(Line(), Budget(steps), 7, look_every=10, schedule=Trapezoid(warm_up=5), **settings)
+    training = Training(
+        Line(), Constant(None), Budget(steps), 7, look_every=10, schedule=Trapezoid(warm_up=5), **settings
+    )
     train(training)
     return training
 
@@ -98,16 +114,16 @@ def test_it_is_adamw_with_the_schedule():
     training = run(40)
     recipe, schedule = Line(), Trapezoid(warm_up=5)
     seeds = training.recipe.seeds
-    optimizer = torch.optim.AdamW(recipe.module.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(recipe.kept.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.0)
     for step, seed in enumerate(seeds):
-        (update,) = recipe.updates(seed)
+        (update,) = recipe.updates(None, seeded(seed))
         optimizer.zero_grad()
         update.loss.backward()
-        nn.utils.clip_grad_norm_(recipe.module.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(recipe.kept.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = 0.05 * schedule(step, 40)
         optimizer.step()
     assert len(set(seeds)) == 40
-    for found, expected in zip(training.recipe.module.parameters(), recipe.module.parameters(), strict=True):
+    for found, expected in zip(training.recipe.kept.parameters(), recipe.kept.parameters(), strict=True):
         assert_close(found, expected)
 
 
@@ -118,7 +134,7 @@ def test_it_learns():
 
 
 def test_each_player_sees_the_step_of_the_one_before():
-    training = Training(Players(), Budget(3), 0)
+    training = Training(Players(), Constant(None), Budget(3), 0)
     train(training)
     assert all(before != after for before, after in training.recipe.seen)
 
@@ -126,11 +142,11 @@ def test_each_player_sees_the_step_of_the_one_before():
 @pytest.mark.parametrize("interruption", [1, 9, 10, 11, 25, 59])
 def test_a_resumed_training_is_the_straight_one(interruption, tmp_path):
     straight = run()
-    first = Training(Line(), Budget(60), 7, look_every=10, schedule=Trapezoid(warm_up=5))
+    first = Training(Line(), Constant(None), Budget(60), 7, look_every=10, schedule=Trapezoid(warm_up=5))
     while first.step < interruption:
         first.advance()
     checkpoint.save(tmp_path / "resume.pt", first.state(), {})
-    second = Training(Line(), Budget(60), 7, look_every=10, schedule=Trapezoid(warm_up=5))
+    second = Training(Line(), Constant(None), Budget(60), 7, look_every=10, schedule=Trapezoid(warm_up=5))
     second.load(checkpoint.load(tmp_path / "resume.pt", {}))
     train(second)
     assert everything(second) == everything(straight)
@@ -139,7 +155,7 @@ def test_a_resumed_training_is_the_straight_one(interruption, tmp_path):
 def spoiled_once():
     """Breaks the 34th step of the first attempt: another attempt has other seeds."""
     seeds = Line()
-    probe = Training(seeds, Budget(60), 7, look_every=10)
+    probe = Training(seeds, Constant(None), Budget(60), 7, look_every=10)
     train(probe)
     bad = seeds.seeds[33]
     return lambda seed: seed == bad
@@ -148,7 +164,7 @@ def spoiled_once():
 @pytest.mark.parametrize("interruption", [20, 33, 34, 35])
 def test_a_training_that_diverged_goes_back_also_when_resumed(interruption, tmp_path):
     def begin():
-        return Training(Line(spoiled_once()), Budget(60), 7, look_every=10)
+        return Training(Line(spoiled_once()), Constant(None), Budget(60), 7, look_every=10)
 
     straight, events = begin(), []
     train(straight, [lambda training, report: events.append(report.event)])
@@ -166,30 +182,33 @@ def test_a_training_that_diverged_goes_back_also_when_resumed(interruption, tmp_
 
 
 def test_a_halved_rate_is_half():
-    training, rates = Training(Line(spoiled_once()), Budget(60), 7, look_every=10, schedule=Trapezoid(0, 0)), []
+    training, rates = (
+        Training(Line(spoiled_once()), Constant(None), Budget(60), 7, look_every=10, schedule=Trapezoid(0, 0)),
+        [],
+    )
     train(training, [lambda training, report: rates.append(report.rate)])
     assert rates[0] == 0.05
     assert rates[-1] == 0.025
 
 
 def test_three_times_is_enough():
-    training = Training(Line(lambda seed: True), Budget(60), 7)
+    training = Training(Line(lambda seed: True), Constant(None), Budget(60), 7)
     with pytest.raises(TrainingError, match="diverged at step 1 for the 4th time"):
         train(training)
 
 
 def test_a_gradient_that_is_no_number_changes_nothing():
     recipe = Line(lambda seed: True)
-    before = [parameter.detach().clone() for parameter in recipe.module.parameters()]
-    training = Training(recipe, Budget(60), 7)
+    before = [parameter.detach().clone() for parameter in recipe.kept.parameters()]
+    training = Training(recipe, Constant(None), Budget(60), 7)
     assert training.advance().event.startswith("diverged")
     assert training.step == 0
-    for found, expected in zip(recipe.module.parameters(), before, strict=True):
+    for found, expected in zip(recipe.kept.parameters(), before, strict=True):
         assert torch.equal(found, expected)
 
 
 def test_the_plateau_ends_a_training_that_has_no_budget():
-    training, events = Training(Line(), Budget(None, most=5000), 7, look_every=10), []
+    training, events = Training(Line(), Constant(None), Budget(None, most=5000), 7, look_every=10), []
     train(training, [lambda training, report: events.append((report.step, report.event))])
     ((step, event),) = [(step, event) for step, event in events if event]
     assert "stopped falling" in event
@@ -197,7 +216,9 @@ def test_the_plateau_ends_a_training_that_has_no_budget():
 
 
 def test_the_longest_training_is_the_longest():
-    training = Training(Line(rate=1e-5), Budget(None, most=100), 7, look_every=10, plateau=Plateau(looks=1000))
+    training = Training(
+        Line(rate=1e-5), Constant(None), Budget(None, most=100), 7, look_every=10, plateau=Plateau(looks=1000)
+    )
     train(training)
     assert training.step == 100
 
@@ -222,7 +243,7 @@ def test_averages_over_no_time_are_the_weights():
     with averages.applied():
         module.weight.data.zero_()
     assert torch.equal(module.weight, raw)
-    training = Training(Line(), Budget(3), 0, longest_average=0.0)
+    training = Training(Line(), Constant(None), Budget(3), 0, longest_average=0.0)
     before = everything(training)
     good = training.state()["good"]
     training.advance()
@@ -264,20 +285,22 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from test_training_loop import Line
+from sinwave.data.batches import Constant
 from sinwave.training import checkpoint
 from sinwave.training.hooks import JsonLines
 from sinwave.training.loop import Budget, Training, train
 folder = Path({folder!r})
-training, resume = Training(Line(), Budget(1500), 7, look_every=10), folder / "resume.pt"
+training, resume = Training(Line(), Constant(None), Budget(1500), 7, look_every=10), folder / "resume.pt"
 if resume.exists():
     training.load(checkpoint.load(resume, {{}}))
-train(training, [JsonLines(folder / "log.jsonl", training.step), checkpoint.Saver(resume, {{}}, seconds=0.01)])
+log = JsonLines(folder / "log.jsonl", training.step, halvings=0)
+train(training, [log, checkpoint.Saver(resume, {{}}, seconds=0.01)])
 """
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_the_same(tmp_path):
-    straight = Training(Line(), Budget(1500), 7, look_every=10)
+    straight = Training(Line(), Constant(None), Budget(1500), 7, look_every=10)
     train(straight)
     program = PROGRAM.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     chance, kills = random.Random(0), 0
@@ -307,10 +330,10 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path):
 def test_a_log_has_each_step_once(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"ste')
-    training = Training(Line(), Budget(40), 7)
-    JsonLines(file, 20)
+    training = Training(Line(), Constant(None), Budget(40), 7)
+    JsonLines(file, 20, halvings=0)
     assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [10, 20]
-    train(training, [JsonLines(file, 0)])
+    train(training, [JsonLines(file, 0, halvings=0)])
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
     assert lines[-1]["held_out"]["loss"] > 0

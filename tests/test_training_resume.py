@@ -14,17 +14,24 @@ import pytest
 import torch
 from torch import nn
 
+from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.training import checkpoint
 from sinwave.training.averages import Averages
 from sinwave.training.hooks import JsonLines, Pace
 from sinwave.training.loop import Budget, Training, train
-from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.training.optimizer import AdamW
+from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.schedule import Plateau, Trapezoid
 
 
+def player(module, rate):
+    parameters = tuple(module.parameters())
+    return Player(parameters, (AdamW(parameters),), lambda step: rate)
+
+
 @final
-class Game(Recipe):
+class Game(Recipe[None]):
     """A generator x -> a x + b learns 2 x - 1 from a critic; `looks` are the held-out losses, or the distance."""
 
     def __init__(self, looks=(), spoiled=()):
@@ -36,20 +43,21 @@ class Game(Recipe):
         self.looks, self.spoiled, self.seeds, self.modes = iter(looks), spoiled, [], []
 
     @property
-    def module(self):
+    def kept(self):
         return self.generator
 
     @property
     def companions(self):
         return {"critic": self.critic}
 
-    def groups(self):
-        networks = {"critic": self.critic, "generator": self.generator}
-        return {name: Group(tuple(each.parameters()), 0.02) for name, each in networks.items()}
+    @property
+    def players(self):
+        return {"critic": player(self.critic, 0.02), "generator": player(self.generator, 0.02)}
 
-    def updates(self, seed):
+    def updates(self, batch, generator):
+        seed = generator.initial_seed()
         self.seeds.append(seed)
-        x = torch.randn(16, 1, generator=torch.Generator().manual_seed(seed))
+        x = torch.randn(16, 1, generator=generator)
         broken = math.nan if seed in self.spoiled else 1.0
         fake = self.critic(self.generator(x).detach())
         yield Update("critic", fake.square().mean() + (self.critic(2 * x - 1) - 1).square().mean())
@@ -63,7 +71,7 @@ class Game(Recipe):
 
 def begin(spoiled=(), looks=(), steps=40, most=100_000, **settings):
     settings = {"schedule": Trapezoid(warm_up=5), "look_every": 10, **settings}
-    return Training(Game(looks, spoiled), Budget(steps, most), 3, **settings)
+    return Training(Game(looks, spoiled), Constant(None), Budget(steps, most), 3, **settings)
 
 
 def everything(training):
@@ -135,7 +143,7 @@ def test_a_player_gets_no_gradient_from_the_loss_of_another():
     found = [parameter.grad.clone() for parameter in recipe.critic.parameters()]
     # The critic's gradient is still that of its own loss, clipped: the generator's loss came afterwards.
     twin = begin().recipe
-    next(twin.updates(recipe.seeds[-1])).loss.backward()
+    next(twin.updates(None, torch.Generator().manual_seed(recipe.seeds[-1]))).loss.backward()
     nn.utils.clip_grad_norm_(twin.critic.parameters(), 1.0)
     for gradient, parameter in zip(found, twin.critic.parameters(), strict=True):
         torch.testing.assert_close(gradient, parameter.grad)
@@ -143,25 +151,26 @@ def test_a_player_gets_no_gradient_from_the_loss_of_another():
 
 def test_parameters_that_no_state_would_hold_are_refused():
     @final
-    class Careless(Recipe):
+    class Careless(Recipe[None]):
         companions = MappingProxyType({})
-        module = nn.Linear(1, 1)
+        kept = nn.Linear(1, 1)
         stranger = nn.Linear(1, 1)
 
-        def groups(self):
-            return {"stranger": Group(tuple(self.stranger.parameters()), 0.1)}
+        @property
+        def players(self):
+            return {"stranger": player(self.stranger, 0.1)}
 
-        def updates(self, seed):
+        def updates(self, batch, generator):
             yield Update("strangr", self.stranger.weight.sum())
 
         def held_out(self):
             return {"loss": 1.0}
 
-    with pytest.raises(InputError, match="'stranger' has parameters that are neither in the module nor in a companion"):
-        Training(Careless(), Budget(1), 0)
-    Careless.module = nn.ModuleList([Careless.stranger])
-    with pytest.raises(InputError, match="a loss of 'strangr': the groups are stranger"):
-        Training(Careless(), Budget(1), 0).advance()
+    with pytest.raises(InputError, match="'stranger' has parameters that are frozen, or neither in what is kept"):
+        Training(Careless(), Constant(None), Budget(1), 0)
+    Careless.kept = nn.ModuleList([Careless.stranger])
+    with pytest.raises(InputError, match="a loss of 'strangr': the players are stranger"):
+        Training(Careless(), Constant(None), Budget(1), 0).advance()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +265,7 @@ def test_a_damaged_checkpoint_is_refused_or_harmless(tmp_path):
     assert refused > 100
 
 
-@pytest.mark.parametrize(("schema", "age"), [(1, "an older"), (99, "a newer")])
+@pytest.mark.parametrize(("schema", "age"), [(1, "an older"), (2, "an older"), (99, "a newer")])
 def test_a_state_of_another_schema_is_refused(schema, age, monkeypatch, tmp_path):
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "_SCHEMA", schema)
@@ -270,6 +279,101 @@ def test_a_state_of_other_shapes_is_refused_in_a_sentence():
     state["now"]["weights"]["weight"] = torch.zeros(3, 1)
     with pytest.raises(InputError, match="the state is of another training"):
         begin().load(state)
+
+
+@final
+class Taught(Recipe[None]):
+    """An adapter inside of a frozen network learns from a frozen teacher of 64 MB beside it."""
+
+    companions = MappingProxyType({})
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.base = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8)).requires_grad_(False)
+        self.adapter = nn.Sequential(nn.Linear(8, 2048), nn.BatchNorm1d(2048))
+        self.teacher = nn.Sequential(nn.Linear(4, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 2048))
+        self.teacher.requires_grad_(False)
+
+    @property
+    def kept(self):
+        return nn.ModuleDict({"base": self.base, "adapter": self.adapter})
+
+    @property
+    def players(self):
+        return {"adapter": player(self.adapter, 0.01)}
+
+    def updates(self, batch, generator):
+        x = torch.randn(8, 4, generator=generator)
+        yield Update("adapter", (self.adapter(self.base(x)) - self.teacher(x)).square().mean())
+
+    def held_out(self):
+        return {"loss": 1.0}
+
+
+def taught(steps=8, **settings):
+    return Training(Taught(), Constant(None), Budget(steps), 3, look_every=4, **settings)
+
+
+def test_the_state_of_a_training_with_frozen_networks_holds_what_moves_once(tmp_path):
+    straight, sizes = taught(), {}
+    moving = 4 * (8 * 2048 + 3 * 2048)  # bytes of weights, and of either moment of AdamW
+    while not straight.finished:
+        straight.advance()
+        checkpoint.save(tmp_path / f"{straight.step}.pt", straight.state(), {})
+        sizes[straight.step] = (tmp_path / f"{straight.step}.pt").stat().st_size
+    names = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    state = straight.state()["now"]
+    for values in (state["weights"], state["averages"]):
+        assert {name.rpartition(".")[2] for name in values} == names
+        assert all(name.startswith("adapter.") for name in values)
+    overhead = 4 * 2 * 2048 + 24_000  # two buffers; names and offsets of 40 tensors
+    assert sizes[4] < 4 * moving + overhead  # weights, averages, two moments; all as in the last good look
+    assert sizes[6] < 2 * (4 * moving + overhead)
+    for cut in range(1, 8):
+        second = taught()
+        second.load(checkpoint.load(tmp_path / f"{cut}.pt", {}))
+        assert second.step == cut
+        train(second)
+        assert everything(second) == everything(straight)
+
+
+def test_equal_tensors_are_written_once_whoever_holds_them(tmp_path):
+    numbers = torch.arange(250_000.0)
+    same = {"a": numbers, "b": [numbers.clone(), {"c": numbers.clone()}], "nan": torch.full((3,), math.nan)}
+    checkpoint.save(tmp_path / "same.pt", same, {})
+    assert (tmp_path / "same.pt").stat().st_size < 1.01e6
+    loaded = checkpoint.load(tmp_path / "same.pt", {})
+    assert all(torch.equal(value, numbers) for value in (loaded["a"], loaded["b"][0], loaded["b"][1]["c"]))
+    # Equal numbers of another type or shape, and -0, are other tensors.
+    zero = torch.zeros(4)
+    others = {"zero": zero, "minus": -zero, "int": zero.int(), "square": zero.reshape(2, 2), "flag": torch.tensor(0.0)}
+    checkpoint.save(tmp_path / "others.pt", others, {})
+    for name, value in checkpoint.load(tmp_path / "others.pt", {}).items():
+        assert (value.dtype, value.shape) == (others[name].dtype, others[name].shape)
+        assert torch.equal(value.double().reciprocal(), others[name].double().reciprocal())
+
+
+def test_a_player_that_is_frozen_is_refused():
+    recipe = Taught()
+    recipe.kept.requires_grad_(False)
+    with pytest.raises(InputError, match="the player 'adapter' has parameters that are frozen, or neither"):
+        Training(recipe, Constant(None), Budget(1), 0)
+
+
+def test_a_player_has_a_rate_for_each_step():
+    recipe, rates = Game(), []
+    parameters = tuple(recipe.generator.parameters())
+    falling = {
+        "critic": player(recipe.critic, 0.0),
+        "generator": Player(parameters, (AdamW(parameters),), lambda step: 1 / (1 + step)),
+    }
+    Game.players, before = property(lambda self: falling), Game.players
+    try:
+        training = Training(recipe, Constant(None), Budget(4), 3, schedule=Trapezoid(0, 0.0))
+    finally:
+        Game.players = before
+    train(training, [lambda training, report: rates.append(report.rate)])
+    assert rates == [1, 1 / 2, 1 / 3, 1 / 4]
 
 
 def test_a_pace_is_never_negative():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from drawing import drawn
 from PIL import Image
 from skimage import data
 
@@ -10,10 +11,11 @@ from sinwave.images import from_uint8, to_uint8
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
+from sinwave.systems.contracts import Progress
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
 from sinwave.systems.zero_shot.enlarger import Enlarger
-from sinwave.tasks.edits.upscale import Upscale
+from sinwave.tasks.upscale import Upscale, turns
 
 
 def photograph(height: int = 60, width: int = 72) -> torch.Tensor:
@@ -34,9 +36,9 @@ def sharpness(picture: torch.Tensor) -> float:
 def test_it_is_sharper_than_bicubic_and_reduced_to_the_picture(factor, engine):
     picture = photograph()
     model = Enlarger() if engine == "network" else closed_form_model(picture, progression=Levels(2))
-    steps: list[tuple[int, int, int]] = []
+    steps: list[Progress] = []
     with torch.inference_mode():
-        large = Upscale(factor=factor).run(model, picture, NoiseSource(1), on_step=lambda *step: steps.append(step))
+        large = drawn(Upscale, picture, model, NoiseSource(1), on_step=steps.append, factor=float(factor))
     assert large.shape == (1, 3, round(60 * factor), round(72 * factor))
     assert large.abs().max() <= 1
     assert (127.5 * Reduction(picture).misfit(from_uint8(to_uint8(large)))).max() <= 1
@@ -45,20 +47,21 @@ def test_it_is_sharper_than_bicubic_and_reduced_to_the_picture(factor, engine):
     off = np.abs(np.asarray(reduced).astype(int) - np.asarray(pillow(picture)).astype(int))
     assert (off > 1).mean() < 0.002
     assert sharpness(large) > 1.1 * sharpness(resize(picture, (large.shape[2], large.shape[3])))
-    assert steps
+    shares = [(progress.part + progress.step / progress.steps) / progress.parts for progress in steps]
+    assert shares == sorted(shares) and shares[-1] == 1
 
 
 def test_by_nothing_it_is_the_picture():
     picture = photograph()
     for model in (Enlarger(), closed_form_model(picture, progression=Levels(2))):
-        assert torch.equal(Upscale(factor=1).run(model, picture), picture)
+        assert torch.equal(drawn(Upscale, picture, model, factor=1.0), picture)
 
 
 def test_without_strength_it_is_what_can_be_told():
     picture = photograph()
-    plain = Upscale(factor=2, strength=0).run(closed_form_model(picture, progression=Levels(2)), picture)
-    known = Reduction(picture)
-    assert torch.equal(plain, known.shown(known.nearest(resize(picture, (120, 144)))))
+    plain = drawn(Upscale, picture, closed_form_model(picture, progression=Levels(2)), factor=2.0, strength=0.0)
+    reduction = Reduction(picture)
+    assert torch.equal(plain, reduction.in_range(reduction.nearest(resize(picture, (120, 144)))))
 
 
 @pytest.mark.parametrize(
@@ -66,4 +69,4 @@ def test_without_strength_it_is_what_can_be_told():
     [(1, []), (1.5, [(60, 90)]), (2, [(80, 120)]), (4, [(80, 120), (160, 240)]), (3, [(69, 104), (120, 180)])],
 )
 def test_turns(factor, sizes):
-    assert Upscale(factor=factor).sizes((40, 60)) == sizes
+    assert turns((40, 60), factor) == sizes

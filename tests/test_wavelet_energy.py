@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.rng import NoiseSource
-from sinwave.systems.wavelet.configuration import FAST
-from sinwave.systems.wavelet.energy import Energies, Sight
+from sinwave.systems.wavelet.expectation import Energies, Sight
+from sinwave.systems.wavelet.options import FAST
 
 CONFIGURATION = replace(FAST, levels=2)
 PROGRESSION = CONFIGURATION.pyramid
@@ -64,15 +64,15 @@ def test_an_estimate_of_the_picture_itself_is_left_as_it_is(index):
 def test_every_band_has_the_energy_of_the_picture_whatever_it_had(index, monkeypatch):
     faint = 0.1 + NoiseSource(5).normal((2, 12, 9, 13), "faint") * torch.tensor([0.02, 0.7])[:, None, None, None]
     keep, expected = energies(sight()).keep(index), by_band(own_estimate(index))
-    found = keep(faint.clone(), TIME)
+    rescaled = keep(faint.clone(), TIME)
     follows = CONFIGURATION.known(index) // 3
-    assert_close(by_band(found)[:, follows:], expected.expand(2, -1)[:, follows:])
-    assert torch.equal(found[:, : 3 * follows], faint[:, : 3 * follows])
+    assert_close(by_band(rescaled)[:, follows:], expected.expand(2, -1)[:, follows:])
+    assert torch.equal(rescaled[:, : 3 * follows], faint[:, : 3 * follows])
     # Only how far it goes is changed, not where.
-    ratio = (found - 0.1)[:, 3:6] / (faint - 0.1)[:, 3:6]
+    ratio = (rescaled - 0.1)[:, 3:6] / (faint - 0.1)[:, 3:6]
     assert_close(ratio, ratio[:, :1, :1, :1].expand_as(ratio), rtol=1e-3, atol=1e-3)
-    monkeypatch.setattr("sinwave.diffusion.strips.STRIP", 200)
-    assert torch.equal(keep(faint.clone(), TIME), found)
+    monkeypatch.setattr("sinwave.diffusion.sample.STRIP", 200)
+    assert torch.equal(keep(faint.clone(), TIME), rescaled)
 
 
 def test_a_constant_estimate_stays_finite():
@@ -80,8 +80,8 @@ def test_a_constant_estimate_stays_finite():
 
 
 def test_of_several_pictures_it_is_the_mean():
-    each = [energies(sight(seed)).expected(0, TIME) for seed in (0, 1)]
-    assert_close(energies(sight(0), sight(1)).expected(0, TIME), sum(each) / 2)
+    single = [energies(sight(seed)).expected(0, TIME) for seed in (0, 1)]
+    assert_close(energies(sight(0), sight(1)).expected(0, TIME), sum(single) / 2)
 
 
 def test_what_is_not_there_does_not_count():

@@ -1,4 +1,4 @@
-"""What is expected of details from the coarser scale: closed forms, and a law that is recovered."""
+"""Prior mean and deviation of details given the coarser scale: closed forms, and a law that is recovered."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import torch
 
 from sinwave.diffusion.denoise import Preconditioned
 from sinwave.rng import NoiseSource
-from sinwave.systems.wavelet.configuration import FAST
 from sinwave.systems.wavelet.expectation import LEAST, LOOK, Expectation, activity, fitted
 from sinwave.systems.wavelet.material import Material
+from sinwave.systems.wavelet.options import FAST
 
 
 def normal(*key, shape):
@@ -18,12 +18,12 @@ def normal(*key, shape):
 
 def test_activity_is_the_variance_of_the_neighbors():
     low, nothing = normal("low", shape=(2, 3, 6, 7)), torch.zeros(2, 1, 6, 7)
-    found = activity(low, nothing)
+    variance = activity(low, nothing)
     neighbors = low[:, :, 1:4, 2:5].flatten(2)
     expected = neighbors.var(2, correction=0).sum(1) + (LEAST / 2) ** 2
-    torch.testing.assert_close(found[:, 0, 2, 3], expected)
+    torch.testing.assert_close(variance[:, 0, 2, 3], expected)
     corner = low[:, :, :2, :2].flatten(2).var(2, correction=0).sum(1) + (LEAST / 2) ** 2
-    torch.testing.assert_close(found[:, 0, 0, 0], corner)
+    torch.testing.assert_close(variance[:, 0, 0, 0], corner)
     flat = activity(torch.full((1, 3, 4, 4), 0.7), nothing[:1, :, :4, :4])
     torch.testing.assert_close(flat, torch.full_like(flat, (LEAST / 2) ** 2), atol=1e-6, rtol=0)
 
@@ -41,9 +41,9 @@ def test_a_power_law_is_recovered():
     active = normal("active", shape=(40_000,)).exp()
     offset, slope = torch.tensor([-2.0, -1.0, -3.0]), torch.tensor([0.8, 0.0, 1.2])
     deviation = ((offset[:, None] + slope[:, None] * active.log()) / 2).exp()
-    found = fitted(active.double(), (deviation * normal("detail", shape=(3, 40_000))).double())
-    torch.testing.assert_close(found[0].float(), offset, atol=0.1, rtol=0)
-    torch.testing.assert_close(found[1].float(), slope, atol=0.08, rtol=0)
+    line = fitted(active.double(), (deviation * normal("detail", shape=(3, 40_000))).double())
+    torch.testing.assert_close(line[0].float(), offset, atol=0.1, rtol=0)
+    torch.testing.assert_close(line[1].float(), slope, atol=0.08, rtol=0)
 
 
 def test_where_all_is_alike_there_is_one_deviation():

@@ -146,9 +146,55 @@ def test_a_scale_may_be_without_a_constraint(model):
 
 @pytest.mark.parametrize(("variation", "first"), [(1.0, 30), (0.5, 23), (0.0, 1)])
 def test_all_steps_are_reported_in_order(model, variation, first):
-    seen = []
-    model.generate((48, 56), NOISE, variation=variation, on_step=lambda *step: seen.append(step))
-    assert seen == [(0, step, first) for step in range(1, first + 1)] + [(1, step, 8) for step in range(1, 9)]
+    reports = []
+    model.generate((48, 56), NOISE, variation=variation, on_step=reports.append)
+    steps = [(0, 2, step, first) for step in range(1, first + 1)] + [(1, 2, step, 8) for step in range(1, 9)]
+    assert [tuple(report[:4]) for report in reports] == steps
+
+
+def test_a_picture_that_is_taken_up_later_has_as_many_parts(model):
+    reports = []
+    model.refine(photograph(48, 56), 0.5, NOISE, first=1, on_step=reports.append)
+    assert {tuple(report[:2]) for report in reports} == {(1, 2)}
+
+
+def test_the_estimate_is_the_constrained_one_of_its_scale_and_the_last_is_the_picture(model):
+    reports, estimates = [], []
+    size = (37, 61)
+
+    def constrain(index):
+        return lambda picture: torch.cat([torch.full_like(picture[:, :1], 0.25 + index / 2), picture[:, 1:]], 1)
+
+    def on_step(report):
+        reports.append(report)
+        estimates.append(report.estimate())
+
+    drawn = model.generate(size, NOISE, constrain=constrain, on_step=on_step)
+    sizes = [scale.shape for scale in model.scales(drawn)]
+    for report, estimate in zip(reports, estimates, strict=True):
+        assert estimate.shape == sizes[report.part]
+        assert estimate.abs().max() <= 1
+        assert_close(estimate[:, 0], torch.full_like(estimate[:, 0], 0.25 + report.part / 2), atol=1e-4, rtol=0)
+    assert_close(estimates[-1], drawn.clamp(-1, 1))
+    assert torch.equal(model.generate(size, NOISE, constrain=constrain), drawn)  # to look changes nothing
+    assert all(torch.equal(report.estimate(), then) for report, then in zip(reports, estimates, strict=True))
+
+
+def test_an_estimate_that_nobody_asks_for_is_not_computed(model, monkeypatch):
+    pictures, picture = [], Levels.picture
+
+    def counted(progression, bands, size):
+        pictures.append(size)
+        return picture(progression, bands, size)
+
+    monkeypatch.setattr(Levels, "picture", counted)
+    reports = []
+    model.generate((48, 56), NOISE)
+    needed = pictures.copy()
+    model.generate((48, 56), NOISE, on_step=reports.append)
+    assert pictures == 2 * needed
+    reports[0].estimate()
+    assert pictures == [*2 * needed, (24, 28)]
 
 
 @pytest.mark.parametrize("variation", [0.0, 0.5, 1.0])
@@ -239,15 +285,15 @@ def test_a_walk_at_less_strength_is_the_end_of_the_whole_walk():
 
 
 def test_the_walk_of_the_coarsest_scale_is_that_of_the_options():
-    seen = []
+    reports = []
     options = replace(ClosedFormOptions(), coarsest=RatioSchedule(5, 9.0, 0.1), finer=RatioSchedule(2, 1.0, 0.1))
     model = closed_form_model(photograph(48, 56), progression=Levels(2), options=options)
 
-    model.generate((48, 56), NOISE, on_step=lambda *step: seen.append(step))
-    assert seen == [(0, step, 5) for step in range(1, 6)] + [(1, step, 2) for step in (1, 2)]
+    model.generate((48, 56), NOISE, on_step=reports.append)
+    assert [report[2:4] for report in reports] == [*((step, 5) for step in range(1, 6)), (1, 2), (2, 2)]
     scales = Levels(2).split(photograph(48, 56))
     descent = ClosedForm(scales, Levels(2), None, options).begin(NOISE, 1.0, span=VerticalSpan(), given=False)
     coarsest = descent.stage(0, (12, 14), None)
     coarsest.denoiser(scales[0].bands, 0.1)  # finds matches for the next
     assert coarsest.schedule == options.coarsest
-    assert descent.stage(1, (24, 28), Levels(2).known(scales[0].bands, (24, 28))).schedule == options.finer
+    assert descent.stage(1, (24, 28), Levels(2).inherited(scales[0].bands, (24, 28))).schedule == options.finer

@@ -8,28 +8,26 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from sinwave.data.batches import Constant
 from sinwave.diffusion.denoise import FromNoise, Preconditioned, scalings, signals
 from sinwave.diffusion.process import Anchored, Flow, VariancePreserving
-from sinwave.diffusion.sample import sample
-from sinwave.diffusion.samplers import Ddim, Multistep, Step
+from sinwave.diffusion.sample import Ddim, Multistep, Step, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
 from sinwave.nn.local import LocalNetwork, LocalShape
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Bands, Levels
-from sinwave.systems.wavelet.closed_form import ClosedForm
-from sinwave.systems.wavelet.configuration import FAST, REFERENCE, Configuration
-from sinwave.systems.wavelet.energy import Sight
-from sinwave.systems.wavelet.fitting import Fitting
-from sinwave.systems.wavelet.hybrid import OPTIONS, PATCHES, HybridPrior, Relay
+from sinwave.systems.wavelet.closed_form import QUICK, ClosedForm
+from sinwave.systems.wavelet.combined import PATCHES, HybridPrior, MixedPrior, Relay
+from sinwave.systems.wavelet.expectation import Sight
 from sinwave.systems.wavelet.material import MARGIN, Material
-from sinwave.systems.wavelet.mixture import MixedPrior
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
-from sinwave.systems.wavelet.presets import PRESETS, preset
-from sinwave.systems.wavelet.recipe import Numerics, Practice, WaveletRecipe
+from sinwave.systems.wavelet.options import FAST, REFERENCE, Configuration, Options
+from sinwave.systems.wavelet.recipe import WaveletRecipe
 from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.systems.wavelet.train import begin, fastest
 from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training, train
 
@@ -287,22 +285,27 @@ def test_missing_bands_are_zero():
 
 
 def test_a_field_that_no_number_of_blocks_has_is_refused():
-    assert preset("fast", levels=3, progression="levels", width=None, field=29).configuration.shape.field == 29
+    settings = Options(receptive_field=29).settings(levels=3)
+    assert settings.shape.field == settings.receptive_field == 29
     with pytest.raises(InputError, match="for instance 21 or 23, not 22"):
-        preset("fast", levels=3, progression="levels", width=None, field=22)
+        Options(receptive_field=22)
 
 
 def test_configuration_survives_json_and_names_what_is_wrong():
-    assert Configuration.from_json(REFERENCE.to_json()) == REFERENCE
-    with pytest.raises(InputError, match="make no sense"):
-        Configuration.from_json({"depth": 3})
+    again = Configuration.from_json(REFERENCE.to_json())
+    assert again.to_json() == REFERENCE.to_json()
+    assert not hasattr(again, "rate")
+    assert REFERENCE.receptive_field == REFERENCE.shape.field == 65
+    for wrong in ({"depth": 3}, {"low": 2.0, "start": 1.0}, {"low": math.nan}, {"width": True}, {"gamma": "0"}):
+        with pytest.raises(InputError, match="make no sense"):
+            Configuration.from_json(wrong)
 
 
 def hybrid_of(configuration, image):
     material = Material([image], configuration.pyramid, crop=16)
     seen = [Sight(configuration.pyramid.split(image))]
     network = NetworkPrior(awake(configuration.shape), configuration, material.statistics, seen)
-    closed_form = ClosedForm(configuration.pyramid.split(image), configuration.pyramid, None, OPTIONS)
+    closed_form = ClosedForm(configuration.pyramid.split(image), configuration.pyramid, None, QUICK)
     return HybridPrior(network, closed_form)
 
 
@@ -375,14 +378,6 @@ def test_each_part_of_a_relay_has_its_own_sampler():
     assert not torch.equal(first.sampler.step(step), PATCHES.sampler.step(step))
 
 
-def test_progress_of_a_hybrid_counts_both_engines_in_one_unit():
-    prior = hybrid_of(SMALL, photograph(48, 60))
-    size, fine = (12, 15), (24, 30)
-    patches = prior.closed_form.effort(0, size) * PATCHES.steps / OPTIONS.coarsest.steps
-    assert prior.effort(0, size) > patches
-    assert prior.effort(1, fine) == prior.closed_form.effort(1, fine)
-
-
 def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():
     image = photograph(48, 60)
     model = WaveletModel(image, SMALL.pyramid, hybrid_of(SMALL, image))
@@ -395,17 +390,14 @@ def test_hybrid_draws_any_size_and_needs_the_process_of_the_closed_form():
 def test_a_step_is_a_function_of_its_seed():
     image = photograph(48, 60)
     material = Material([image], SMALL.pyramid, crop=16)
-    practice = replace(Practice(), positions=16 * 16 * 4)
-    recipe = WaveletRecipe(SMALL, practice, material, awake(SMALL.shape))
-    (update,) = recipe.updates(3)
+    recipe = WaveletRecipe(replace(SMALL, positions=16 * 16 * 4), material, awake(SMALL.shape))
+    (update,) = recipe.updates(None, torch.Generator().manual_seed(3))
     update.loss.backward()
     assert update.loss.item() > 0
-    assert all(
-        parameter.grad is not None and parameter.grad.isfinite().all() for parameter in recipe.module.parameters()
-    )
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in recipe.kept.parameters())
     assert set(update.logs) <= {"scale 1", "scale 2"}
     assert recipe.held_out() == recipe.held_out()
-    (again,) = recipe.updates(3)
+    (again,) = recipe.updates(None, torch.Generator().manual_seed(3))
     assert again.loss.item() == update.loss.item()
 
 
@@ -414,30 +406,31 @@ def test_a_silent_network_has_the_loss_of_the_best_linear_estimate():
     noise = NoiseSource(4).normal((1, 3, 96, 96)).clamp(-3, 3) / 3
     material = Material([noise], SMALL.pyramid, crop=48)
     torch.manual_seed(0)
-    recipe = WaveletRecipe(SMALL, replace(Practice(), positions=48 * 48 * 8), material, LocalNetwork(SMALL.shape))
+    recipe = WaveletRecipe(replace(SMALL, positions=48 * 48 * 8), material, LocalNetwork(SMALL.shape))
     assert recipe.held_out()["loss"] == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize(
     ("cost", "chosen", "steps"),
     [
-        ({"float32": (5, 4), "bfloat16": (90, 80)}, Numerics("float32", channels_last=True), 4 + 4 + 1),
-        ({"float32": (5, 4), "bfloat16": (3, 2)}, Numerics("bfloat16", channels_last=True), 4 + 4 + 4 + 4),
+        ({"float32": (5, 4), "bfloat16": (90, 80)}, "float32", 4 + 4 + 1),
+        ({"float32": (5, 4), "bfloat16": (3, 2)}, "bfloat16", 4 + 4 + 4 + 4),
     ],
 )
 def test_the_fastest_way_is_found_and_a_hopeless_one_tried_once(monkeypatch, cost, chosen, steps):
     clock = [0.0]
 
-    def updates(recipe, seed):
+    def updates(recipe, batch, generator):
         dtype = str(recipe._dtype).removeprefix("torch.")
         clock.append(clock[-1] + cost[dtype][recipe._layout is torch.channels_last])
         return iter(())
 
     monkeypatch.setattr(WaveletRecipe, "updates", updates)
-    monkeypatch.setattr("sinwave.systems.wavelet.fitting.time.perf_counter", lambda: clock[-1])
-    small = replace(PRESETS["fast"], configuration=replace(FAST, levels=2, width=8, blocks=1))
+    monkeypatch.setattr("sinwave.systems.wavelet.train.time.perf_counter", lambda: clock[-1])
+    small = replace(FAST, levels=2, width=8, blocks=1)
     picture = Picture(pixels=normal(shape=(3, 32, 40)).float().clamp(-1, 1))
-    assert Fitting.begin([picture], small, 0, torch.device("cpu")).fastest() == chosen
+    result = fastest(begin([picture], small, 0, torch.device("cpu")), small)
+    assert result == replace(small, precision=chosen, channels_last=True)
     assert len(clock) == 1 + steps
 
 
@@ -447,10 +440,10 @@ def test_no_bit_of_a_training_depends_on_the_number_of_threads(dtype):
     found = []
     for count in (1, 2, 4):
         with threads(count):
-            numerics = Numerics(dtype, channels_last=True)
-            recipe = WaveletRecipe(SMALL, Practice(), material, awake(SMALL.shape), numerics)
-            training = Training(recipe, Budget(3), 5)
+            settings = replace(SMALL, precision=dtype, channels_last=True)
+            recipe = WaveletRecipe(settings, material, awake(SMALL.shape))
+            training = Training(recipe, Constant(None), Budget(3), 5)
             train(training)
-        found.append((*recipe.module.state_dict().values(), *training.averages.values.values()))
+        found.append((*recipe.kept.state_dict().values(), *training.averages.values.values()))
     for other in found[1:]:
         assert_close(other, found[0], atol=0, rtol=0)

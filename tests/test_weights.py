@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -12,14 +13,57 @@ import torch
 from torch import Tensor
 
 from sinwave.errors import InputError, MissingError
-from sinwave.metrics.cache import cache_folder
-from sinwave.metrics.perceptual import Lpips
-from sinwave.metrics.published import ALEXNET, INCEPTION, INCEPTION_TORCHVISION, LPIPS_ALEX, LPIPS_VGG, PUBLISHED, VGG16
-from sinwave.metrics.weights import load_module
-from sinwave.nn.inception import Inception
-from sinwave.nn.trunks import alexnet, vgg16
+from sinwave.pretrained.efficientnet import EfficientNetLite0
+from sinwave.pretrained.files import cache_folder, find, load_module, places
+from sinwave.pretrained.inception import Inception
+from sinwave.pretrained.perceptual import Lpips, StLpips, alexnet, vgg16
+from sinwave.pretrained.published import (
+    ALEXNET,
+    EFFICIENTNET_LITE0,
+    INCEPTION,
+    INCEPTION_TORCHVISION,
+    LPIPS_ALEX,
+    LPIPS_VGG,
+    PUBLISHED,
+    ST_LPIPS_ALEX,
+    ST_LPIPS_VGG,
+    VGG16,
+)
 
 Shapes = dict[str, tuple[int, ...]]
+
+# kernel, widening, channels of each block
+LITE0_BLOCKS = [(3, 1, 16)] + [(3, 6, 24)] * 2 + [(5, 6, 40)] * 2 + [(3, 6, 80)] * 3
+LITE0_BLOCKS += [(5, 6, 112)] * 3 + [(5, 6, 192)] * 4 + [(3, 6, 320)]
+ST_ALEX_TABLE = """
+slice1.0 64 3 11 11
+slice1.1.filt 64 1 3 3
+slice2.4.filt 64 1 3 3
+slice2.5 192 64 5 5
+slice3.8.filt 192 1 3 3
+slice3.9 384 192 3 3
+slice4.11 256 384 3 3
+slice5.13 256 256 3 3
+"""
+ST_VGG_TABLE = """
+slice1.0 64 3 3 3
+slice1.2 64 64 3 3
+slice2.5.filt 64 1 3 3
+slice2.6 128 64 3 3
+slice2.8 128 128 3 3
+slice3.11.filt 128 1 3 3
+slice3.12 256 128 3 3
+slice3.14 256 256 3 3
+slice3.16 256 256 3 3
+slice4.19.filt 256 1 3 3
+slice4.20 512 256 3 3
+slice4.22 512 512 3 3
+slice4.24 512 512 3 3
+slice5.27.filt 512 1 3 3
+slice5.28 512 512 3 3
+slice5.30 512 512 3 3
+slice5.32 512 512 3 3
+"""
 
 ALEXNET_TABLE = """
 features.0 64 3 11 11
@@ -108,7 +152,7 @@ def rows(table: str, **values: object) -> Shapes:
 
 
 def with_biases(table: str) -> Shapes:
-    parts = ({f"{name}.weight": shape, f"{name}.bias": shape[:1]} for name, shape in rows(table).items())
+    parts = (with_bias(name, shape) for name, shape in rows(table).items())
     return {name: shape for part in parts for name, shape in part.items()}
 
 
@@ -137,6 +181,39 @@ def heads(*channels: int) -> Shapes:
     return {f"lin{index}.model.1.weight": (1, c, 1, 1) for index, c in enumerate(channels)}
 
 
+def shift_tolerant(table: str) -> Shapes:
+    """Trunk, blurs, heads and constants by the names in the file, whose layers are counted through all slices."""
+    shapes: Shapes = {"scaling_layer.shift": (1, 3, 1, 1), "scaling_layer.scale": (1, 3, 1, 1)}
+    for name, shape in rows(table).items():
+        shapes |= {f"net.{name}": shape} if name.endswith("filt") else with_bias(f"net.{name}", shape)
+    return shapes
+
+
+def with_bias(name: str, shape: tuple[int, ...]) -> Shapes:
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def efficientnet() -> Shapes:
+    convolutions: Shapes = {"_conv_stem": (32, 3, 3, 3)}
+    norms = {"_bn0": 32}
+    before = 32
+    for index, (kernel, widening, after) in enumerate(LITE0_BLOCKS):
+        name, width = f"_blocks.{index}", before * widening
+        if widening > 1:
+            convolutions[f"{name}._expand_conv"] = (width, before, 1, 1)
+            norms[f"{name}._bn0"] = width
+        convolutions |= {
+            f"{name}._depthwise_conv": (width, 1, kernel, kernel),
+            f"{name}._project_conv": (after, width, 1, 1),
+        }
+        norms |= {f"{name}._bn1": width, f"{name}._bn2": after}
+        before = after
+    convolutions["_conv_head"], norms["_bn1"] = (1280, 320, 1, 1), 1280
+    shapes = {f"{name}.weight": shape for name, shape in convolutions.items()} | with_bias("_fc", (1000, 1280))
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return shapes | {f"{name}.{part}": (width,) for name, width in norms.items() for part in parts}
+
+
 AUXILIARY = with_norms({"AuxLogits.conv0": (128, 768, 1, 1), "AuxLogits.conv1": (768, 128, 5, 5)})
 AUXILIARY |= {"AuxLogits.fc.weight": (1000, 768), "AuxLogits.fc.bias": (1000,)}
 TABLES = {
@@ -146,12 +223,22 @@ TABLES = {
     LPIPS_VGG: heads(64, 128, 256, 512, 512),
     INCEPTION: inception(1008),
     INCEPTION_TORCHVISION: inception(1000) | AUXILIARY,
+    ST_LPIPS_ALEX: shift_tolerant(ST_ALEX_TABLE) | heads(64, 192, 384, 256, 256),
+    ST_LPIPS_VGG: shift_tolerant(ST_VGG_TABLE) | heads(64, 128, 256, 512, 512),
+    EFFICIENTNET_LITE0: efficientnet(),
 }
-NETWORKS = {ALEXNET: alexnet, VGG16: vgg16, INCEPTION: Inception, INCEPTION_TORCHVISION: Inception}
+NETWORKS = {
+    ALEXNET: alexnet,
+    VGG16: vgg16,
+    INCEPTION: Inception,
+    INCEPTION_TORCHVISION: Inception,
+    EFFICIENTNET_LITE0: EfficientNetLite0,
+}
+SHIFT_TOLERANT = {"alex": ST_LPIPS_ALEX, "vgg": ST_LPIPS_VGG}
 
 
 def zeros(shapes: Shapes) -> OrderedDict[str, Tensor]:
-    """Of any shape, but one number each in a file."""
+    """Zeros of any shape, but one number each in a file."""
     return OrderedDict((name, torch.zeros(1).expand(shape)) for name, shape in shapes.items())
 
 
@@ -160,6 +247,8 @@ def no_weights_of_the_user(tmp_path, monkeypatch):
     for name in ("TORCH_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("SINWAVE_WEIGHTS", raising=False)
+    for weights in (ST_LPIPS_ALEX, EFFICIENTNET_LITE0):
+        monkeypatch.setitem(sys.modules, weights.package.module, None)  # is not found by find_spec
 
 
 def assert_one_sentence(error: pytest.ExceptionInfo[Exception], *parts: object) -> None:
@@ -171,7 +260,8 @@ def assert_one_sentence(error: pytest.ExceptionInfo[Exception], *parts: object) 
 
 
 @pytest.mark.parametrize(
-    ("weights", "count"), [(ALEXNET, 61_100_840), (VGG16, 138_357_544), (INCEPTION_TORCHVISION, 27_161_264)]
+    ("weights", "count"),
+    [(ALEXNET, 61_100_840), (VGG16, 138_357_544), (INCEPTION_TORCHVISION, 27_161_264), (EFFICIENTNET_LITE0, 4_652_008)],
 )
 def test_the_tables_have_as_many_parameters_as_the_networks_are_known_for(weights, count):
     shapes = (shape for name, shape in TABLES[weights].items() if ".running_" not in name)
@@ -282,7 +372,7 @@ def test_what_is_not_tensors_by_their_names_is_named(content, message, tmp_path)
 @pytest.mark.parametrize("weights", PUBLISHED, ids=lambda weights: weights.file)
 def test_a_published_file_says_where_it_is_from(weights):
     assert weights.url.startswith("https://")
-    assert weights.url.endswith("/" + weights.file)
+    assert weights.url.endswith("/" + weights.file) or weights.package is not None
     assert weights.license
 
 
@@ -322,3 +412,67 @@ def test_parameters_that_are_no_finite_numbers_are_refused(value, tmp_path):
     with pytest.raises(InputError) as error:
         load_module(alexnet, ALEXNET, tmp_path)
     assert_one_sentence(error, tmp_path / ALEXNET.file, "features.3.bias holds what is no finite number")
+
+
+def shift_tolerant_file(network: str) -> OrderedDict[str, Tensor]:
+    content = zeros(TABLES[SHIFT_TOLERANT[network]])
+    for name, value in content.items():
+        if name.endswith("filt"):
+            content[name] = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]).expand(value.shape) / 16
+    content["scaling_layer.shift"] = torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None]
+    content["scaling_layer.scale"] = torch.tensor([0.458, 0.448, 0.450])[None, :, None, None]
+    return content
+
+
+@pytest.mark.parametrize(("network", "count"), [("alex", 20), ("vgg", 37)])
+def test_trunk_and_heads_of_st_lpips_stand_in_one_file_and_are_all_checked(network, count, tmp_path):
+    weights, content = SHIFT_TOLERANT[network], shift_tolerant_file(network)
+    assert len(content) == count
+    path = tmp_path / weights.file
+    for place, file in ((tmp_path, path), (tmp_path / "mine.pth", tmp_path / "mine.pth")):
+        torch.save(content, file)
+        measure = StLpips.load(network, place)
+        assert [len(head) for head in measure.heads] == [TABLES[weights][f"lin{k}.model.1.weight"][1] for k in range(5)]
+        assert not any(parameter.requires_grad for parameter in measure.trunk.parameters())
+    blur = next(name for name in content if name.endswith("filt"))
+    last = [name for name in content if name.startswith("net.")][-1]
+    wrong = {
+        f"constant {blur} has other values": {blur: content[blur].flip(1) * 1.001},
+        "constant scaling_layer.shift has other values": {"scaling_layer.shift": torch.zeros(1, 3, 1, 1)},
+        "constant scaling_layer.scale has other values": {"scaling_layer.scale": torch.ones(1, 3, 1, 1)},
+        f"parameter {last} is (2, 2), not": {last: torch.zeros(2, 2)},
+        "net.slice9.1.weight is not one of the network's": {"net.slice9.1.weight": torch.zeros(3)},
+        "lin0.model.1.weight holds what is no finite number": {
+            "lin0.model.1.weight": content["lin0.model.1.weight"] / 0
+        },
+    }
+    for message, change in wrong.items():
+        torch.save(OrderedDict(content | change), path)
+        with pytest.raises(InputError) as error:
+            StLpips.load(network, tmp_path)
+        assert_one_sentence(error, path, weights.purpose, message)
+    del content[last]
+    torch.save(content, path)
+    with pytest.raises(InputError, match=f"it has no parameter {last}"):
+        StLpips.load(network, tmp_path)
+
+
+def test_a_file_in_an_installed_package_is_found_and_nothing_of_it_is_run(tmp_path, monkeypatch):
+    package = ST_LPIPS_ALEX.package
+    monkeypatch.delitem(sys.modules, package.module)
+    folder = tmp_path / package.module / package.folder
+    folder.mkdir(parents=True)
+    (tmp_path / package.module / "__init__.py").write_text("raise RuntimeError('imported')")
+    torch.save(shift_tolerant_file("alex"), folder / ST_LPIPS_ALEX.file)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find(ST_LPIPS_ALEX) == places(ST_LPIPS_ALEX)[-1] == folder / ST_LPIPS_ALEX.file
+    assert StLpips.load("alex").heads
+    assert package.module not in sys.modules
+
+
+def test_a_missing_file_of_a_package_says_how_to_install_it():
+    with pytest.raises(MissingError) as error:
+        StLpips.load("vgg")
+    assert_one_sentence(error, ST_LPIPS_VGG.file, "pip install --no-deps stlpips-pytorch==0.0.2", "BSD-2-Clause")
+    with pytest.raises(InputError, match="ST-LPIPS has the networks alex, vgg, not 'squeeze'"):
+        StLpips.load("squeeze")

@@ -16,8 +16,7 @@ from sinwave.resize import blur, resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import SuperResolver
 from sinwave.systems.zero_shot.enlarger import Enlarger, _by_rows, turns
-from sinwave.systems.zero_shot.pairs import Pair, expected_loss, guessed, pairs
-from sinwave.systems.zero_shot.recipe import turned, turned_back
+from sinwave.systems.zero_shot.recipe import Pair, expected_loss, guessed, pairs, turned, turned_back
 
 
 def photograph(name: str, size: tuple[int, int]) -> torch.Tensor:
@@ -82,15 +81,15 @@ def test_it_learns_to_enlarge():
     """Nearer to the truth than what is known without learning, which is nearer than bicubic; and consistent."""
     truth = photograph("astronaut", (160, 160))
     small = eight_bits(resize(truth, (80, 80)))
-    enlarger, steps = Enlarger(), []
+    enlarger, reports = Enlarger(), []
     assert isinstance(enlarger, SuperResolver)
     with torch.inference_mode():
-        large = enlarger.enlarge(small, (160, 160), NoiseSource(1), on_step=lambda *step: steps.append(step))
-        again = Enlarger().enlarge(small, (160, 160), NoiseSource(1))
+        large = enlarger.upscale(small, (160, 160), NoiseSource(1), on_step=reports.append)
+        again = Enlarger().upscale(small, (160, 160), NoiseSource(1))
     assert torch.equal(large, again)
-    assert steps[0][0] == 0
-    assert steps[-1] == (1, 1, 1)
-    assert len(enlarger.effort((160, 160))) == 2
+    assert [tuple(report[:4]) for report in reports] == [*((0, 2, step, 200) for step in range(1, 201)), (1, 2, 1, 1)]
+    assert torch.equal(reports[0].estimate(), small)
+    assert torch.equal(reports[-1].estimate(), large)
     candidates = [resize(small, (160, 160)), guessed(small, (160, 160)), large]
     bicubic, consistent, learned = (psnr_y(to_uint8(each[0]), to_uint8(truth[0])) for each in candidates)
     assert consistent > bicubic + 0.4
@@ -100,4 +99,4 @@ def test_it_learns_to_enlarge():
 
 def test_the_same_size_is_the_same_picture():
     small = photograph("astronaut", (32, 40))
-    assert Enlarger().enlarge(small, (32, 40), NoiseSource(0)) is small
+    assert Enlarger().upscale(small, (32, 40), NoiseSource(0)) is small

@@ -2,26 +2,73 @@
 
     sinwave.open("photo.jpg").extend(left=64).upscale(2).save("wide.png")
 
-Importing the package is instant and leaves the environment alone: torch and everything that needs it live in the
-submodules, which load when they are imported by name, or when a picture is opened.
+Importing the package is instant and leaves the environment alone: torch and everything that needs it load when a
+picture is opened. Errors are `SinwaveError`s; any callback may raise `Stop`, which ends the work within a step.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sinwave.errors import InputError, MissingError, OutputError, SinwaveError, Stop, TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
-    from sinwave.tasks.chain import Photo
+    from sinwave.tasks.evaluate import Evaluation
+    from sinwave.tasks.photo import Engine, Frames, Photo, PictureLike
+    from sinwave.tasks.training_run import TrainedFile
 
-__all__ = ["__version__", "open"]
+__all__ = ["Frames", "InputError", "MissingError", "OutputError", "Photo", "SinwaveError", "Stop", "TrainingError"]
+__all__ += ["__version__", "evaluate", "open", "train"]
 
 __version__ = "0.1.0"
 
 
-def open(path: str | PathLike[str], *, engine: str = "auto", seed: int = 0, device: str = "auto") -> Photo:
-    """A picture, or a model file of `sinwave train`, to be edited: see `sinwave.tasks.chain`."""
-    from sinwave.tasks.chain import open_photo
+def open(
+    picture: PictureLike, *, engine: Engine = "auto", seed: int = 0, device: str = "auto", threads: int | None = None
+) -> Photo:
+    """Open a picture (a path, bytes, a Pillow picture, an array), or a model file of `train`, to draw from and edit."""
+    from sinwave.tasks.photo import open_photo
 
-    return open_photo(path, engine=engine, seed=seed, device=device)
+    return open_photo(picture, engine=engine, seed=seed, device=device, threads=threads)
+
+
+def train(
+    pictures: str | PathLike[str] | Sequence[str | PathLike[str]],
+    output: str | PathLike[str] | None = None,
+    *,
+    system: str = "wavelet",
+    on_progress: Callable[[str, float, float], None] = lambda label, done, total: None,
+    on_event: Callable[[str], None] = lambda sentence: None,
+    **options: Any,
+) -> TrainedFile:
+    """Train a model on pictures; the options are those of `sinwave train --system SYSTEM --help`."""
+    from sinwave.tasks.train import train_files
+
+    places = _several(pictures)
+    return train_files(places, None if output is None else Path(output), system, options).run(on_progress, on_event)
+
+
+def evaluate(
+    source: str | PathLike[str], samples: str | PathLike[str] | Sequence[str | PathLike[str]], **options: Any
+) -> Evaluation:
+    """Measure samples of one picture; the options are those of `sinwave evaluate --help`."""
+    from sinwave.tasks.evaluate import Evaluate
+
+    return Evaluate(source=Path(source), samples=_several(samples), **options).run()
+
+
+def _several(places: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tuple[Path, ...]:
+    several = [places] if isinstance(places, str) or hasattr(places, "__fspath__") else places
+    return tuple(Path(place) for place in several)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Frames", "Photo"):
+        from sinwave.tasks import photo
+
+        return getattr(photo, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

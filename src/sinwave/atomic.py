@@ -1,20 +1,24 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process has for itself."""
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sinwave.errors import OutputError
 
-__all__ = ["check_place", "write_bytes"]
+__all__ = ["check_place", "locked", "make_folder", "write_bytes"]
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Put `data` at `path` by way of a temporary file in the same folder; `OutputError` when that is impossible.
+    """Write `data` to `path` through a temporary file in the same folder, or raise `OutputError`.
 
-    Whoever looks at `path` sees the old file, or none, or the new one, and after a failure nothing is left behind.
+    At any time `path` holds the old file, or none, or the new one. A failure leaves nothing behind.
     """
     try:
         check_place(path, overwrite)
@@ -38,14 +42,14 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def check_place(path: Path, overwrite: bool) -> None:
-    """Raise an `OutputError` if no file can stand there; to be asked before long work."""
+    """Raise an `OutputError` if no file can be written there; call it before long work."""
     if not path.parent.exists():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: {path.parent} is a file, not a folder")
     if path.is_dir():
         raise OutputError(f"{path}: this is a folder, not a file")
-    # Replacing would turn a device such as /dev/null into an ordinary file.
+    # Replacing a device such as /dev/null would make an ordinary file of it.
     if overwrite and path.exists() and not path.is_file():
         raise OutputError(f"{path}: this is a device or a pipe, not a file")
 
@@ -55,10 +59,50 @@ def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
         temporary.replace(path)
         return
     try:
-        os.link(temporary, path)  # fails when there is a file, even one that appeared a moment ago
+        os.link(temporary, path)  # fails if the file exists, even if it appeared a moment ago
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links, such as that of most memory sticks
         if path.exists():
             raise FileExistsError(path) from None
         temporary.replace(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and what leads to it; an `OutputError` says why that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "a file of that name is in the way" if in_the_way else getattr(error, "strerror", None) or error
+        raise OutputError(f"{folder}: the folder cannot be made ({reason})") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of the file `path`; give False if another process holds it.
+
+    The operating system takes the lock back when a process ends, however it ends; the file stays.
+    """
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with file:
+        yield _lock(file.fileno())
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some network folders have no locks: there two trainings are not kept apart.
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True

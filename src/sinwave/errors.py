@@ -1,12 +1,5 @@
 """Everything that can go wrong for a user, as one tree.
 
-    SinwaveError
-    ├── InputError    (also a ValueError)   a value, a picture or a file that cannot be used
-    ├── OutputError   (also an OSError)     a result that cannot be written
-    ├── MissingError                        an optional extra or a weights file that is not there
-    ├── TrainingError (also a RuntimeError) a training that does not learn
-    └── Stop                                raised by a callback to end the work; files are whole or absent
-
 The message of each is one sentence: what was wrong, the value, what is allowed. The library raises them;
 a front end prints the message on one line, without a traceback, and exits with code `SinwaveError.exit_code`.
 """

@@ -4,13 +4,14 @@
     class Generate:
         \"\"\"Draw new pictures that look like SOURCE.\"\"\"      # the help of the command
 
-        source: Path = option(help="a picture", positional=True)     # no default: must be given
+        source: Picture = option(help="a picture", positional=True)     # no default: must be given
         variation: float = option(0.7, "0 = the picture itself, 1 = a new composition", low=0, high=1)
 
         def __post_init__(self) -> None:
             check(self)
 
-A field is a bool, int, float, str or Path, a `Literal` of strings, `tuple[one of these, ...]`, or any of them `| None`.
+A field is a bool, int, float, str or Path, a `Literal` of strings, a kind (see `Kind` and `sinwave.kinds`),
+`tuple[one of these, ...]`, or any of them `| None`.
 """
 
 from __future__ import annotations
@@ -18,24 +19,40 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sinwave.errors import InputError
 
-__all__ = ["Facts", "Option", "check", "facts", "from_json", "option", "to_json"]
+__all__ = ["Facts", "Kind", "Option", "check", "facts", "from_json", "option", "to_json"]
 
 T = TypeVar("T")
 
-_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+_BASIC: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+class Kind(Protocol):
+    """A type of option with a form of its own, such as a picture or a size."""
+
+    noun: ClassVar[str]
+    """The end of the sentence "... must be": "a picture"."""
+    metavar: ClassVar[str]
+
+    @classmethod
+    def accept(cls, value: Any) -> Any:
+        """Make an instance of whatever a Python program or a command line gives; a `TypeError` refuses it."""
+
+    def to_json(self) -> Any:
+        """Make a value of JSON that `accept` takes."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a reader must know of an option beyond its name, type and default."""
+    """The facts of an option beyond its name, type and default."""
 
     help: str
     low: float | None = None
@@ -59,7 +76,7 @@ def option(
     positional: bool = False,
     counted: bool = False,
 ) -> Any:
-    """A dataclass field that carries its `Facts`; without a default it must be given.
+    """Declare a dataclass field that carries its `Facts`; without a default it must be given.
 
     `low` and `high` are allowed values themselves. `short` is a second spelling on the command line (`-n`), `metavar`
     stands for the value in its help; `positional` options need no name there, and `counted` ones count how often they
@@ -67,16 +84,16 @@ def option(
     """
     if not help:
         raise TypeError("an option needs a help sentence")
-    known = Facts(help, low, high, choices, short, metavar, positional, counted)
-    return dataclasses.field(default=default, metadata={Facts: known})
+    metadata = {Facts: Facts(help, low, high, choices, short, metavar, positional, counted)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option with its type taken apart: `tuple[int, ...] | None` is several of kind int, optional."""
+    """A declared option with its type taken apart: `tuple[int, ...] | None` is several of kind int, optional."""
 
     name: str
-    kind: type
+    kind: type[Any]
     default: Any
     facts: Facts
     choices: tuple[str, ...] | None = None
@@ -94,6 +111,11 @@ class Option:
         return self.name.replace("_", " ")
 
     @property
+    def noun(self) -> str:
+        """The kind of value as it stands in a sentence."""
+        return _BASIC[self.kind] if self.kind in _BASIC else str(self.kind.noun)
+
+    @property
     def allowed(self) -> str:
         """The sentence's end: what a value must be."""
         low, high = self.facts.low, self.facts.high
@@ -105,20 +127,26 @@ class Option:
             return f"at least {low:g}"
         if high is not None:
             return f"at most {high:g}"
-        return "finite" if self.kind is float else _KINDS[self.kind]
+        return "finite" if self.kind is float else self.noun
 
 
 def facts(cls: type) -> tuple[Option, ...]:
-    """The options that a dataclass declares, in their order."""
+    """List the options that a dataclass declares, in their order."""
+    return _facts(cls)
+
+
+@cache
+def _facts(cls: Hashable) -> tuple[Option, ...]:
+    assert isinstance(cls, type)
     hints = get_type_hints(cls)
-    return tuple(_option(cls, field, hints[field.name]) for field in dataclasses.fields(cls))
+    return tuple(_option(cls, field, hints[field.name]) for field in dataclasses.fields(cls) if field.init)
 
 
 def _option(cls: type, field: dataclasses.Field[Any], hint: Any) -> Option:
-    known: Facts | None = field.metadata.get(Facts)
-    if known is None:
+    declared: Facts | None = field.metadata.get(Facts)
+    if declared is None:
         raise TypeError(f"{cls.__name__}.{field.name} must be declared with option(...)")
-    optional, several, choices = False, False, known.choices
+    optional, several, choices = False, False, declared.choices
     if get_origin(hint) in (Union, types.UnionType) and len(get_args(hint)) == 2 and type(None) in get_args(hint):
         optional = True
         hint = next(part for part in get_args(hint) if part is not type(None))
@@ -126,32 +154,46 @@ def _option(cls: type, field: dataclasses.Field[Any], hint: Any) -> Option:
         several, hint = True, get_args(hint)[0]
     if get_origin(hint) is Literal:
         choices, hint = get_args(hint), str
-    if hint not in _KINDS:
-        raise TypeError(f"{cls.__name__}.{field.name} has the type {hint}, which no reader of options knows")
-    return Option(field.name, hint, field.default, known, choices, optional, several)
+    if hint not in _BASIC and not hasattr(hint, "accept"):
+        raise TypeError(f"{cls.__name__}.{field.name} has the type {hint}, which no reader of options has a form for")
+    return Option(field.name, hint, field.default, declared, choices, optional, several)
 
 
 def check(options: Any) -> None:
-    """Raise `InputError`, one sentence, for the first value whose type, range or choice is not allowed."""
+    """Turn the values of kinds into instances, and raise `InputError` for the first value that is not allowed."""
     for declared in facts(type(options)):
         value = getattr(options, declared.name)
         if value is None and declared.optional:
             continue
         if declared.several and not isinstance(value, tuple):
             raise InputError(f"{declared.spoken} must be several values, not {value!r}")
-        for item in value if declared.several else (value,):
-            _check_item(declared, item)
+        items = [_checked(declared, item) for item in (value if declared.several else (value,))]
+        if declared.kind not in _BASIC:
+            object.__setattr__(options, declared.name, tuple(items) if declared.several else items[0])
 
 
-def _check_item(declared: Option, value: Any) -> None:
+def _checked(declared: Option, value: Any) -> Any:
     low, high = declared.facts.low, declared.facts.high
+    if declared.kind not in _BASIC:
+        return _accepted(declared, value)
     if not _is_a(declared.kind, value):
-        raise InputError(f"{declared.spoken} must be {_KINDS[declared.kind]}, not {value!r}")
+        raise InputError(f"{declared.spoken} must be {declared.noun}, not {value!r}")
     unbounded = isinstance(value, float) and not math.isfinite(value)
     outside = (low is not None and value < low) or (high is not None and value > high)
     unknown = declared.choices is not None and value not in declared.choices
     if unbounded or outside or unknown:
         raise InputError(f"{declared.spoken} must be {declared.allowed}, not {value!r}")
+    return value
+
+
+def _accepted(declared: Option, value: Any) -> Any:
+    try:
+        return declared.kind.accept(value)
+    except TypeError:
+        shown = repr(value) if isinstance(value, (str, int, float, bool, type(None), tuple)) else type(value).__name__
+        raise InputError(f"{declared.spoken} must be {declared.noun}, not {shown}") from None
+    except InputError as error:
+        raise InputError(f"{declared.spoken} {error}" if str(error).startswith("must be ") else str(error)) from None
 
 
 def _is_a(kind: type, value: Any) -> bool:
@@ -162,34 +204,33 @@ def _is_a(kind: type, value: Any) -> bool:
 
 
 def to_json(options: Any) -> dict[str, Any]:
-    """The values as JSON knows them; `from_json` makes equal options of them."""
-    return dict(_to_json(options))
+    """Turn the values into JSON, of which `from_json` makes equal options."""
+    return {declared.name: _to_json(declared, getattr(options, declared.name)) for declared in facts(type(options))}
 
 
-def _to_json(options: Any) -> Iterator[tuple[str, Any]]:
-    for declared in facts(type(options)):
-        value = getattr(options, declared.name)
-        if declared.several and value is not None:
-            yield declared.name, [str(item) if declared.kind is Path else item for item in value]
-        else:
-            yield declared.name, str(value) if isinstance(value, Path) else value
+def _to_json(declared: Option, value: Any) -> Any:
+    if isinstance(value, tuple) and declared.several:
+        return [_to_json(dataclasses.replace(declared, several=False), item) for item in value]
+    if value is not None and declared.kind not in _BASIC:
+        return value.to_json()
+    return str(value) if isinstance(value, Path) else value
 
 
 def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
-    """The options that `values` describe; a name that `cls` does not declare is an error."""
-    declared = {each.name: each for each in facts(cls)}
+    """Make the options that `values` describe; a name that `cls` does not declare is an error."""
+    declared = {item.name: item for item in facts(cls)}
     for name in values:
         if name not in declared:
             close = get_close_matches(name, declared, n=1)
             raise InputError(f"there is no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-    for each in declared.values():
-        if each.required and each.name not in values:
-            raise InputError(f"{each.spoken} is missing")
+    for item in declared.values():
+        if item.required and item.name not in values:
+            raise InputError(f"{item.spoken} is missing")
     return cls(**{name: _from_json(declared[name], value) for name, value in values.items()})
 
 
 def _from_json(declared: Option, value: Any) -> Any:
-    # What does not fit stays as it is: `check` says what is wrong with it.
+    # A value that does not fit stays as it is: `check` says what is wrong with it.
     if declared.several and isinstance(value, list):
         return tuple(_from_json(dataclasses.replace(declared, several=False), item) for item in value)
     return Path(value) if declared.kind is Path and isinstance(value, str) else value

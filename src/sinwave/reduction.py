@@ -1,12 +1,12 @@
-"""What is known of a large picture from a small one: that it becomes the small one when it is reduced.
+"""Consistency of a large picture with a small one: reduced, the large one must give the small one.
 
     small = A x B'           A along the rows, B along the columns: the matrices of `resize`
     nearest to x             x + A+ (small - A x B') B+'        A+ = A' (A A')^-1
 
-A picture has a range, and the small one has been cut to it: where that is black or white, what it was made of may have
-been blacker or whiter. Both sets are convex, and their common point is approached by projecting in turn, with the
-momentum of Beck and Teboulle ("A fast iterative shrinkage-thresholding algorithm", 2009). A small picture that was
-sharpened much may be no reduction of any picture; then the way ends near one that it nearly is.
+Pictures are clipped to [-1, 1]: where the small one is black or white, the reduction may lie beyond. Both sets are
+convex, and a point of both is approached by alternating projections, with the momentum of Beck and Teboulle ("A fast
+iterative shrinkage-thresholding algorithm", 2009). If the small picture was sharpened much, no picture may reduce to it
+exactly; then the result reduces to nearly that.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ __all__ = ["Reduction"]
 
 _WHITE = 1.0 - 1e-6
 _ENOUGH = 0.4 / 127.5
-"""Less than half a gray level: with what rounding to bytes adds it stays below a whole one."""
+"""Less than half a gray level, so that with the rounding to bytes the error stays below one level."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """That a picture (b, c, h, w), reduced by antialiased bicubic resampling, is `small` (1, c, h', w'), h' <= h."""
+    """Condition that a picture (b, c, h, w), reduced by antialiased bicubic resizing, is `small` (1, c, h', w')."""
 
     small: Tensor
 
     def nearest(self, picture: Tensor) -> Tensor:
-        """The nearest picture that is reduced to the small one exactly; it may leave the range."""
+        """Return the nearest picture that reduces to the small one exactly; it may leave [-1, 1]."""
         return self._moved(picture, self.small - self._reduced(picture))
 
-    def shown(self, picture: Tensor, rounds: int = 100) -> Tensor:
-        """One nearby in [-1, 1], as files hold it, whose reduction is cut to that range too."""
+    def in_range(self, picture: Tensor, rounds: int = 100) -> Tensor:
+        """Return a nearby picture in [-1, 1], as files hold it, whose clipped reduction is the small one."""
         picture = picture.clamp(-1, 1)
         point, momentum = picture, 1.0
         for _ in range(rounds):
@@ -52,7 +52,7 @@ class Reduction:
         return picture
 
     def misfit(self, picture: Tensor) -> Tensor:
-        """How far the reduction of a picture in [-1, 1] is from the small one: in [-1, 1] as well, (b, c, h', w')."""
+        """Error of the clipped reduction of a picture in [-1, 1]: (b, c, h', w')."""
         return (self.small - self._reduced(picture).clamp(-1, 1)).abs()
 
     def _reduced(self, picture: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Reduction:
 
 @lru_cache(maxsize=4)
 def _inverse(large: int, little: int) -> Tensor:
-    """A+ (large, little), of least norm: the pseudo-inverse of reducing one axis."""
+    """Compute A+ (large, little), the pseudo-inverse of the reduction along one axis."""
     identity = torch.eye(large, dtype=torch.float64)[None, None]
     matrix = resize(identity, (little, large))[0, 0]
     inverse: Tensor = torch.linalg.solve(matrix @ matrix.T, matrix).T

@@ -7,7 +7,7 @@ c_i = (i + 1/2) r of the input, and input j, whose middle is j + 1/2, reaches it
 
 where k is the triangle (bilinear), Keys' cubic with a = -1/2 (bicubic, IEEE ASSP 1981) or the three-lobed windowed
 sinc (lanczos). Kernels are cut at the border and divided by what is left, as Pillow does. `area` weighs by the exact
-overlap of the two pixels, whether antialiased or not: means are kept, and a whole factor is a mean of blocks.
+overlap of the two pixels, antialiased or not: it keeps the mean, and an integer factor gives the mean of blocks.
 """
 
 from __future__ import annotations
@@ -27,60 +27,60 @@ __all__ = ["Kind", "Resampler", "blur", "resize"]
 
 Kind = Literal["bicubic", "bilinear", "area", "lanczos"]
 
-_BLOCK = 128  # outputs computed by one product: bounds the zeros outside the band that are multiplied in vain
+_BLOCK = 128  # outputs per matrix product; smaller blocks multiply fewer zeros outside of the band
 
 
 @final
 class Resampler:
-    """`resize` for pictures of one size, with the weights made once: a product for every block of rows of W."""
+    """`resize` for pictures of one size, its weights computed once: a product for every block of rows of W."""
 
     def __init__(
         self, before: Size, after: Size, kind: Kind = "bicubic", antialias: bool = True, *, like: Tensor
     ) -> None:
         """Sizes are (height, width); pictures are of the device and dtype of `like`."""
         if kind not in get_args(Kind):
-            raise InputError(f"resize knows {', '.join(get_args(Kind))}, not {kind!r}")
+            raise InputError(f"the kind of resizing is {kind!r}: it must be one of {', '.join(get_args(Kind))}")
         if min(after) < 1:
-            raise InputError(f"a size is at least 1 x 1, not {after[0]} x {after[1]}")
+            raise InputError(f"the size is {after[0]} x {after[1]}: it must be at least 1 x 1")
         self._rows, self._columns = (
             [] if n == m else _blocks(n, m, kind, antialias, like) for n, m in zip(before, after, strict=True)
         )
 
     def __call__(self, image: Tensor) -> Tensor:
-        """(b, c, h, w) resampled."""
-        # A matrix product is what autocast would turn to half precision; a picture is not to lose its last bits here.
+        """Resample a picture (b, c, h, w)."""
+        # Autocast would compute matrix products in half precision; a picture needs all of its bits.
         with torch.autocast(image.device.type, enabled=False):
             return _product(self._rows, _product(self._columns, image.mT).mT).contiguous()
 
 
 def resize(image: Tensor, size: Size, kind: Kind = "bicubic", antialias: bool = True) -> Tensor:
-    """`image` (b, c, h, w) resampled to `size` = (height, width); the same size gives the image back."""
+    """Resample `image` (b, c, h, w) to `size` = (height, width); the same size returns an equal image."""
     if image.ndim != 4 or not image.is_floating_point():
-        raise InputError(f"an image to resize is a float (b, c, h, w), not {image.dtype} {tuple(image.shape)}")
+        raise InputError(f"the image to resize is {image.dtype} {tuple(image.shape)}: it must be a float (b, c, h, w)")
     return Resampler((image.shape[2], image.shape[3]), size, kind, antialias, like=image)(image)
 
 
 def _blocks(before: int, length: int, kind: Kind, antialias: bool, like: Tensor) -> list[tuple[slice, Tensor]]:
-    """Some rows of W at a time, and only the inputs that they reach."""
+    """Blocks of rows of W, with the range of inputs that they reach."""
     ratio = before / length
     reach, kernel = _kernel(kind, ratio, antialias)
-    found = []
+    blocks = []
     for start in range(0, length, _BLOCK):
         centers = (torch.arange(start, min(start + _BLOCK, length), dtype=torch.float64) + 0.5) * ratio
         low = max(math.floor(centers[0].item() - reach), 0)
         high = min(math.ceil(centers[-1].item() + reach), before)
         weights = kernel(torch.arange(low, high, dtype=torch.float64) + 0.5 - centers[:, None])
-        found.append((slice(low, high), (weights / weights.sum(1, keepdim=True)).to(like)))
-    return found
+        blocks.append((slice(low, high), (weights / weights.sum(1, keepdim=True)).to(like)))
+    return blocks
 
 
 def _product(blocks: list[tuple[slice, Tensor]], image: Tensor) -> Tensor:
-    """W x along the second last axis; no block is the identity."""
-    return torch.cat([weights @ image[..., some, :] for some, weights in blocks], -2) if blocks else image
+    """Multiply W x along the last axis but one; without blocks W is the identity."""
+    return torch.cat([weights @ image[..., inputs, :] for inputs, weights in blocks], -2) if blocks else image
 
 
 def _kernel(kind: Kind, ratio: float, antialias: bool) -> tuple[float, Callable[[Tensor], Tensor]]:
-    """How far a kernel reaches, and its weight as a function of the distance, both in input pixels."""
+    """Reach of a kernel, and its weight as a function of the distance, both in input pixels."""
     if kind == "area":
         reach = (ratio + 1) / 2
         return reach, lambda d: (reach - d.abs()).clamp(min=0, max=1)
@@ -100,13 +100,13 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
-    """`image` (b, c, h, w) convolved with a Gaussian of standard deviation `sigma` pixels, cut at four of them.
+    """Convolve `image` (b, c, h, w) with a Gaussian of standard deviation `sigma` pixels, cut off at 4 sigma.
 
     The border is a mirror that repeats the edge pixel (scipy's "reflect"), folded as often as needed: the kernel may be
-    wider than the image, and the mean is kept.
+    wider than the image. The mean is kept.
     """
     if not 0 <= sigma < math.inf:
-        raise InputError(f"the sigma of a blur is a number >= 0, not {sigma}")
+        raise InputError(f"the sigma of the blur is {sigma}: it must be 0 or more, and finite")
     if sigma == 0:
         return image
     radius = int(4 * sigma + 0.5)
@@ -122,6 +122,6 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def _mirrored(length: int, radius: int) -> Tensor:
-    """Which sample stands at each of -radius .. length + radius - 1 between two mirrors."""
+    """Indices of the samples at -radius .. length + radius - 1, reflected at both ends."""
     index = torch.arange(-radius, length + radius) % (2 * length)
     return torch.minimum(index, 2 * length - 1 - index)

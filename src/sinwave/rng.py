@@ -1,10 +1,10 @@
-"""Random numbers that depend on names, never on the order in which somebody asked for them.
+"""Random numbers that depend on names, never on the order of the calls.
 
-A seed and a path of names, ("picture", 17, "coarsest", "step", 3), are hashed to the seed of one draw:
+A seed and a path of names, ("picture", 17, "coarsest", "step", 3), are hashed into the seed of one draw:
 
     draw = N(0, I) from a generator seeded with fold(seed, *path)
 
-So picture 17 is the same picture alone or in any batch, on any device, and after any resume.
+So picture 17 is the same alone or in any batch, on any device, and after any resume.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def fold(seed: int, *path: Key) -> int:
 
 
 class Noise(ABC):
-    """Standard normal noise by name: the same key gives the same numbers, another key gives independent ones."""
+    """Standard normal noise: the same key gives the same numbers, another key gives independent ones."""
 
     @property
     @abstractmethod
     def count(self) -> int:
-        """For how many pictures it is; the first number of every shape, if it is more than one."""
+        """Number of pictures in the batch; if above one, the first number of every shape."""
 
     @abstractmethod
     def child(self, *path: Key) -> Noise:
-        """An independent source for a part of the work, such as one scale of a pyramid."""
+        """Return an independent source for a part of the work, such as one scale of a pyramid."""
 
     @abstractmethod
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
@@ -56,28 +56,25 @@ class Noise(ABC):
 @final
 @dataclass(frozen=True)
 class NoiseSource(Noise):
-    """One stream of noise: a draw is a pure function of (seed, path, key, shape)."""
+    """Stream of noise for one picture: a draw is a pure function of (seed, path, key, shape)."""
 
     seed: int
     path: tuple[Key, ...] = ()
 
     @property
     def count(self) -> int:
-        """One."""
         return 1
 
     def child(self, *path: Key) -> NoiseSource:
-        """The stream one or more names further down: `noise.child(17)` is the stream of picture 17."""
         return NoiseSource(self.seed, (*self.path, *path))
 
     def batch(self, pictures: Iterable[Key]) -> NoiseBatch:
-        """The streams of several pictures drawn together: `noise.batch(range(16, 20))`."""
+        """Return the streams of several pictures that are drawn together: `noise.batch(range(16, 20))`."""
         return NoiseBatch(tuple(self.child(picture) for picture in pictures))
 
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
-        """Draw `key` of this stream, with the device and dtype of `like` (default: CPU, float32)."""
         generator = torch.Generator("cpu").manual_seed(fold(self.seed, *self.path, *key))
-        # Always drawn on the CPU in float32, since every device and dtype has numbers of its own.
+        # Always drawn on the CPU in float32: other devices and dtypes would give other numbers.
         noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
         return noise if like is None else noise.to(like.device, like.dtype)
 
@@ -85,35 +82,32 @@ class NoiseSource(Noise):
 @final
 @dataclass(frozen=True)
 class NoiseBatch(Noise):
-    """One stream a picture: row i of a batch is drawn from `sources[i]`, whoever else is in the batch."""
+    """Streams of a batch: row i is drawn from `sources[i]`, whatever else is in the batch."""
 
     sources: tuple[NoiseSource, ...]
 
     @property
     def count(self) -> int:
-        """As many as there are sources."""
         return len(self.sources)
 
     def child(self, *path: Key) -> NoiseBatch:
-        """The child of every picture's stream."""
         return NoiseBatch(tuple(source.child(*path) for source in self.sources))
 
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
-        """Draw `key` of every stream; `shape[0]` is the number of pictures."""
         count, *rest = shape
         if count != len(self.sources):
             raise InputError(
-                f"a batch of {count} was asked of {len(self.sources)} noise sources: one a picture is needed"
+                f"the batch has {count} pictures and {len(self.sources)} noise sources: one per picture is needed"
             )
-        drawn = [source.normal(rest, *key) for source in self.sources]
-        noise = torch.stack(drawn) if count > 1 else drawn[0][None]
+        rows = [source.normal(rest, *key) for source in self.sources]
+        noise = torch.stack(rows) if count > 1 else rows[0][None]
         return noise if like is None else noise.to(like.device, like.dtype)
 
 
 @final
 @dataclass(frozen=True)
 class Orbit(Noise):
-    """A point on a closed walk through standard normal noise: draws change smoothly with `turn`, and 1 is 0 again.
+    """Point on a closed path through standard normal noise: draws change smoothly with `turn`, and 1 is the same as 0.
 
         cos(a) n_0 + sin(a) (cos(2 pi turn) n_1 + sin(2 pi turn) n_2)        sin(a) = amount
 
@@ -126,15 +120,12 @@ class Orbit(Noise):
 
     @property
     def count(self) -> int:
-        """That of the source."""
         return self.source.count
 
     def child(self, *path: Key) -> Orbit:
-        """The same point of the walk of a child of the source."""
         return Orbit(self.source.child(*path), self.turn, self.amount)
 
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
-        """Draw `key` at this point of the walk."""
         angle = 2 * math.pi * (self.turn % 1)
         middle = self.source.normal(shape, *key, like=like)
         right, up = (self.source.child("orbit", axis).normal(shape, *key, like=like) for axis in range(2))

@@ -1,4 +1,7 @@
-"""Threads side by side, each with work of its own: cores that share an operation wait for each other after it."""
+"""Threads side by side, each with work of its own: cores that share an operation wait for each other after it.
+
+A convolution gives other bits with another number of threads, so networks compute with one thread each.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """So many threads an operation, for a while."""
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads an operation for a while; `None` leaves the number as it is."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:
@@ -27,7 +30,7 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread_each(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `count` threads, but no more than PyTorch has, in which an operation has one.
+    """Open a pool of `count` threads, but no more than PyTorch has, in which an operation has one.
 
     So no bit of a result depends on how many there are.
     """
@@ -38,7 +41,7 @@ def one_thread_each(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]], device: torch.device) -> list[Result]:
-    """What some tasks on a device give: a processor does them in lanes, another device one after another."""
+    """Do some tasks on a device: a CPU gives each one thread, another device does them one after another."""
     if device.type != "cpu":
         return [task() for task in tasks]
     with one_thread_each(len(tasks)) as pool:

@@ -5,28 +5,28 @@ length F, applied along the rows and along the columns of samples,
 
     low[k] = sum_j f[j] x[(2k + j - F/2 + 1) mod n],      high[k] = sum_j g[j] x[(2k + j - F/2 + 1) mod n]
 
-and the bands are named after what they show (PyWavelets' cA, cH, cV, cD):
+and the bands are named after their content (cA, cH, cV, cD in PyWavelets):
 
-    lowpass     low along both                  horizontal  high down the height: horizontal edges
-    vertical    high across the width           diagonal    high along both
+    lowpass     low along both axes             horizontal  high along the height: horizontal edges
+    vertical    high along the width            diagonal    high along both axes
 
-An odd length is made even by repeating its last sample once; the size is remembered, so that the sample is dropped
-again. This is the `periodization` mode of PyWavelets. The transform is orthonormal (Mallat, 1989): its inverse is its
-adjoint, white noise stays white noise, and at even sizes energy is preserved.
+An odd length is made even by repeating its last sample once; the inverse knows the size and drops that sample. This is
+the `periodization` mode of PyWavelets. The transform is orthonormal (Mallat, 1989): its inverse is its adjoint, white
+noise stays white noise, and at even sizes energy is preserved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from sinwave.errors import InputError
 
-__all__ = ["Bands", "Pyramid", "Size", "analyze", "pack", "synthesize", "unpack"]
+__all__ = ["Size", "pack", "unpack"]
 
 Size: TypeAlias = tuple[int, int]
 _Filters: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
@@ -34,49 +34,8 @@ _HAAR = ("haar", "db1")
 _FAMILIES = ("haar", "db", "sym", "coif")
 
 
-class Bands(NamedTuple):
-    """The detail of one level, each band `(b, c, ceil(h / 2), ceil(w / 2))`."""
-
-    horizontal: Tensor
-    vertical: Tensor
-    diagonal: Tensor
-
-
-class Pyramid(NamedTuple):
-    """A picture as its low band and its details, coarsest level first.
-
-    `sizes[i]` is the `(height, width)` that `details[i]` and the low band below it rebuild, so `sizes[-1]` is the
-    size of the picture.
-    """
-
-    lowpass: Tensor
-    details: tuple[Bands, ...]
-    sizes: tuple[Size, ...]
-    filter: str
-
-
-def analyze(image: Tensor, filter: str = "haar", levels: int = 1) -> Pyramid:
-    """Split a picture `(b, c, h, w)` into a low band and `levels` levels of detail."""
-    if levels < 0:
-        raise InputError(f"levels is {levels}: it must be 0 or more")
-    lowpass, details, sizes = image, [], []
-    for _ in range(levels):
-        sizes.append(_size(lowpass))
-        lowpass, *detail = pack(lowpass, filter).chunk(4, dim=1)
-        details.append(Bands(*detail))
-    return Pyramid(lowpass, tuple(reversed(details)), tuple(reversed(sizes)), filter)
-
-
-def synthesize(pyramid: Pyramid) -> Tensor:
-    """Rebuild the picture `(b, c, h, w)`: the exact inverse of `analyze`."""
-    image = pyramid.lowpass
-    for detail, size in zip(pyramid.details, pyramid.sizes, strict=True):
-        image = unpack(torch.cat([image, *detail], dim=1), size, pyramid.filter)
-    return image
-
-
 def pack(image: Tensor, filter: str = "haar") -> Tensor:
-    """One level, `(b, c, h, w) -> (b, 4 c, ceil(h / 2), ceil(w / 2))`: lowpass, horizontal, vertical, diagonal."""
+    """Split `(b, c, h, w) -> (b, 4 c, ceil(h / 2), ceil(w / 2))`: lowpass, horizontal, vertical, diagonal."""
     if image.dim() != 4 or not image.is_floating_point() or 0 in _size(image):
         raise InputError(f"a picture of {_describe(image)}: it must be floating point of shape (b, c, h, w)")
     image = _make_even(image)
@@ -84,7 +43,7 @@ def pack(image: Tensor, filter: str = "haar") -> Tensor:
 
 
 def unpack(bands: Tensor, size: Size, filter: str = "haar") -> Tensor:
-    """The exact inverse of `pack`, `(b, 4 c, ceil(h / 2), ceil(w / 2)) -> (b, c, h, w)` with `size = (h, w)`."""
+    """Invert `pack` exactly, `(b, 4 c, ceil(h / 2), ceil(w / 2)) -> (b, c, h, w)` with `size = (h, w)`."""
     height, width = size
     if bands.dim() != 4 or bands.shape[1] % 4 or _size(bands) != ((height + 1) // 2, (width + 1) // 2):
         raise InputError(
@@ -133,7 +92,7 @@ def _unpack_haar(bands: Tensor) -> Tensor:
 @lru_cache
 def _filters(name: str) -> _Filters:
     """The (low-pass, high-pass) filters of an orthogonal wavelet, in the order of the formula above."""
-    import pywt  # here, since its import takes longer than many a Haar transform
+    import pywt  # imported here, as that takes longer than most Haar transforms
 
     if name not in pywt.wavelist(kind="discrete") or pywt.Wavelet(name).short_family_name not in _FAMILIES:
         raise InputError(f"the wavelet filter is {name!r}: it must be haar, db1..db38, sym2..sym20 or coif1..coif17")
@@ -156,17 +115,17 @@ def _unpack(bands: Tensor, filters: _Filters) -> Tensor:
 
 
 def _split(x: Tensor, filters: _Filters, dim: int) -> tuple[Tensor, Tensor]:
-    """The low and the high half of x along `dim`."""
+    """Return the low and the high half of x along `dim`."""
     length, count = len(filters[0]), x.shape[dim] // 2
     pairs = _wrap(x, length // 2 - 1, dim).unfold(dim, 2, 2)
-    phases = [phase.contiguous() for phase in pairs.unbind(-1)]  # read length / 2 times, fastest without gaps
+    phases = [phase.contiguous() for phase in pairs.unbind(-1)]  # contiguous, since they are read length / 2 times
     taps = [phases[j % 2].narrow(dim, j // 2, count) for j in range(length)]
     low, high = (_weighted_sum(filter, taps) for filter in filters)
     return low, high
 
 
 def _merge(low: Tensor, high: Tensor, filters: _Filters, dim: int) -> Tensor:
-    """The adjoint of `_split`, which is its inverse: x[n] = sum_k f[j] low[k] + g[j] high[k], j = n - 2k + F/2 - 1."""
+    """Invert `_split` by its adjoint: x[n] = sum_k f[j] low[k] + g[j] high[k], j = n - 2k + F/2 - 1."""
     length, count = len(filters[0]), low.shape[dim]
     margin = length // 4
     halves = [_wrap(half, margin, dim) for half in (low, high)]
@@ -180,7 +139,7 @@ def _merge(low: Tensor, high: Tensor, filters: _Filters, dim: int) -> Tensor:
 
 
 def _wrap(x: Tensor, margin: int, dim: int) -> Tensor:
-    # An index instead of circular padding, which cannot go around a short signal more than once.
+    # Indexing instead of circular padding, which cannot wrap around a short signal more than once.
     size = x.shape[dim]
     return x.index_select(dim, torch.arange(-margin, size + margin, device=x.device) % size)
 

@@ -1,49 +1,59 @@
-"""`sinwave evaluate`: how good, how different and how copied pictures are."""
+"""`sinwave evaluate` and `sinwave report`: how good, how different and how copied pictures are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from sinwave.cli.parse import parse_together
 from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
 from sinwave.metrics.cards import CARDS
 from sinwave.tasks.evaluate import Evaluate, Evaluation
 
-__all__ = ["Options", "run", "show_remarks"]
+__all__ = ["report", "run"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options(Showing, Evaluate):
-    __doc__ = Evaluate.__doc__
-
-
-def run(options: Options) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Measure, and print a table for people or one JSON object; 2 if a metric asked for by name has no figure."""
-    with ProgressBar(quiet=options.quiet) as progress:
+    options, showing = parse_together([Evaluate, Showing], arguments, "sinwave evaluate")
+    with ProgressBar(quiet=showing.quiet) as progress:
         result = options.run(progress.step)
-    there = {score.metric for score in result.measured.scores}
+    there = {score.metric for score in result.results.scores}
     in_vain = not there.issuperset(options.metrics)
-    if options.json:
-        show_json(as_json(result))
+    if showing.json:
+        show_json(_as_json(result))
     else:
         show_table(_rows(result), ("metric", "better", "method", "value", "95 % interval", "n"))
-    unavailable = {} if options.json else result.measured.unavailable
-    show_remarks(result.remarks, unavailable, quiet=options.quiet and not in_vain)
+    unavailable = {} if showing.json else result.results.unavailable
+    _show_remarks(result.remarks, unavailable, quiet=showing.quiet and not in_vain)
     return 2 if in_vain else 0
 
 
-def show_remarks(remarks: Sequence[str], unavailable: Mapping[str, str], *, quiet: bool) -> None:
-    """What must be said of pictures, and which metrics are unavailable."""
+def report(arguments: Sequence[str]) -> int:
+    """Write everything that can be seen and measured of samples on one page, and say where it is."""
+    from sinwave.tasks.report import Report
+
+    options, showing = parse_together([Report, Showing], arguments, "sinwave report")
+    with ProgressBar(quiet=showing.quiet) as progress:
+        result = options.run(progress.step)
+    _show_remarks(result.remarks, result.results.unavailable, quiet=showing.quiet)
+    if showing.json:
+        show_json({"file": str(result.file), "samples": result.samples, "seconds": round(result.seconds, 3)})
+    else:
+        show_table((("look at", result.file), ("samples", result.samples), ("time", f"{result.seconds:.1f} s")))
+    return 0
+
+
+def _show_remarks(remarks: Sequence[str], unavailable: Mapping[str, str], *, quiet: bool) -> None:
     for sentence in remarks:
         remark(sentence, quiet=quiet)
     for name, reason in unavailable.items():
         remark(f"{CARDS[name].title} is unavailable: {reason}", quiet=quiet)
 
 
-def as_json(result: Evaluation) -> dict[str, Any]:
-    """All that was found; figures that JSON has no numbers for are the texts inf, -inf and nan."""
+def _as_json(result: Evaluation) -> dict[str, Any]:
+    """Every result; figures that JSON has no numbers for are the texts inf, -inf and nan."""
     return {
         "protocol": result.protocol,
         "scores": [
@@ -54,11 +64,11 @@ def as_json(result: Evaluation) -> dict[str, Any]:
                 "value": _number(score.value),
                 "interval": score.interval,
                 "n": score.n,
-                "each": {name: _number(value) for name, value in score.each.items()},
+                "each": {name: _number(value) for name, value in score.by_picture.items()},
             }
-            for score in result.measured.scores
+            for score in result.results.scores
         ],
-        "unavailable": result.measured.unavailable,
+        "unavailable": result.results.unavailable,
         "remarks": result.remarks,
         "seconds": round(result.seconds, 3),
     }
@@ -70,7 +80,7 @@ def _number(value: float) -> float | str:
 
 def _rows(result: Evaluation) -> Iterator[tuple[object, ...]]:
     previous = ""
-    for score in result.measured.scores:
+    for score in result.results.scores:
         card = CARDS[score.metric]
         title, better = ("", "") if score.metric == previous else (card.title, card.better)
         interval = f"{score.interval[0]:.4g} to {score.interval[1]:.4g}" if score.interval else "-"

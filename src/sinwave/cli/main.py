@@ -1,7 +1,8 @@
 """The shell around every command: which there are, and what the user sees when one fails.
 
-A command is a module with a frozen dataclass `Options` (see `sinwave.options`), whose docstring is its help, and a
-function `run(options) -> int` that returns the exit code. It loads when it is named, so this module imports no torch.
+A command is a function `run(arguments) -> int`, or one of the command's own name, in a module that loads when it is
+named, so this module imports no torch. It reads its arguments into frozen dataclasses (see `sinwave.options`), and
+returns the exit code.
 
 Exit codes: 0 all is well, 1 a fault of ours, 2 something that the user can mend, 130 interrupted.
 """
@@ -16,53 +17,28 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 from sinwave import __version__
 from sinwave.errors import InputError, SinwaveError, one_line
+from sinwave.tasks import DRAWING
 
 __all__ = ["COMMANDS", "main"]
 
 
 class Command(NamedTuple):
-    """Where a command lives, a module or a part of one, and what it does in a line."""
+    """The module of a command, and what it does in a line."""
 
     module: str
     summary: str
-    part: str = ""
 
-
-class Module(Protocol):
-    """What a command's module offers."""
-
-    Options: type[Any]
-
-    def run(self, options: Any) -> int:
-        """Do what the options ask and return the exit code."""
-
-
-_EDITS = {
-    "harmonize": "give what was pasted into a picture the look of that picture",
-    "edit": "make a picture plausible in which things were moved, copied or erased",
-    "paint": "turn a drawing into a picture of the source's kind",
-    "inpaint": "remove what a mask covers, and fill the hole",
-    "extend": "grow the canvas by margins that continue the picture",
-    "retarget": "another shape, with the layout kept and nothing stretched",
-    "tile": "a texture that continues over its own border",
-    "place": "a new picture in which regions stand where they are wanted",
-    "restyle": "a picture in the texture and the colors of another",
-    "upscale": "a larger picture with detail of its own, consistent with the small one",
-    "animate": "a living still: a loop of redrawings, as GIF, WebP or MP4",
-    "blend": "a new picture made of several, each with its share",
-}
 
 COMMANDS = {
-    "generate": Command("sinwave.cli.generate", "draw new pictures that look like a picture, or from a trained model"),
     "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
-    **{name: Command("sinwave.cli.edits", summary, name) for name, summary in _EDITS.items()},
+    **{verb: Command("sinwave.cli.draw", summary) for verb, summary in DRAWING.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure how good, how different and how copied pictures are"),
-    "report": Command("sinwave.cli.report", "put samples, where they come from and every figure on one page"),
-    "demo": Command("sinwave.cli.demo", "see it work: generate from a photograph that is in the public domain"),
+    "report": Command("sinwave.cli.evaluate", "put samples, where they come from and every figure on one page"),
+    "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
     "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
 }
 
@@ -113,19 +89,11 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         raise InputError(_unknown(name))
-    return _run(name, rest)
-
-
-def _run(name: str, arguments: list[str]) -> int:
-    from sinwave.cli.parse import parse
-
-    module = importlib.import_module(COMMANDS[name].module)
-    command = cast(Module, getattr(module, COMMANDS[name].part) if COMMANDS[name].part else module)
+    module: Any = importlib.import_module(COMMANDS[name].module)
     try:
-        options = parse(command.Options, arguments, f"sinwave {name}")
-    except SystemExit:
+        return int(module.run(name, rest) if name in DRAWING else getattr(module, name, module.run)(rest))
+    except SystemExit:  # of --help
         return 0
-    return command.run(options)
 
 
 def _unknown(name: str) -> str:
@@ -140,7 +108,6 @@ def _wants_traceback(arguments: Sequence[str]) -> bool:
 
 
 def _report(error: BaseException) -> int:
-    """Say on one line what went wrong and return the exit code."""
     if isinstance(error, BrokenPipeError):
         _silence_stdout()
         return 141  # what a shell reports of a program that the closed pipe ended

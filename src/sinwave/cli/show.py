@@ -1,4 +1,4 @@
-"""What a command shows: results on stdout, and on stderr the progress and the remarks about them.
+"""Output of the commands: results on stdout, and on stderr the progress and the remarks about them.
 
 Everything that people see beyond an error passes here, so that `--json` and `--quiet` mean the same in every command.
 """
@@ -25,10 +25,10 @@ __all__ = ["ProgressBar", "Showing", "remark", "show_json", "show_table"]
 
 @dataclass(frozen=True, kw_only=True)
 class Showing:
-    """How much a command shows; every command's options inherit these."""
+    """Options of every command: how much it shows."""
 
     json: bool = option(False, "print the result as one JSON object")
-    quiet: bool = option(False, "show no progress and no remarks", short="-q")
+    quiet: bool = option(False, "show no progress and no notes", short="-q")
     verbose: int = option(0, "show more; -vv also shows the traceback of an error", short="-v", counted=True)
 
 

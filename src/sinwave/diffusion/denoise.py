@@ -2,7 +2,9 @@
 
     D(x_t, t) = E[x_0 | x_t]
 
-It is the minimizer of the mean squared error, and the only thing that sampling needs to know about the data.
+It is the minimizer of the mean squared error, and the only thing that sampling needs to know about the data. A time is
+a number, or a tensor (b, 1, 1, 1) with one for each sample. The denoiser that samples is the denoiser that trains: a
+network's `loss` is its error in what it answers, so a training writes no scaling a second time.
 """
 
 from __future__ import annotations
@@ -15,23 +17,14 @@ from typing import NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from sinwave.diffusion.process import Process, Scalar, anchor_term
+from sinwave.diffusion.process import Process, Scalar
 
-__all__ = [
-    "Denoiser",
-    "FromNoise",
-    "GaussianDenoiser",
-    "Network",
-    "Preconditioned",
-    "Scalings",
-    "log_ratio",
-    "scalings",
-    "signals",
-]
+__all__ = ["Denoiser", "FromNoise", "Network", "Preconditioned", "TrainableDenoiser", "scalings", "signals"]
 
-Network: TypeAlias = Callable[[Tensor, float], Tensor]
-"""`network(x, log ratio) -> (b, c, h, w)`, where ratio is that of noise to signal: what was trained, with no theory."""
+Network: TypeAlias = Callable[[Tensor, Scalar], Tensor]
+"""`network(x, log ratio) -> (b, c, h, w)`, the ratio of noise to signal a number or (b, 1, 1, 1): what is trained."""
 
 
 class Denoiser(ABC):
@@ -43,33 +36,29 @@ class Denoiser(ABC):
     ) -> Tensor:
         """The estimate of x_0, of the shape of x_t `(b, c, h, w)`.
 
-        `anchor` is the y of the process; `condition` is what else is known, in a form that the denoiser defines.
+        `anchor` is the y of the process; `condition` is any further input, in a form that the denoiser defines.
         """
 
 
-@final
-@dataclass(frozen=True)
-class GaussianDenoiser(Denoiser):
-    """The exact denoiser of independent Gaussian data, x_0 ~ N(mean, variance).
+class TrainableDenoiser(Denoiser):
+    """A denoiser with a network inside, and the loss by which that is trained."""
 
-    With a, b, c the coefficients of the process at t,
-
-        E[x_0 | x_t] = mean + a variance / (a^2 variance + c^2) (x_t - b y - a mean).
-
-    Everything about sampling can be computed by hand for it, so it is the yardstick of the samplers.
-    """
-
-    process: Process
-    mean: Scalar
-    variance: Scalar
-
-    def __call__(
-        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    @final
+    def loss(
+        self, clean: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None = None, *, weight: Tensor | None = None
     ) -> Tensor:
-        """The posterior mean."""
-        a, b, c = self.process.at(t)
-        gain = a * self.variance / (a**2 * self.variance + c**2)
-        return self.mean + gain * (x_t - anchor_term(b, anchor) - a * self.mean)
+        """The mean error of each sample (b,) at its time, over all numbers or by their `weight` (b, c, h, w).
+
+        Channels that follow their anchor are noised as if they equaled it.
+        """
+        error = self.error(clean, t, noise, anchor)
+        if weight is None:
+            return error.mean((1, 2, 3))
+        return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
+
+    @abstractmethod
+    def error(self, clean: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None) -> Tensor:
+        """The error of each number that the network answers, (b, c, h, w)."""
 
 
 class Scalings(NamedTuple):
@@ -95,61 +84,98 @@ def scalings(signal: Scalar, noise: Scalar, deviation: Tensor) -> Scalings:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Preconditioned(Denoiser):
-    """A network with EDM's scalings, which answers x_0 band by band.
+class Preconditioned(TrainableDenoiser):
+    """A network with EDM's scalings, which answers x_0 band by band; its loss is | F - target |^2.
 
-    mean, deviation   (c, 1, 1), of the data
+    mean, deviation   (c, 1, 1) or (b, c, h, w), of the data
     follows           how many leading channels the anchor equals but for its faults, so that they keep their whole
-                      signal, a (1 - gamma) + a gamma; the others fade
+                      signal, a (1 - gamma) + a gamma, while the others fade; an integer, or (b, 1, 1, 1)
     """
 
     network: Network
     process: Process
     mean: Tensor
     deviation: Tensor
-    follows: int = 0
+    follows: int | Tensor = 0
 
     def __call__(
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
-        """The estimate of x_0."""
         signal, noise = signals(self.process, t, x_t.shape[1], self.follows, like=x_t)
         scale = scalings(signal, noise, self.deviation)
-        z = x_t - signal * self.mean
-        answer = self.network(scale.into * z, log_ratio(self.process, t))
+        shift = _shift(self.process, t, anchor, self.follows, like=x_t)
+        z = (x_t if shift is None else x_t - shift) - signal * self.mean
+        answer = self.network(scale.into * z, log_ratio(self.process, t, like=x_t))
         return torch.addcmul(self.mean + scale.skip * z, scale.out, answer)
 
+    def error(self, clean: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None) -> Tensor:
+        """| F(into z) - (x_0 - mean - skip z) / out |^2; z holds nothing of the anchor."""
+        signal, level = signals(self.process, t, clean.shape[1], self.follows, like=clean)
+        scale = scalings(signal, level, self.deviation)
+        z = signal * clean + level * noise - signal * self.mean
+        answer = self.network(scale.into * z, log_ratio(self.process, t, like=clean))
+        target = (clean - self.mean - scale.skip * z) / scale.out
+        return (answer - target).square()
 
-def signals(process: Process, t: Scalar, channels: int, follows: int, *, like: Tensor) -> tuple[Tensor, Scalar]:
-    """The signal of each channel, (c, 1, 1), and the noise, where leading channels follow an anchor like themselves."""
+
+def signals(
+    process: Process, t: Scalar, channels: int, follows: int | Tensor, *, like: Tensor
+) -> tuple[Tensor, Scalar]:
+    """The signal of each channel, (c, 1, 1), and the noise, where leading channels follow an anchor like themselves.
+
+    Times of samples give a signal (b, c, 1, 1) and a noise (b, 1, 1, 1).
+    """
     signal, anchor, noise = process.at(t)
     leading = torch.arange(channels, device=like.device)[:, None, None] < follows
-    whole = torch.as_tensor(signal + anchor, dtype=like.dtype, device=like.device)
-    return torch.where(leading, whole, torch.as_tensor(signal, dtype=like.dtype, device=like.device)), noise
+    whole, fading = (torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (signal + anchor, signal))
+    return torch.where(leading, whole, fading), noise.to(like) if isinstance(noise, Tensor) else noise
 
 
-def log_ratio(process: Process, t: Scalar) -> float:
-    """The logarithm of noise over the whole signal, a network's clock: the same for every process."""
-    signal, anchor, noise = (float(each) for each in process.at(t))
-    return math.log(noise / (signal + anchor))
+def log_ratio(process: Process, t: Scalar, *, like: Tensor) -> Scalar:
+    """The logarithm of noise over the whole signal, a network's clock: the same for every process.
+
+    A number for a number, and (b, 1, 1, 1) in the precision of `like` for the times of samples.
+    """
+    signal, anchor, noise = process.at(t)
+    if isinstance(t, Tensor) and t.ndim > 0:
+        level, whole = (torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (noise, signal + anchor))
+        return (level / whole).log()
+    return math.log(float(noise) / (float(signal) + float(anchor)))
+
+
+def _shift(process: Process, t: Scalar, anchor: Tensor | None, follows: int | Tensor, *, like: Tensor) -> Tensor | None:
+    """The term anchor(t) y of x_t in the channels that do not follow y; y may lack further channels, and is 0 there."""
+    if anchor is None or (isinstance(follows, int) and anchor.shape[1] <= follows):
+        return None
+    coefficient = torch.as_tensor(process.at(t).anchor, dtype=like.dtype, device=like.device)
+    leading = torch.arange(anchor.shape[1], device=like.device)[:, None, None] < follows
+    term = (coefficient * anchor).masked_fill(leading, 0.0)
+    return functional.pad(term, (0, 0, 0, 0, 0, like.shape[1] - anchor.shape[1]))
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class FromNoise(Denoiser):
+class FromNoise(TrainableDenoiser):
     """A network that answers the noise in x_t, as in DDPM; the clean signal follows from the process, and is clipped.
 
-    `low` and `high` (1, c, 1, 1) are the range of the data. It is needed where there is nearly no signal to divide by.
+    Its loss is | F - noise |. `low` and `high` (1, c, 1, 1) are the range of the data, needed where there is nearly no
+    signal to divide by; `follows` is that of `Preconditioned`.
     """
 
     network: Network
     process: Process
     low: Tensor
     high: Tensor
+    follows: int | Tensor = 0
 
     def __call__(
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
-        """The estimate of x_0."""
-        noise = self.network(x_t, log_ratio(self.process, t))
+        noise = self.network(x_t, log_ratio(self.process, t, like=x_t))
         return self.process.clean_in(x_t, t, noise, anchor).clamp(self.low, self.high)
+
+    def error(self, clean: Tensor, t: Scalar, noise: Tensor, anchor: Tensor | None) -> Tensor:
+        signal, level = signals(self.process, t, clean.shape[1], self.follows, like=clean)
+        x_t, shift = signal * clean + level * noise, _shift(self.process, t, anchor, self.follows, like=clean)
+        x_t = x_t if shift is None else x_t + shift
+        return (self.network(x_t, log_ratio(self.process, t, like=clean)) - noise).abs()

@@ -23,7 +23,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from operator import mul
 from typing import NamedTuple, TypeAlias, final
@@ -101,7 +101,6 @@ class Flow(Process):
     """The straight line between signal and noise (rectified flow: Liu et al., 2023): signal 1 - t, noise t."""
 
     def at(self, t: Scalar) -> Coefficients:
-        """(1 - t, 0, t)."""
         return Coefficients(1 - t, 0.0, t)
 
 
@@ -111,7 +110,6 @@ class VarianceExploding(Process):
     """Noise is added and the signal is left alone (Karras et al., 2022): time is the noise level sigma itself."""
 
     def at(self, t: Scalar) -> Coefficients:
-        """(1, 0, t)."""
         return Coefficients(1.0, 0.0, t)
 
 
@@ -126,7 +124,6 @@ class VariancePreserving(Process):
     alphas_cumprod: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Check that the table starts clean and only loses signal."""
         table = self.alphas_cumprod
         if len(table) < 2 or table[0] != 1 or table[-1] < 0 or any(a <= b for a, b in pairwise(table)):
             raise InputError(f"alphas_cumprod is {_brief(table)}: it must start with 1 and fall, to no less than 0")
@@ -153,7 +150,6 @@ class VariancePreserving(Process):
         return cls.from_betas(min(1 - b / a, largest) for a, b in pairwise(curve))
 
     def at(self, t: Scalar) -> Coefficients:
-        """(cos angle, 0, sin angle), where cos^2 angle = abar."""
         angle = _interpolate(self._angles, t)
         if isinstance(angle, Tensor):
             return Coefficients(angle.cos(), 0.0, angle.sin())
@@ -178,7 +174,6 @@ class ResidualShift(Process):
     kappa: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check that the table starts at the clean signal and only moves towards the anchor."""
         table = self.sqrt_eta
         if len(table) < 2 or table[0] != 0 or table[-1] > 1 or any(a >= b for a, b in pairwise(table)):
             raise InputError(f"sqrt_eta is {_brief(table)}: it must start with 0 and rise, to no more than 1")
@@ -192,16 +187,15 @@ class ResidualShift(Process):
         """The published schedule; versions 1 and 2 have these defaults, version 3 has `steps=4, min_noise=0.2`.
 
         sqrt(eta_k) = first^(1 - u_k) last^(u_k),    u_k = ((k - 1) / (T - 1))^power,
-        first = min(min_noise / kappa, min_noise, sqrt(0.001))
+        first = min(min_noise / kappa, min_noise)
         """
         if steps < 2:
             raise InputError(f"steps is {steps}: it must be 2 or more")
-        first = min(min_noise / kappa, min_noise, math.sqrt(0.001))
+        first = min(min_noise / kappa, min_noise)
         exponents = (u**power for u in _line(0.0, 1.0, steps))
         return cls((0.0, *(first ** (1 - u) * last**u for u in exponents)), kappa)
 
     def at(self, t: Scalar) -> Coefficients:
-        """(1 - eta, eta, kappa sqrt(eta))."""
         root = _interpolate(self.sqrt_eta, t)
         return Coefficients(1 - root**2, root**2, self.kappa * root)
 
@@ -222,7 +216,6 @@ class Anchored(Process):
     strongest: float = 0.55
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not self.start > 0 or not 0 <= self.strongest < 1:
             raise InputError(
                 f"start is {self.start} and strongest {self.strongest}: a positive time and a part of 1 are needed"
@@ -234,7 +227,6 @@ class Anchored(Process):
         return self.strongest * (share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0))
 
     def at(self, t: Scalar) -> Coefficients:
-        """(a (1 - gamma), a gamma, c)."""
         a, gamma = self.base.at(t), self.gamma(t)
         return Coefficients(a.signal * (1 - gamma), a.anchor + a.signal * gamma, a.noise)
 
@@ -261,12 +253,18 @@ def _interpolate(table: tuple[float, ...], t: Scalar) -> Scalar:
     last = len(table) - 1
     position = t * last
     if isinstance(position, Tensor):
-        values = torch.tensor(table, dtype=position.dtype, device=position.device)
+        values = _on_device(table, position.dtype, position.device)
         lower = position.floor().clamp(0, last - 1).long()
         return torch.lerp(values[lower], values[lower + 1], position - lower)
     below = min(max(math.floor(position), 0), last - 1)
     part = position - below
     return (1 - part) * table[below] + part * table[below + 1]
+
+
+@lru_cache(maxsize=64)
+def _on_device(table: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The table as a tensor, copied to a device once."""
+    return torch.tensor(table, dtype=dtype, device=device)
 
 
 def _line(first: float, last: float, count: int) -> list[float]:

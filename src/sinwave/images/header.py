@@ -1,4 +1,4 @@
-"""What a picture file says about itself, with no pixel decoded and no torch imported.
+"""Headers: the facts of a picture file, with no pixel decoded and no torch imported.
 
 Files are recognized by their first bytes, never by their name, and only by the decoders listed here: a user's file
 never reaches an interpreter (EPS, PDF) or a rarely used decoder. The decoders are called directly, since
@@ -11,7 +11,7 @@ import json
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sinwave.errors import InputError, SinwaveError
 
-__all__ = ["Header", "describe", "opened", "orientation", "probe", "read_text", "recognized"]
+__all__ = ["Header", "decoding", "describe", "opened", "orientation", "probe", "read_text", "recognized"]
 
 _DECODERS: Mapping[re.Pattern[bytes], type[ImageFile.ImageFile]] = {
     re.compile(rb"\x89PNG\r\n\x1a\n"): PngImageFile,
@@ -79,8 +79,21 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, ImageFile.ImageFile]]:
 @contextmanager
 def recognized(path: Path, file: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """The undecoded picture in an open file, or in bytes that came with the file `path`."""
+    with decoding(path):
+        start = file.read(16)
+        file.seek(0)
+        decoder = next((decoder for signature, decoder in _DECODERS.items() if signature.match(start)), None)
+        if decoder is None:
+            kinds = ", ".join(str(decoder.format) for decoder in _DECODERS.values())
+            raise InputError(f"{path}: this is not a picture of a known kind ({kinds})")
+        yield decoder(file)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn a failure of a decoder into one sentence."""
     try:
-        yield _recognize(path, file)(file)
+        yield
     except SinwaveError:
         raise
     except MemoryError as error:
@@ -107,50 +120,32 @@ def _open_regular(path: Path) -> BinaryIO:
         raise InputError(f"{path}: no permission to read this file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror or error})") from error
+    except InputError:
+        raise
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{str(path)!r}: this is not a file name ({error})") from error
 
 
-def _recognize(path: Path, file: BinaryIO) -> type[ImageFile.ImageFile]:
-    start = file.read(16)
-    file.seek(0)
-    for signature, decoder in _DECODERS.items():
-        if signature.match(start):
-            return decoder
-    known = ", ".join(str(decoder.format) for decoder in _DECODERS.values())
-    raise InputError(f"{path}: this is not a picture of a known kind ({known})")
-
-
-def describe(path: Path, image: ImageFile.ImageFile) -> Header:
+def describe(path: Path, image: Image.Image) -> Header:
     """The header of an opened picture; to be asked before its pixels are loaded."""
-    return Header(
-        path=path,
-        format=str(image.format),
-        mode=image.mode,
-        size=_size(image),
-        depth=_depth(image),
-        frames=getattr(image, "n_frames", 1),
-        has_alpha=image.has_transparency_data,
-        text=_text(image),
-    )
+    size, depth, frames = _size(image), _depth(image), getattr(image, "n_frames", 1)
+    return Header(path, str(image.format), image.mode, size, depth, frames, image.has_transparency_data, _text(image))
 
 
-def orientation(image: ImageFile.ImageFile) -> int:
+def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; a damaged EXIF block is no reason to refuse a picture, so it counts as 1."""
     turn = _exif(image).get(ExifTags.Base.Orientation)
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def _exif(image: ImageFile.ImageFile) -> Mapping[int, object]:
+def _exif(image: Image.Image) -> Mapping[int, object]:
     try:
         return dict(Image.Image.getexif(image))  # the method of a PNG file would decode the pixels first
     except Exception:  # as hostile as the pixels
         return {}
 
 
-def _size(image: ImageFile.ImageFile) -> tuple[int, int]:
+def _size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     if isinstance(image, TiffImageFile):
         # Some versions of Pillow turn the size of a TIFF already here, others when it is loaded.
@@ -158,9 +153,10 @@ def _size(image: ImageFile.ImageFile) -> tuple[int, int]:
     return (width, height) if orientation(image) in _SIDEWAYS else (height, width)
 
 
-def _depth(image: ImageFile.ImageFile) -> int:
+def _depth(image: Image.Image) -> int:
     """Bits a sample in the file, which the mode does not tell: Pillow opens a 16-bit RGB file as RGB."""
-    codec, arguments = (image.tile[0].codec_name, image.tile[0].args) if image.tile else ("", None)
+    tile = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    codec, arguments = (tile[0].codec_name, tile[0].args) if tile else ("", None)
     raw, *rest = arguments if isinstance(arguments, tuple) and arguments else (arguments,)
     if codec.startswith("ppm"):
         return max(8, int(rest[0]).bit_length())
@@ -170,21 +166,18 @@ def _depth(image: ImageFile.ImageFile) -> int:
     return 16 if image.mode.startswith("I;16") else _BITS_OF_MODE.get(image.mode, 8)
 
 
-def _text(image: ImageFile.ImageFile) -> dict[str, str]:
+def _text(image: Image.Image) -> dict[str, str]:
+    """The pairs of a text that is JSON; any other text under a name of its own."""
     if isinstance(image, PngImageFile):
         return {key: str(value) for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
-    comment, description = image.info.get("comment"), _exif(image).get(ExifTags.Base.ImageDescription)
+    name, text = "ImageDescription", _exif(image).get(ExifTags.Base.ImageDescription)
+    comment = image.info.get("comment")
     if isinstance(image, GifImageFile) and isinstance(comment, bytes):
-        return _chunks(comment.decode("utf-8", "replace"), "comment")
-    return _chunks(description, "ImageDescription") if isinstance(description, str) else {}
-
-
-def _chunks(text: str, name: str) -> dict[str, str]:
-    """The pairs of a text that is JSON; any other text under a name of its own."""
-    try:
+        name, text = "comment", comment.decode("utf-8", "replace")
+    if not isinstance(text, str):
+        return {}
+    with suppress(ValueError):
         chunks = json.loads(text)
-    except ValueError:
-        chunks = None
-    if isinstance(chunks, dict) and all(isinstance(value, str) for value in chunks.values()):
-        return chunks
+        if isinstance(chunks, dict) and all(isinstance(value, str) for value in chunks.values()):
+            return chunks
     return {name: text}

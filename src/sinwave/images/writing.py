@@ -1,26 +1,47 @@
-"""Float [-1, 1] -> an 8-bit picture file that carries the text of how it was made."""
+"""Float [-1, 1] -> an 8-bit picture file that carries the text of how it was made; and contact sheets.
+
+A sheet shows the source, framed, and then its samples, in a grid of equal cells. One scale holds for all pictures, so
+that a sample twice as wide as the source looks twice as wide. In its cell a picture stands on the bottom, so that the
+labels of a row are on one line and each close to what it names.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, TypeAlias
 
+import numpy as np
+import torch
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import InputError, OutputError
-from sinwave.images.picture import fitting_profile
-from sinwave.images.pixels import to_uint8
+from sinwave.images.picture import fitting_profile, from_uint8, to_uint8
+from sinwave.resize import resize
 
-__all__ = ["encode", "exif_of", "write"]
+__all__ = ["MAX_SIDE", "encode", "encoded", "exif_of", "saved", "sheet", "write", "write_frames"]
 
+MAX_SIDE = 4096
+_SHAPE = 1.4  # width / height that is pleasant on a screen
+_PANORAMA = 3.0  # from this width / height on, one picture a row
+_MOST_COLUMNS = 60  # more would leave no room for the labels
+_MOST_ROWS = 90
+_LEAST_UNIT = 12
+_PAPER = (246, 246, 243)
+_INK = (104, 104, 110)
+_ACCENT = (0, 104, 190)
+
+_Color: TypeAlias = tuple[int, int, int]
 _NO_TEXT: Mapping[str, str] = MappingProxyType({})
+_NO_INPUTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def write(
@@ -30,66 +51,81 @@ def write(
     overwrite: bool = False,
     text: Mapping[str, str] = _NO_TEXT,
     icc: bytes | None = None,
-    grey: bool = False,
+    gray: bool = False,
 ) -> None:
     """Write `image` (3 or 4, h, w) in [-1, 1] as PNG, WebP, TIFF (lossless) or JPEG, told by the suffix of `path`.
 
     `text` becomes PNG text chunks, elsewhere JSON in the EXIF ImageDescription; `icc` is kept where it fits the colors.
     """
     path = Path(path)
-    write_bytes(path, encode(image, path, text=text, icc=icc, grey=grey), overwrite=overwrite)
+    write_bytes(path, encode(image, path, text=text, icc=icc, gray=gray), overwrite=overwrite)
+
+
+def write_frames(path: Path, frames: Tensor, fps: float, *, overwrite: bool, text: Mapping[str, str]) -> None:
+    """Write frames (n, 3, h, w) in [-1, 1] as GIF, WebP or MP4, whole or not at all."""
+    from sinwave.images.animation import encode_frames
+
+    write_bytes(path, encode_frames(path, frames, fps, text), overwrite=overwrite)
 
 
 def encode(
-    image: Tensor, path: Path, *, text: Mapping[str, str] = _NO_TEXT, icc: bytes | None = None, grey: bool = False
+    image: Tensor, path: Path, *, text: Mapping[str, str] = _NO_TEXT, icc: bytes | None = None, gray: bool = False
 ) -> bytes:
     """The bytes that `write` puts into the file."""
-    into = _ENCODERS.get(path.suffix.lower())
-    if into is None:
-        raise InputError(f"{path}: the name of a picture ends in one of {', '.join(_ENCODERS)}")
-    picture = _to_pillow(image, grey)
-    buffer = io.BytesIO()
+    if image.ndim != 3 or image.shape[0] not in (3, 4) or 0 in image.shape:
+        raise InputError(f"a picture to write has the shape (3 or 4, h, w), not {tuple(image.shape)}")
+    picture = _pillow(image.detach().cpu())
+    if gray:
+        picture = picture.convert("LA" if picture.mode == "RGBA" else "L")
+    return encoded(path, "a picture", _ENCODERS, picture, text, fitting_profile(icc, gray))
+
+
+def encoded(path: Path, kind: str, encoders: Mapping[str, Callable[..., bytes]], *arguments: object) -> bytes:
+    """The bytes of a file by the encoder for its suffix; each has limits of its own on size and text."""
+    encoder = encoders.get(path.suffix.lower())
+    if encoder is None:
+        raise InputError(f"{path}: the name of {kind} ends in one of {', '.join(encoders)}")
     try:
-        into(buffer, picture, text, fitting_profile(icc, grey))
-    except (OSError, ValueError, MemoryError) as error:  # each encoder has limits of its own on size and text
-        if isinstance(error, InputError):
-            raise
-        raise OutputError(f"{path}: the picture cannot be encoded as {path.suffix} ({error})") from error
+        return encoder(*arguments)
+    except InputError:
+        raise
+    except (OSError, ValueError, MemoryError) as error:
+        raise OutputError(f"{path}: {kind} cannot be encoded as {path.suffix} ({error})") from error
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file by Pillow."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _to_pillow(image: Tensor, grey: bool) -> Image.Image:
-    if image.ndim != 3 or image.shape[0] not in (3, 4) or 0 in image.shape:
-        raise InputError(f"a picture to write has the shape (3 or 4, h, w), not {tuple(image.shape)}")
-    values = to_uint8(image.detach().cpu()).permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(values)
-    return picture.convert("LA" if picture.mode == "RGBA" else "L") if grey else picture
-
-
-def _png(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
+def _png(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
     chunks = PngInfo()
     for key, value in text.items():
         if not 1 <= len(key) <= 79 or not key.isascii() or not key.isprintable():
             raise InputError(f"the name of a text is 1 to 79 printable ASCII characters, not {key!r}")
         chunks.add_text(key, value)
-    picture.save(buffer, "PNG", pnginfo=chunks, icc_profile=icc)
+    return saved(picture, "PNG", pnginfo=chunks, icc_profile=icc)
 
 
-def _jpeg(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
+def _jpeg(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
     if picture.mode in ("RGBA", "LA"):
         raise InputError("a JPEG file cannot hold transparency; write a PNG, WebP or TIFF")
-    picture.save(buffer, "JPEG", quality=95, subsampling=0, exif=exif_of(text), icc_profile=icc)
+    return saved(picture, "JPEG", quality=95, subsampling=0, exif=exif_of(text), icc_profile=icc)
 
 
-def _webp(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
-    if picture.mode in ("L", "LA"):  # WebP knows no grey
-        picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
-        icc = None
-    picture.save(buffer, "WEBP", lossless=True, exact=True, exif=exif_of(text), icc_profile=icc)
+def _webp(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
+    if picture.mode in ("L", "LA"):  # WebP knows no gray
+        picture, icc = picture.convert("RGBA" if picture.mode == "LA" else "RGB"), None
+    return saved(picture, "WEBP", lossless=True, exact=True, exif=exif_of(text), icc_profile=icc)
 
 
-def _tiff(buffer: io.BytesIO, picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> None:
-    picture.save(buffer, "TIFF", compression="tiff_adobe_deflate", exif=exif_of(text), icc_profile=icc)
+def _tiff(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
+    return saved(picture, "TIFF", compression="tiff_adobe_deflate", exif=exif_of(text), icc_profile=icc)
+
+
+_ENCODERS = {".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".webp": _webp, ".tif": _tiff, ".tiff": _tiff}
 
 
 def exif_of(text: Mapping[str, str]) -> bytes:
@@ -101,11 +137,100 @@ def exif_of(text: Mapping[str, str]) -> bytes:
     return exif.tobytes()
 
 
-_ENCODERS: Mapping[str, Callable[[io.BytesIO, Image.Image, Mapping[str, str], bytes | None], None]] = {
-    ".png": _png,
-    ".jpg": _jpeg,
-    ".jpeg": _jpeg,
-    ".webp": _webp,
-    ".tif": _tiff,
-    ".tiff": _tiff,
-}
+def sheet(
+    source: Tensor,
+    samples: Sequence[Tensor] | Tensor,
+    *,
+    inputs: Mapping[str, Tensor] = _NO_INPUTS,
+    columns: int | None = None,
+) -> Tensor:
+    """`source` (3, h, w) and numbered `samples`, each (3, h', w'), all in [-1, 1], as one picture in [-1, 1].
+
+    Further `inputs`, by their names, stand between them and are framed like the source.
+    """
+    pictures, names = [source, *inputs.values(), *samples], ["source", *inputs]
+    for picture in pictures:
+        if picture.ndim != 3 or picture.shape[0] != 3 or 0 in picture.shape:
+            raise InputError(f"a picture on a sheet has the shape (3, h, w), not {tuple(picture.shape)}")
+    if columns is not None and columns < 1:
+        raise InputError(f"a sheet has at least 1 column, not {columns}")
+    columns, down, right, scale, unit = _lay_out(
+        [(picture.shape[1], picture.shape[2]) for picture in pictures], columns
+    )
+    rows = math.ceil(len(pictures) / columns)
+    canvas = Image.new("RGB", (columns * right + unit, rows * down + unit), _PAPER)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        foot = unit + column * right + (right - unit) // 2, (row + 1) * down - _label_height(unit)
+        label, color = (names[index], _ACCENT) if index < len(names) else (str(index + 1 - len(names)), _INK)
+        _place(canvas, foot, unit, _scaled(picture, scale), label, color)
+    return from_uint8(torch.from_numpy(np.array(canvas)).permute(2, 0, 1).contiguous())
+
+
+def _lay_out(sizes: Sequence[tuple[int, int]], columns: int | None) -> tuple[int, int, int, float, int]:
+    """(columns, down, right, scale, unit): cells `down` and `right` apart, with a label and `unit` pixels between."""
+    tallest, widest = (max(side) for side in zip(*sizes, strict=True))
+    columns = min(columns or _good_columns(len(sizes), widest / tallest), len(sizes))
+    rows = math.ceil(len(sizes) / columns)
+    width, height = columns * widest, rows * tallest
+    shrink = min(1.0, MAX_SIDE / max(width, height))
+    # Text in proportion to the sheet, which is looked at as a whole, but never larger than a fifth of a picture.
+    unit = round(min(max(shrink * min(max(width, height) / 64, tallest / 5, widest / 5), _LEAST_UNIT), 40))
+    while unit > _LEAST_UNIT and _room(rows, columns, unit) is None:
+        unit -= 1
+    room = _room(rows, columns, unit)
+    if room is None:
+        raise InputError(f"{len(sizes)} pictures in {columns} columns are too many for one sheet of {MAX_SIDE} pixels")
+    scale = min(1.0, room[0] / tallest, room[1] / widest)
+    down, right = max(1, int(tallest * scale)) + _label_height(unit), max(4 * unit, int(widest * scale))
+    return columns, down + unit, right + unit, scale, unit
+
+
+def _room(rows: int, columns: int, unit: int) -> tuple[int, int] | None:
+    """(height, width) that a picture may have, if that is enough, also for the word "source" below it."""
+    height, width = (MAX_SIDE - unit) // rows - unit - _label_height(unit), (MAX_SIDE - unit) // columns - unit
+    return (height, width) if height >= unit and width >= 4 * unit else None
+
+
+def _label_height(unit: int) -> int:
+    return round(1.6 * unit)
+
+
+def _good_columns(count: int, aspect: float) -> int:
+    """The number of columns that brings the sheet near its pleasant shape, with few cells left empty."""
+    if aspect >= _PANORAMA:
+        return math.ceil(count / _MOST_ROWS)
+
+    def badness(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return abs(math.log(columns * aspect / rows / _SHAPE)) + (columns * rows - count) / count
+
+    return min(range(1, min(count, _MOST_COLUMNS) + 1), key=badness)
+
+
+def _scaled(picture: Tensor, scale: float) -> Image.Image:
+    picture = picture.detach().to("cpu", torch.float32)
+    if scale < 1:
+        height, width = (max(1, int(side * scale)) for side in picture.shape[1:])
+        picture = resize(picture[None], (height, width))[0]
+    return _pillow(picture)
+
+
+def _pillow(picture: Tensor) -> Image.Image:
+    return Image.fromarray(to_uint8(picture).permute(1, 2, 0).contiguous().numpy())
+
+
+def _place(
+    canvas: Image.Image, foot: tuple[int, int], unit: int, image: Image.Image, label: str, color: _Color
+) -> None:
+    from PIL import ImageDraw, ImageFont
+
+    x, y = foot
+    left, top = x - image.width // 2, y - image.height
+    canvas.paste(image, (left, top))
+    draw, line = ImageDraw.Draw(canvas), max(2, unit // 6)
+    if color == _ACCENT:
+        around = (left - line, top - line, left + image.width + line - 1, y + line - 1)
+        draw.rectangle(around, outline=color, width=line)
+    font, middle = ImageFont.load_default(unit), y + line + _label_height(unit) / 2
+    draw.text((x, middle), label, fill=color, font=font, anchor="mm")

@@ -1,29 +1,20 @@
-"""The card of every metric: what it compares, which way is better, between which bounds, and whose weights it needs.
+"""Cards of all metrics: what each compares, which way is better, between which bounds, and whose weights it needs.
 
 A metric belongs to one or more protocols:
 
     single    samples of one picture, beside that picture
     pairs     restored pictures, beside the true ones and the low-resolution ones that they were made from
-    sets      a set of made pictures, beside a set of real ones
+    sets      a set of generated pictures, beside a set of real ones
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
-from sinwave.metrics.published import (
-    ALEXNET,
-    INCEPTION,
-    INCEPTION_TORCHVISION,
-    LPIPS_ALEX,
-    LPIPS_VGG,
-    NIQE,
-    PYIQA,
-    VGG16,
-    Weights,
-)
+from sinwave.pretrained import published
+from sinwave.pretrained.published import Weights
 
 __all__ = ["CARDS", "Card", "Protocol", "cards_for"]
 
@@ -32,11 +23,10 @@ Protocol = Literal["single", "pairs", "sets"]
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a metric without running it.
+    """The facts of a metric that need no run.
 
     best       its value for a perfect result; for likeness that is a copy, so novelty is always read beside it
     worst      its value at the other end, infinite if there is none
-    of         how many pictures one figure is made of: each picture by itself, or all of them together
     weights    the published files that it needs, with their source and license
     default    whether it is computed when no metric is named
     """
@@ -46,7 +36,6 @@ class Card:
     kind: Literal["likeness", "novelty", "quality", "fidelity"]
     best: float
     worst: float
-    of: Literal["each", "all"]
     protocols: tuple[Protocol, ...]
     meaning: str
     weights: tuple[Weights, ...] = ()
@@ -54,251 +43,83 @@ class Card:
 
     @property
     def better(self) -> Literal["lower", "higher"]:
-        """Which way is better."""
+        """The direction of better values."""
         return "lower" if self.best < self.worst else "higher"
 
 
-_ALEX, _VGG, _PYIQA = (ALEXNET, LPIPS_ALEX), (VGG16, LPIPS_VGG), (PYIQA,)
-_STEM, _INCEPTION, _NIQE = (INCEPTION_TORCHVISION,), (INCEPTION,), (NIQE,)
-_EVERY: tuple[Protocol, ...] = ("single", "pairs", "sets")
+_SINGLE: tuple[Protocol, ...] = ("single",)
+_PAIRS: tuple[Protocol, ...] = ("pairs",)
+_SETS: tuple[Protocol, ...] = ("sets",)
+_ANY: tuple[Protocol, ...] = ("single", "pairs", "sets")
+_ALEX, _VGG = (published.ALEXNET, published.LPIPS_ALEX), (published.VGG16, published.LPIPS_VGG)
+_ST_ALEX, _NIQE, _PYIQA = (published.ST_LPIPS_ALEX,), (published.NIQE,), (published.PYIQA,)
+_STEM, _INCEPTION = (published.INCEPTION_TORCHVISION,), (published.INCEPTION,)
 
+# fmt: off
 _ALL = (
-    Card(
-        "swd",
-        "sliced Wasserstein",
-        "likeness",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "distance between the patches of sample and source on three scales, in deviations of the source's bands",
-    ),
-    Card(
-        "patch_frechet",
-        "patch Frechet",
-        "likeness",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "distance between the patches as Gaussians on three scales, over the source's variance",
-    ),
-    Card(
-        "coherence",
-        "coherence",
-        "likeness",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "mean distance of a sample's patch to the nearest of the source, over the source's variance",
-    ),
-    Card(
-        "completeness",
-        "completeness",
-        "likeness",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "mean distance of a source's patch to the nearest of the sample, over the source's variance",
-    ),
-    Card(
-        "sifid",
-        "SIFID",
-        "likeness",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "Frechet distance between Inception's 64 channels before the first pool, between places of sample and source",
-        _STEM,
-    ),
-    Card(
-        "diversity",
-        "pixel diversity",
-        "novelty",
-        math.inf,
-        0.0,
-        "all",
-        ("single",),
-        "deviation of each pixel over samples, averaged, over the deviation of the source's pixels",
-    ),
-    Card(
-        "lpips_diversity",
-        "LPIPS diversity",
-        "novelty",
-        math.inf,
-        0.0,
-        "all",
-        ("single",),
-        "mean LPIPS (Alex) between two samples",
-        _ALEX,
-    ),
-    Card(
-        "copied",
-        "copied area",
-        "novelty",
-        0.0,
-        1.0,
-        "each",
-        ("single",),
-        "share of a sample that lies in squares of 24 pixels which are in the source too",
-    ),
-    Card(
-        "offsets",
-        "entropy of offsets",
-        "novelty",
-        1.0,
-        0.0,
-        "each",
-        ("single",),
-        "in how many pieces a sample comes from the source: 0 for one piece",
-    ),
-    Card(
-        "seam",
-        "seam",
-        "quality",
-        0.0,
-        math.inf,
-        "each",
-        ("single",),
-        "step between opposite borders, over those between neighbors inside: no seam at 1 or below",
-        default=False,
-    ),
-    Card(
-        "psnr_y",
-        "PSNR-Y",
-        "fidelity",
-        math.inf,
-        -math.inf,
-        "each",
-        ("pairs",),
-        "peak signal-to-noise ratio of luma in dB",
-    ),
-    Card(
-        "ssim_y",
-        "SSIM-Y",
-        "fidelity",
-        1.0,
-        -1.0,
-        "each",
-        ("pairs",),
-        "structural similarity of luma",
-    ),
-    Card(
-        "lr_consistency",
-        "LR consistency",
-        "fidelity",
-        math.inf,
-        -math.inf,
-        "each",
-        ("pairs",),
-        "PSNR-Y in dB between the restored picture, reduced, and the low-resolution one",
-    ),
-    Card(
-        "lpips",
-        "LPIPS",
-        "fidelity",
-        0.0,
-        math.inf,
-        "each",
-        ("pairs",),
-        "perceptual distance (Alex) to the true picture",
-        _ALEX,
-    ),
-    Card(
-        "niqe",
-        "NIQE",
-        "quality",
-        0.0,
-        math.inf,
-        "each",
-        _EVERY,
-        "distance of a picture's local statistics to those of natural pictures",
-        _NIQE,
-    ),
-    Card(
-        "fid",
-        "FID",
-        "likeness",
-        0.0,
-        math.inf,
-        "all",
-        ("pairs", "sets"),
-        "Frechet distance between Inception's 2048 features of both sets",
-        _INCEPTION,
-    ),
-    Card(
-        "kid",
-        "KID",
-        "likeness",
-        0.0,
-        math.inf,
-        "all",
-        ("sets",),
-        "squared maximum mean discrepancy between Inception's features of both sets, unbiased, so it may fall below 0",
-        _INCEPTION,
-    ),
-    Card(
-        "set_frechet",
-        "patch Frechet of sets",
-        "likeness",
-        0.0,
-        math.inf,
-        "all",
-        ("sets",),
-        "distance between all patches of both sets as Gaussians on three scales, over the real ones' variance",
-    ),
-    Card(
-        "intra_lpips",
-        "Intra-LPIPS",
-        "novelty",
-        math.inf,
-        0.0,
-        "all",
-        ("sets",),
-        "mean LPIPS (VGG) between made pictures that are nearest to the same real one",
-        _VGG,
-    ),
-    Card(
-        "nearest_lpips",
-        "Nearest-LPIPS",
-        "novelty",
-        math.inf,
-        0.0,
-        "all",
-        ("sets",),
-        "mean LPIPS (VGG) of a made picture to the nearest real one: low means copying",
-        _VGG,
-    ),
-    Card(
-        "dists",
-        "DISTS",
-        "fidelity",
-        0.0,
-        1.0,
-        "each",
-        ("pairs",),
-        "distance in structure and texture to the true picture",
-        _PYIQA,
-        default=False,
-    ),
-    *(
-        Card(name, title, "quality", best, worst, "each", _EVERY, meaning, _PYIQA, default=False)
-        for name, title, best, worst, meaning in (
-            ("nima", "NIMA", 10.0, 1.0, "predicted mean opinion of its looks"),
-            ("musiq", "MUSIQ", 100.0, 0.0, "predicted quality at several scales"),
-            ("clipiqa", "CLIPIQA", 1.0, 0.0, "how much CLIP takes it for a good photo"),
-            ("maniqa", "MANIQA", 1.0, 0.0, "predicted quality by attention"),
-        )
-    ),
+    Card("swd", "sliced Wasserstein", "likeness", 0.0, inf, _SINGLE,
+         "distance between the patches of sample and source on three scales, in deviations of the source's bands"),
+    Card("patch_frechet", "patch Frechet", "likeness", 0.0, inf, _SINGLE,
+         "distance between the patches as Gaussians on three scales, over the source's variance"),
+    Card("coherence", "coherence", "likeness", 0.0, inf, _SINGLE,
+         "mean distance of a sample's patch to the nearest of the source, over the source's variance"),
+    Card("completeness", "completeness", "likeness", 0.0, inf, _SINGLE,
+         "mean distance of a source's patch to the nearest of the sample, over the source's variance"),
+    Card("sifid", "SIFID", "likeness", 0.0, inf, _SINGLE,
+         "Frechet distance between Inception's 64 channels before the first pool, between places of sample and source",
+         _STEM),
+    Card("diversity", "pixel diversity", "novelty", inf, 0.0, _SINGLE,
+         "deviation of each pixel over samples, averaged, over the deviation of the source's pixels"),
+    Card("lpips_diversity", "LPIPS diversity", "novelty", inf, 0.0, _SINGLE,
+         "mean LPIPS (Alex) between two samples", _ALEX),
+    Card("st_lpips_diversity", "ST-LPIPS diversity", "novelty", inf, 0.0, _SINGLE,
+         "mean ST-LPIPS (Alex) between two samples", _ST_ALEX),
+    Card("copied", "copied area", "novelty", 0.0, 1.0, _SINGLE,
+         "share of a sample that lies in squares of 24 pixels which are in the source too"),
+    Card("offsets", "entropy of offsets", "novelty", 1.0, 0.0, _SINGLE,
+         "in how many pieces a sample comes from the source: 0 for one piece"),
+    Card("seam", "seam", "quality", 0.0, inf, _SINGLE,
+         "step between opposite borders, over those between neighbors inside: no seam at 1 or below", default=False),
+    Card("psnr_y", "PSNR-Y", "fidelity", inf, -inf, _PAIRS,
+         "peak signal-to-noise ratio of luma in dB"),
+    Card("ssim_y", "SSIM-Y", "fidelity", 1.0, -1.0, _PAIRS,
+         "structural similarity of luma"),
+    Card("lr_consistency", "LR consistency", "fidelity", inf, -inf, _PAIRS,
+         "PSNR-Y in dB between the restored picture, reduced, and the low-resolution one"),
+    Card("lpips", "LPIPS", "fidelity", 0.0, inf, _PAIRS,
+         "perceptual distance (Alex) to the true picture", _ALEX),
+    Card("st_lpips", "ST-LPIPS", "fidelity", 0.0, inf, _PAIRS,
+         "shift-tolerant perceptual distance (Alex) to the true picture", _ST_ALEX, default=False),
+    Card("niqe", "NIQE", "quality", 0.0, inf, _ANY,
+         "distance of a picture's local statistics to those of natural pictures", _NIQE),
+    Card("fid", "FID", "likeness", 0.0, inf, ("pairs", "sets"),
+         "Frechet distance between Inception's 2048 features of both sets", _INCEPTION),
+    Card("kid", "KID", "likeness", 0.0, inf, _SETS,
+         "squared maximum mean discrepancy between Inception's features of both sets, unbiased, so it may fall below 0",
+         _INCEPTION),
+    Card("set_frechet", "patch Frechet of sets", "likeness", 0.0, inf, _SETS,
+         "distance between all patches of both sets as Gaussians on three scales, over the real ones' variance"),
+    Card("intra_lpips", "Intra-LPIPS", "novelty", inf, 0.0, _SETS,
+         "mean LPIPS (VGG) between generated pictures that are nearest to the same real one", _VGG),
+    Card("nearest_lpips", "Nearest-LPIPS", "novelty", inf, 0.0, _SETS,
+         "mean LPIPS (VGG) of a generated picture to the nearest real one: low means copying", _VGG),
+    Card("dists", "DISTS", "fidelity", 0.0, 1.0, _PAIRS,
+         "distance in structure and texture to the true picture", _PYIQA, default=False),
+    Card("nima", "NIMA", "quality", 10.0, 1.0, _ANY,
+         "predicted mean opinion of its looks", _PYIQA, default=False),
+    Card("musiq", "MUSIQ", "quality", 100.0, 0.0, _ANY,
+         "predicted quality at several scales", _PYIQA, default=False),
+    Card("clipiqa", "CLIPIQA", "quality", 1.0, 0.0, _ANY,
+         "how much CLIP takes it for a good photo", _PYIQA, default=False),
+    Card("maniqa", "MANIQA", "quality", 1.0, 0.0, _ANY,
+         "predicted quality by attention", _PYIQA, default=False),
 )
+# fmt: on
 
 CARDS = {card.name: card for card in _ALL}
 """Every metric by its name on the command line."""
 
 
 def cards_for(protocol: Protocol) -> tuple[Card, ...]:
-    """The metrics of a protocol, in the order in which they are shown."""
+    """The metrics of a protocol, in the order in which they are listed."""
     return tuple(card for card in _ALL if protocol in card.protocols)

@@ -1,4 +1,4 @@
-"""How faithful a restored picture is to the true one, on luma, as papers on super-resolution measure it.
+"""Faithfulness of a restored picture to the true one, on luma, as papers on super-resolution measure it.
 
     psnr_y            10 log10( 255^2 / mean (Y_a - Y_b)^2 )                                             inf for a copy
     ssim_y            mean of (2 m_a m_b + c1) (2 s_ab + c2) / ((m_a^2 + m_b^2 + c1) (s_a^2 + s_b^2 + c2))
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.errors import InputError
+from sinwave.metrics.pictures import size_of, weighted
 from sinwave.resize import resize
 
 __all__ = ["lr_consistency", "luma", "psnr_y", "ssim_y"]
@@ -30,11 +31,7 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 def luma(picture: Tensor) -> Tensor:
     """Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255 in float64: (3 or 1, h, w) -> (h, w)."""
-    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise InputError(f"luma is that of a uint8 picture (3 or 1, h, w), not {picture.dtype} {tuple(picture.shape)}")
-    weights = torch.tensor(_WEIGHTS, dtype=torch.float64)
-    weighted: Tensor = weights[:, None, None] * picture.cpu().double()
-    return 16 + weighted.sum(0) / 255
+    return 16 + weighted(picture, _WEIGHTS) / 255
 
 
 def psnr_y(picture: Tensor, truth: Tensor) -> float:
@@ -51,25 +48,28 @@ def ssim_y(picture: Tensor, truth: Tensor) -> float:
     """
     _check(picture, truth)
     if min(picture.shape[1:]) < _WINDOW:
-        raise InputError(f"a picture of {_size(picture)} is too small for the windows of SSIM: {_WINDOW} a side")
+        raise InputError(
+            f"a picture of {size_of(picture.shape)} is too small for the windows of SSIM: {_WINDOW} a side"
+        )
     a, b = luma(picture).round(), luma(truth).round()
     mean_a, mean_b, square_a, square_b, product = _windows(torch.stack([a, b, a * a, b * b, a * b]))
     spread = (square_a - mean_a**2) + (square_b - mean_b**2)
-    together = product - mean_a * mean_b
-    alike = (2 * mean_a * mean_b + _C1) * (2 * together + _C2)
+    covariance = product - mean_a * mean_b
+    alike = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
     similarity: Tensor = alike / ((mean_a**2 + mean_b**2 + _C1) * (spread + _C2))
     return similarity.mean().item()
 
 
 def lr_consistency(picture: Tensor, low: Tensor) -> float:
-    """How well a restored picture, reduced by bicubic resampling, agrees with the low-resolution one, in dB.
+    """Agreement of a restored picture, reduced by bicubic resampling, with the low-resolution one, in dB.
 
     A restored picture may add to what was seen, but should not change it. Where `low` was made by another reduction,
     as by a camera, the true picture itself scores no better than that allows.
     """
     size = (low.shape[-2], low.shape[-1])
     if picture.shape[-2] < size[0] or picture.shape[-1] < size[1]:
-        raise InputError(f"a restored picture of {_size(picture)} is smaller than the low-resolution one, {_size(low)}")
+        ours, theirs = size_of(picture.shape), size_of(low.shape)
+        raise InputError(f"a restored picture of {ours} is smaller than the low-resolution one, {theirs}")
     reduced = resize(picture[None].cpu().double(), size)[0].round().clamp(0, 255).byte()
     return psnr_y(reduced, low)
 
@@ -84,8 +84,6 @@ def _windows(planes: Tensor) -> Tensor:
 
 def _check(picture: Tensor, truth: Tensor) -> None:
     if picture.shape[-2:] != truth.shape[-2:]:
-        raise InputError(f"pictures of {_size(picture)} and {_size(truth)} cannot be compared: nothing is resized")
-
-
-def _size(picture: Tensor) -> str:
-    return f"{picture.shape[-1]} x {picture.shape[-2]}"
+        raise InputError(
+            f"pictures of {size_of(picture.shape)} and {size_of(truth.shape)} cannot be compared: nothing is resized"
+        )

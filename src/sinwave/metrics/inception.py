@@ -9,7 +9,7 @@ figures elsewhere use 192 channels), and pictures keep their size. FID and KID l
 resized to 299 x 299, bilinear without antialiasing: aliasing included, that is how published figures were made (Heusel
 et al., "GANs trained by a two time-scale update rule", 2017; Binkowski et al., "Demystifying MMD GANs", ICLR 2018).
 
-Needs weights, see weights.py: INCEPTION for FID and KID; for SIFID INCEPTION_TORCHVISION, as SinGAN's program has it.
+Weights: INCEPTION for FID and KID; for SIFID INCEPTION_TORCHVISION, as SinGAN's program has it.
 """
 
 from __future__ import annotations
@@ -23,45 +23,48 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.metrics.frechet import Gaussian, frechet_distance
-from sinwave.metrics.published import INCEPTION, Weights
-from sinwave.metrics.rgb import rgb
-from sinwave.metrics.weights import load_module
-from sinwave.nn.inception import Inception
+from sinwave.metrics.pictures import rgb
+from sinwave.pretrained.files import load_module
+from sinwave.pretrained.inception import Inception
+from sinwave.pretrained.published import INCEPTION, Weights
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 
 __all__ = ["discrepancy", "fid", "inception_features", "kid", "load_inception", "sifid"]
 
-_SIZE = (299, 299)
-_ROWS = 1024
+_SIZE, _ROWS = (299, 299), 1024
 _LEAST = 9  # leaves 2 x 2 places, and one has no covariance
 
 
-def load_inception(folder: Path | None = None, weights: Weights = INCEPTION) -> Inception:
-    """The network with published weights."""
-    return load_module(Inception, weights, folder)
+def load_inception(path: Path | None = None, weights: Weights = INCEPTION) -> Inception:
+    """Load the network with published weights."""
+    return load_module(Inception, weights, path)
 
 
+@torch.no_grad()
 def sifid(sample: Tensor, source: Tensor, network: Inception) -> float:
-    """Of two pictures (3 or 1, h, w) and (3 or 1, h', w'); never printed without diversity, since it rewards copies."""
-    return frechet_distance(*(Gaussian.of(_places(each, network)) for each in (sample, source)))
+    """SIFID of pictures (3 or 1, h, w), (3 or 1, h', w'); never printed without diversity, since it rewards copies."""
+    places = (network.places(_image(picture, network, _LEAST))[0].flatten(1).T for picture in (sample, source))
+    return frechet_distance(*map(Gaussian.of, places))
 
 
+@torch.no_grad()
 def inception_features(pictures: Iterable[Tensor], network: Inception) -> Tensor:
     """Pictures (3 or 1, h, w) of any sizes, n of them -> (n, 2048), what `fid` and `kid` compare."""
-    features = [_features(each, network) for each in pictures]
+    images = (resize(_image(picture, network), _SIZE, "bilinear", antialias=False) for picture in pictures)
+    features = [network(image) for image in images]
     if not features:
         raise InputError("there are no pictures to take features of: at least one is needed")
     return torch.cat(features)
 
 
 def fid(samples: Tensor, truth: Tensor) -> float:
-    """Of features (n, d) and (m, d); biased by how many there are, so compare only figures of one n and m."""
+    """FID of features (n, d) and (m, d); biased by how many there are, so compare only figures of one n and m."""
     return frechet_distance(Gaussian.of(samples), Gaussian.of(truth))
 
 
 def discrepancy(samples: Tensor, truth: Tensor) -> float:
-    """Of features (n, d) and (m, d), of all at once: the unbiased squared maximum mean discrepancy.
+    """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d), of all at once.
 
     It may fall below 0. A feature is not compared with itself, so two of each are needed.
     """
@@ -70,24 +73,25 @@ def discrepancy(samples: Tensor, truth: Tensor) -> float:
         raise InputError(f"two features of each set are needed, not {len(samples)} and {len(truth)}")
     a, b = samples.cpu().double(), truth.cpu().double()
     between = _kernel_sum(a, b) / (len(a) * len(b))
-    within = ((_kernel_sum(x, x) - _kernel_to_itself(x)) / (len(x) * (len(x) - 1)) for x in (a, b))
+    own = (((x.square().sum(1) / x.shape[1] + 1) ** 3).sum().item() for x in (a, b))
+    within = ((_kernel_sum(x, x) - itself) / (len(x) * (len(x) - 1)) for x, itself in zip((a, b), own, strict=True))
     return sum(within) - 2 * between
 
 
 def kid(samples: Tensor, truth: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Of features (n, d) and (m, d): the mean `discrepancy` of random subsets of `size`, and its deviation over them.
+    """Mean `discrepancy` of random subsets of `size` of features (n, d) and (m, d), and its deviation over them.
 
-    As published figures have it; where there are not more than `size`, take `discrepancy`.
+    Published figures are of this kind; where there are not more than `size`, take `discrepancy`.
     """
     _check(samples, truth)
     least = min(len(samples), len(truth))
     if subsets < 1 or not 2 <= size <= least:
         raise InputError(f"KID draws 1 subset or more of 2 to {least} of these features, not {subsets} of {size}")
     noise = NoiseSource(seed).child("KID")
-    values = []
-    for index in range(subsets):
-        sets = (_subset(each, size, noise.child(name, index)) for name, each in (("a", samples), ("b", truth)))
-        values.append(discrepancy(*sets))
+    values = [
+        discrepancy(*(_subset(x, size, noise.child(name, index)) for name, x in (("a", samples), ("b", truth))))
+        for index in range(subsets)
+    ]
     result = torch.tensor(values, dtype=torch.float64)
     return result.mean().item(), result.std(correction=0).item()
 
@@ -98,19 +102,7 @@ def _check(samples: Tensor, truth: Tensor) -> None:
         raise InputError(f"features to compare are (n, d) and (m, d), not {shapes}")
 
 
-@torch.no_grad()
-def _places(picture: Tensor, network: Inception) -> Tensor:
-    """What the stem says about each place: (h' w', 64)."""
-    return network.places(_image(picture, network, _LEAST))[0].flatten(1).T
-
-
-@torch.no_grad()
-def _features(picture: Tensor, network: Inception) -> Tensor:
-    result: Tensor = network(resize(_image(picture, network, 1), _SIZE, "bilinear", antialias=False))
-    return result
-
-
-def _image(picture: Tensor, network: Inception, least: int) -> Tensor:
+def _image(picture: Tensor, network: Inception, least: int = 1) -> Tensor:
     return rgb(picture, least).to(next(network.parameters()).device)
 
 
@@ -120,10 +112,5 @@ def _subset(features: Tensor, size: int, noise: NoiseSource) -> Tensor:
 
 
 def _kernel_sum(a: Tensor, b: Tensor) -> float:
-    """Over all pairs, some rows at a time."""
+    """Sum k over all pairs, some rows at a time."""
     return math.fsum(((rows @ b.T / a.shape[1] + 1) ** 3).sum().item() for rows in torch.split(a, _ROWS))
-
-
-def _kernel_to_itself(x: Tensor) -> float:
-    value: float = ((x.square().sum(1) / x.shape[1] + 1) ** 3).sum().item()
-    return value

@@ -31,7 +31,7 @@ class Learned:
         except ImportError as error:
             raise MissingError.extra("pyiqa", "learned") from error
         try:
-            with _not_on_stdout():
+            with contextlib.redirect_stdout(sys.stderr):  # away from the result
                 self._metric: Any = pyiqa.create_metric(name, device=device)
         except Exception as error:  # whatever a download or a foreign constructor raises
             raise MissingError(f"pyiqa cannot load {name} or its weights ({_reason(error)})") from error
@@ -39,20 +39,15 @@ class Learned:
         self.version = str(getattr(pyiqa, "__version__", "unknown"))
 
     def __call__(self, *pictures: Tensor) -> float:
-        """Of a uint8 picture (c, h, w), or of it and the true one; an `InputError` says that it cannot take them."""
+        """Measure a uint8 picture (c, h, w), or it and the true one; an `InputError` says that this is impossible."""
         try:
-            with _not_on_stdout():
-                found = self._metric(*(each.to(self._device).float()[None] / 255 for each in pictures))
-            return float(found.item())
+            with contextlib.redirect_stdout(sys.stderr):  # away from the result
+                value = self._metric(*(picture.to(self._device).float()[None] / 255 for picture in pictures))
+            return float(value.item())
         except MemoryError:
             raise
         except Exception as error:
             raise InputError(f"pyiqa cannot measure this picture ({_reason(error)})") from error
-
-
-def _not_on_stdout() -> contextlib.AbstractContextManager[object]:
-    """What a foreign library prints is no part of our result."""
-    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""How far the local statistics of a picture are from those of natural pictures: NIQE, which needs no true picture.
+"""NIQE, the distance of a picture's local statistics to those of natural pictures, which needs no true picture.
 
     I^ = (I - mu) / (sigma + 1)                                      contrast normalized, mu and sigma local
     p(x) ~ exp( -(|x| / beta)^alpha )                                beta = beta_l for x < 0, beta_r for x > 0
@@ -31,19 +31,18 @@ from torch.nn import functional
 
 from sinwave.errors import InputError
 from sinwave.metrics.frechet import Gaussian
+from sinwave.metrics.pictures import size_of, weighted
 from sinwave.resize import resize
 
 __all__ = ["NaturalModel", "asymmetric_fit", "block_features", "contrast_normalized", "gray", "niqe"]
 
-_FEATURES = 36
-_LEAST_BLOCK = 16
+_FEATURES, _LEAST_BLOCK = 36, 16
 _SHARP = 0.75  # of the sharpest block: blocks below are out of focus, and not what natural pictures are known by
 _GRAY = (0.298936, 0.587043, 0.114021)  # the first row of the inverse of the YIQ matrix, as MATLAB's rgb2gray
 _RADIUS, _SIGMA = 3, 7 / 6
 _FLAT = 1e-6  # gray levels: far above rounding errors, which have a sign too, far below what a picture can differ by
 _NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _NAMES = ("mu_pris_param", "cov_pris_param")
-
 _CHUNK = 64  # blocks whose products fit in a processor's cache
 
 _ALPHAS = torch.arange(200, 10001, dtype=torch.float64) / 1000
@@ -52,7 +51,7 @@ _MOMENTS = (2 * torch.lgamma(2 / _ALPHAS) - torch.lgamma(1 / _ALPHAS) - torch.lg
 
 @dataclass(frozen=True, eq=False)
 class NaturalModel:
-    """What natural pictures are like: the mean (36,) and covariance (36, 36) of the features of blocks of `block`."""
+    """Statistics of natural pictures: the mean (36,) and covariance (36, 36) of the features of blocks of `block`."""
 
     mean: Tensor
     covariance: Tensor
@@ -62,35 +61,31 @@ class NaturalModel:
         _check_block(self.block)
         shapes = tuple(self.mean.shape), tuple(self.covariance.shape)
         if shapes != ((_FEATURES,), (_FEATURES, _FEATURES)):
-            raise InputError(
-                f"the mean and covariance of 36 features are (36,) and (36, 36), not {shapes[0]}, {shapes[1]}"
-            )
+            raise InputError("mean and covariance of 36 features are (36,) and (36, 36), not {}, {}".format(*shapes))
         if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
             raise InputError("the mean or covariance of a natural model holds NaN or infinite values")
 
     @classmethod
     def fit(cls, pictures: Iterable[Tensor], block: int = 96) -> NaturalModel:
-        """Of pristine pictures, each (3 or 1, h, w) uint8 and of any size: of their sharp blocks, some in each."""
+        """Fit to the sharp blocks of pristine pictures, (3 or 1, h, w) uint8 and of any size."""
         chosen = [torch.empty(0, _FEATURES, dtype=torch.float64)]
         for picture in pictures:
             features, sharpness = block_features(picture, block)
             sharp = sharpness > _SHARP * sharpness.max()
             chosen.append(features[sharp & features.isfinite().all(1)])
-        found = torch.cat(chosen)
-        if len(found) <= _FEATURES:  # with fewer, whole directions would count for nothing
-            shown = f"the pictures have {len(found)} sharp blocks of {block} x {block}"
-            raise InputError(f"{shown}, and a natural model needs more than {_FEATURES}: give more pictures")
-        gaussian = Gaussian.of(found)
+        sharpest = torch.cat(chosen)
+        if len(sharpest) <= _FEATURES:  # with fewer, whole directions would count for nothing
+            count = f"the pictures have {len(sharpest)} sharp blocks of {block} x {block}"
+            raise InputError(f"{count}, and a natural model needs more than {_FEATURES}: give more pictures")
+        gaussian = Gaussian.of(sharpest)
         return cls(gaussian.mean, gaussian.covariance, block)
 
     @classmethod
     def load(cls, path: Path | str) -> NaturalModel:
         """The published model, of blocks of 96, from the NumPy archive of two arrays that it circulates as."""
         if Path(path).suffix.lower() == ".mat":
-            raise InputError(
-                f"{path}: a MATLAB file is not read; save its mu_prisparam and cov_prisparam, which scipy.io.loadmat"
-                " gives, with numpy.savez as mu_pris_param and cov_pris_param"
-            )
+            arrays = "its mu_prisparam and cov_prisparam, which scipy.io.loadmat gives, with numpy.savez"
+            raise InputError(f"{path}: a MATLAB file is not read; save {arrays} as {' and '.join(_NAMES)}")
         try:
             with Path(path).open("rb") as stream:
                 file = np.load(stream, allow_pickle=False)
@@ -107,8 +102,8 @@ def niqe(picture: Tensor, model: NaturalModel) -> float:
     features = block_features(picture, model.block)[0]
     features = features[features.isfinite().all(1)]
     if len(features) < 2:
-        shown = f"a picture of {picture.shape[2]} x {picture.shape[1]} with {len(features)} blocks of {model.block} x"
-        raise InputError(f"{shown} {model.block} that are not flat has no NIQE: at least 2 are needed")
+        blocks = f"{len(features)} blocks of {model.block} x {model.block} that are not flat"
+        raise InputError(f"a picture of {size_of(picture.shape)} with {blocks} has no NIQE: at least 2 are needed")
     own = Gaussian.of(features)
     step = own.mean - model.mean.cpu().double()
     common = (own.covariance + model.covariance.cpu().double()) / 2
@@ -122,22 +117,18 @@ def block_features(picture: Tensor, block: int) -> tuple[Tensor, Tensor]:
     plane = gray(picture)
     height, width = (side // block * block for side in plane.shape)
     if min(height, width) == 0:
-        shown = f"{plane.shape[1]} x {plane.shape[0]}"
-        raise InputError(f"a picture of {shown} is too small for NIQE: its blocks are {block} x {block}")
+        raise InputError(f"a picture of {size_of(plane.shape)} is too small for NIQE: its blocks are {block} x {block}")
     plane = plane[:height, :width]
     normalized, deviation = contrast_normalized(plane)
     coarse, _ = contrast_normalized(_halved(plane))
-    features = torch.cat([_statistics(_tiles(normalized, block)), _statistics(_tiles(coarse, block // 2))], 1)
-    return features, _tiles(deviation, block).mean((1, 2))
+    tiles = _tiles(normalized, block), _tiles(coarse, block // 2)
+    features = [torch.cat([_statistics(few) for few in torch.split(blocks, _CHUNK)]) for blocks in tiles]
+    return torch.cat(features, 1), _tiles(deviation, block).mean((1, 2))
 
 
 def gray(picture: Tensor) -> Tensor:
     """0.299 R + 0.587 G + 0.114 B, rounded to whole levels, in float64: (3 or 1, h, w) -> (h, w)."""
-    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise InputError(f"NIQE is that of a uint8 picture (3 or 1, h, w), not {picture.dtype} {tuple(picture.shape)}")
-    weights = torch.tensor(_GRAY, dtype=torch.float64)
-    weighted: Tensor = weights[:, None, None] * picture.cpu().double()
-    return weighted.sum(0).round()
+    return weighted(picture, _GRAY).round()
 
 
 def contrast_normalized(plane: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,10 +161,6 @@ def asymmetric_fit(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _statistics(blocks: Tensor) -> Tensor:
     """(n, b, b) -> (n, 18): alpha and mean beta; alpha, mean, beta_l and beta_r of the products with each neighbor."""
-    return torch.cat([_statistics_of_few(some) for some in torch.split(blocks, _CHUNK)])
-
-
-def _statistics_of_few(blocks: Tensor) -> Tensor:
     alpha, left, right = asymmetric_fit(blocks.flatten(1))
     features = [alpha, (left + right) / 2]
     for neighbor in _NEIGHBORS:
@@ -200,7 +187,7 @@ def _local_means(planes: Tensor) -> Tensor:
 
 
 def _halved(plane: Tensor) -> Tensor:
-    """As MATLAB's imresize does it, which is `resize` but for the border: there the picture is a mirror."""
+    """Halve as MATLAB's imresize does it, which is `resize` but for the border: there the picture is a mirror."""
     for _ in range(2):
         plane = torch.cat([plane[:4].flip(0), plane, plane[-4:].flip(0)]).T
     height, width = plane.shape

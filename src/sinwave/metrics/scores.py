@@ -1,4 +1,4 @@
-"""Figures with what must stand beside them: of how many, and how far off they may be.
+"""Scores: figures with the number of their pictures and an interval.
 
     interval of a mean over pictures      percentiles of the means of 2000 resamples                      (Efron, 1979)
     interval of a figure of a whole set   theta -+ t s,   s^2 = (n-1)/n sum_i (theta_(-i) - mean)^2       (Tukey, 1958)
@@ -30,21 +30,21 @@ _Z = 1.959964  # of a two-sided interval of 95 %
 
 @dataclass(frozen=True)
 class Score:
-    """The figure of one metric for one method, with its 95 % interval where that can be told; `each` is by file."""
+    """The figure of one metric for one method, with its 95 % interval where there is one, and those of its pictures."""
 
     metric: str
     method: str
     value: float
     n: int
     interval: Interval | None = None
-    each: Mapping[str, float] = field(default_factory=dict)
+    by_picture: Mapping[str, float] = field(default_factory=dict)
 
 
-def mean_score(metric: str, method: str, each: Mapping[str, float]) -> Score:
+def mean_score(metric: str, method: str, by_picture: Mapping[str, float]) -> Score:
     """The mean over pictures; infinite ones (a copy has infinite PSNR) make it infinite, with no interval."""
-    values = list(each.values())
+    values = list(by_picture.values())
     mean = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else sum(values)
-    return Score(metric, method, mean, len(values), bootstrap(values), each)
+    return Score(metric, method, mean, len(values), bootstrap(values), by_picture)
 
 
 def bootstrap(values: Sequence[float]) -> Interval | None:
@@ -52,14 +52,10 @@ def bootstrap(values: Sequence[float]) -> Interval | None:
     n = len(values)
     if n < LEAST or not all(map(math.isfinite, values)):
         return None
-    generator, known = torch.Generator().manual_seed(0), torch.tensor(values, dtype=torch.float64)
+    generator, population = torch.Generator().manual_seed(0), torch.tensor(values, dtype=torch.float64)
     rows = max(1, _CHUNK // n)
-    means = torch.cat(
-        [
-            known[torch.randint(n, (min(rows, _RESAMPLES - done), n), generator=generator)].mean(1)
-            for done in range(0, _RESAMPLES, rows)
-        ]
-    )
+    counts = (min(rows, _RESAMPLES - done) for done in range(0, _RESAMPLES, rows))
+    means = torch.cat([population[torch.randint(n, (count, n), generator=generator)].mean(1) for count in counts])
     outside = torch.special.ndtr(torch.tensor(-student(n - 1) * math.sqrt(n / (n - 1)), dtype=torch.float64))
     low, high = means.quantile(torch.stack([outside, 1 - outside])).tolist()
     return low, high
@@ -71,7 +67,7 @@ def jackknife(value: float, without_each: Sequence[float]) -> Interval | None:
     if n < LEAST:
         return None
     mean = math.fsum(without_each) / n
-    deviation = math.sqrt((n - 1) / n * math.fsum((each - mean) ** 2 for each in without_each))
+    deviation = math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in without_each))
     return value - student(n - 1) * deviation, value + student(n - 1) * deviation
 
 

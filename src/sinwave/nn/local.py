@@ -1,15 +1,15 @@
-"""A convolutional network whose receptive field is bounded, and known: what is farther away cannot be memorized.
+"""A convolutional network with a bounded receptive field: it cannot memorize the layout beyond it.
 
     head 1 x 1  ->  n blocks  ->  tail 1 x 1
-    block       x + conv(gelu(a conv3(gelu(spread(x))) + b)),       a and b from the level of noise and the scale
+    block       x + conv(gelu(a conv3(gelu(spread(x))) + b)),       a and b from the noise level and the scale
 
-Where the second convolution is 1 x 1 a block sees one position farther to every side, so that for a narrow field there
-are many layers and channels. There is no attention, no pooling and no norm over space, and with kernels of k, 3 and l,
+With a 1 x 1 second convolution a block widens the field by one position to every side, so a narrow field still has many
+layers and channels. There is no attention, no pooling and no norm over space. With kernels of k, 3 and l,
 
     receptive field = 1 + n (k - 1 + 2 + l - 1)        positions along a side
 
-holds exactly, and the network may be applied piece by piece. Outside of the picture the input is zero, with a channel
-that says so: that is how the network knows where the sky ends.
+holds exactly, so the network may be applied tile by tile. Outside of the picture the input is zero, and an extra
+channel is 1 there: so the network sees the borders of the picture.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["LocalNetwork", "LocalShape"]
 
 @dataclass(frozen=True)
 class LocalShape:
-    """The size of a network: a block begins with a depthwise kernel `spread`, 1 for none, and ends with `second`.
+    """Size of a network: a block has a depthwise kernel of side `spread` (1: none), one of 3, and one of `second`.
 
-    Beside the `channels` that it answers it may see `guides` that it does not.
+    The network reads `channels` and `guides`, and predicts `channels`.
     """
 
     channels: int = 12
@@ -40,12 +40,12 @@ class LocalShape:
 
     @property
     def field(self) -> int:
-        """Positions along a side that an output depends on."""
+        """Side of the receptive field, in positions."""
         return 1 + self.blocks * (self.spread - 1 + 2 + self.second - 1)
 
     @property
     def radius(self) -> int:
-        """How far an output sees to each side."""
+        """Positions to each side that an output depends on."""
         return self.field // 2
 
 
@@ -62,11 +62,11 @@ class LocalNetwork(nn.Module):
         self.head = nn.Conv2d(shape.channels + shape.guides + 1, shape.width, 1)
         self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.blocks))
         self.tail = nn.Conv2d(shape.width, shape.channels, 1)
-        _silence(self.tail)  # the best linear estimate is where training begins
+        _silence(self.tail)  # so that training begins from the best linear estimate
 
     @property
     def hidden(self) -> tuple[nn.Parameter, ...]:
-        """The matrices and kernels inside, without those of head and tail, and without depthwise ones."""
+        """Matrices and kernels, except depthwise ones and those of head and tail."""
         return tuple(
             parameter
             for name, parameter in self.named_parameters()
@@ -74,7 +74,10 @@ class LocalNetwork(nn.Module):
         )
 
     def forward(self, x: Tensor, outside: Tensor, ratio: Tensor, scale: Tensor) -> Tensor:
-        """(b, c, h, w) from x with guides (b, c + g, h, w), outside (b, 1, h, w), 1 off the picture, and (b,) each."""
+        """Predict (b, c, h, w) from x with guides (b, c + g, h, w), outside (b, 1, h, w), and ratio and scale (b,).
+
+        `outside` is 1 outside of the picture, else 0.
+        """
         waves = torch.cat([_waves(ratio, 0.25), _waves(scale, 1.0)], 1)
         clock = self.clock(waves.to(self.head.weight.dtype))
         x = self.head(torch.cat([x * (1 - outside), outside], 1))
@@ -113,7 +116,7 @@ _FREQUENCIES = 16
 
 
 def _waves(position: Tensor, least: float) -> Tensor:
-    """Sinusoidal embedding (b,) -> (b, frequencies), of wavelengths from 2 pi / `least` down by factors of sqrt 2."""
+    """Sinusoidal embedding (b,) -> (b, frequencies), with wavelengths from 2 pi / `least` down by factors of sqrt 2."""
     rates = least * torch.exp2(torch.arange(_FREQUENCIES // 2, device=position.device, dtype=torch.float32) / 2)
     angles = position.float()[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], 1)

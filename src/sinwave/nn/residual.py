@@ -1,8 +1,8 @@
-"""A plain convolutional network for what is missing of a picture.
+"""A plain convolutional network that predicts a residual of a picture.
 
     head 3 x 3  ->  n times x + conv3(relu(x))  ->  conv3(relu(x))
 
-An answer depends on n + 2 positions to each side.
+An output depends on n + 2 positions to each side.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["ResidualNetwork"]
 
 @final
 class ResidualNetwork(nn.Module):
-    """(b, c, h, w) -> (b, c, h, w), zero until it is trained: nothing is random but what `draw(shape, name)` gives.
+    """Network (b, c, h, w) -> (b, c, h, w), zero until it is trained; `draw(shape, name)` gives its random weights.
 
-    Weights keep the size of what passes (He et al., 2015).
+    They are scaled so that activations keep their size (He et al., 2015).
     """
 
     def __init__(self, channels: int, width: int, blocks: int, draw: Callable[[torch.Size, str], Tensor]) -> None:
@@ -37,7 +37,7 @@ class ResidualNetwork(nn.Module):
                 parameter.data.copy_(draw(parameter.shape, name) * math.sqrt(2 / parameter[0].numel()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The answer to x, that sees `radius` positions to each side; outside is zero."""
+        """Predict the residual of x from `radius` positions to each side; outside of x is zero."""
         x = self.head(x)
         for block in self.blocks:
             x = x + block(functional.relu(x))
@@ -46,7 +46,7 @@ class ResidualNetwork(nn.Module):
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:
-    """3 x 3, its numbers not yet drawn: the usual constructor would take them from the global generator."""
+    """Make a 3 x 3 convolution without initializing it: the usual constructor would use the global generator."""
     layer = nn.utils.skip_init(nn.Conv2d, before, after, 3, padding=1)  # type: ignore[no-untyped-call]
     assert isinstance(layer, nn.Conv2d)
     return layer

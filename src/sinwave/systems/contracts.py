@@ -1,65 +1,75 @@
-"""What the tasks may ask of a model, whichever system it comes from."""
+"""The questions that tasks may ask of a system, whichever it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-from sinwave.rng import Noise
-from sinwave.wavelets import Size
+    from sinwave.data.batches import Batches
+    from sinwave.images import Picture
+    from sinwave.rng import Noise
+    from sinwave.systems.files import ModelFile
+    from sinwave.training.loop import Budget
+    from sinwave.training.recipe import Recipe
+    from sinwave.training.schedule import Trapezoid
 
-__all__ = ["OnStep", "PictureConstraint", "ScaleConstraint", "SingleImageModel", "SuperResolver", "VerticalSpan"]
+Size: TypeAlias = tuple[int, int]  # (height, width)
 
-PictureConstraint: TypeAlias = Callable[[Tensor], Tensor]
+MOST_HEADER = 16 << 20
+"""Bytes of the longest header of a model file."""
+
+Ability: TypeAlias = Literal["generate", "refine", "upscale"]
+
+PictureConstraint: TypeAlias = "Callable[[Tensor], Tensor]"
 """`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
 
-ScaleConstraint: TypeAlias = Callable[[int], PictureConstraint | None]
+ScaleConstraint: TypeAlias = "Callable[[int], PictureConstraint | None]"
 """The constraint of each scale, counted from the coarsest, on the pictures that `SingleImageModel.scales` has there."""
 
-OnStep: TypeAlias = Callable[[int, int, int], None]
-"""`on_step(scale, step, steps)` is called after each of the `steps` steps of a scale, `step` counting from 1."""
+
+class Progress(NamedTuple):
+    """A finished step: number `step` of `steps`, from 1, in part `part` of `parts`, from 0, such as a scale.
+
+    `estimate` computes the newest estimate (b, 3, h, w) in [-1, 1], after all constraints, in the size of its scale.
+    """
+
+    part: int
+    parts: int
+    step: int
+    steps: int
+    estimate: Callable[[], Tensor]
+
+    def after(self, turns: int, total: int) -> Progress:
+        """The same step, if `turns` of `total` equal turns were before it."""
+        return self._replace(part=turns * self.parts + self.part, parts=total * self.parts)
+
+
+OnStep: TypeAlias = Callable[[Progress], None]
+"""Called after each step; what it raises ends the work."""
 
 
 @dataclass(frozen=True)
 class VerticalSpan:
-    """Where an image begins and ends in the height of the picture that a model knows, whose layout it has.
+    """The part of the model's picture that an image covers vertically, from 0, its top, to 1, its bottom.
 
-    That is from 0 to 1 for the picture itself, and from less to more for one that was extended above and below.
+    An image that was extended above begins below 0, one that was extended below ends beyond 1.
     """
 
     top: float = 0.0
     bottom: float = 1.0
 
 
-class SingleImageModel(Protocol):
-    """A generator that knows one picture. Pictures are (1, 3, h, w) in [-1, 1].
-
-    Models that can draw several at once take a `NoiseBatch`, and give (b, 3, h, w).
-    """
+class Generator(Protocol):
+    """A model that draws pictures (b, 3, h, w) in [-1, 1]."""
 
     @property
     def max_batch(self) -> int:
-        """How many pictures may be drawn at once."""
-
-    @property
-    def size(self) -> Size:
-        """(height, width) of the picture that the model knows."""
-
-    @property
-    def default_first_scale(self) -> int:
-        """The scale at which a picture that it never knew is best taken up, so that shapes stay and the rest is new."""
-
-    def scales(self, image: Tensor) -> tuple[Tensor, ...]:
-        """A picture, or a mask (1, c, h, w), as each scale would have it, coarsest first; the last is all of it."""
-
-    def effort(self, size: Size) -> tuple[float, ...]:
-        """How long each scale of a picture of `size` takes, in one unit: what progress is told by."""
-
-    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> SingleImageModel:
-        """A model of this picture and of those that others know, each with a share of what is drawn, this one first."""
+        """The most pictures to draw at once, with a `NoiseBatch`."""
 
     def generate(
         self,
@@ -70,7 +80,22 @@ class SingleImageModel(Protocol):
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
+        """Draw a picture of `size`; `variation` goes from 0, the model's picture itself, to 1, a new composition."""
+
+
+class SingleImageModel(Generator, Protocol):
+    """A generator that knows one picture. Pictures are (1, 3, h, w) in [-1, 1]."""
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture that the model knows."""
+
+    @property
+    def default_first_scale(self) -> int:
+        """The scale from which a picture that is new to the model is redrawn: shapes stay and the rest is new."""
+
+    def scales(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Split a picture or a mask (1, c, h, w) into what each scale has of it, coarsest first; the last is all."""
 
     def refine(
         self,
@@ -83,19 +108,123 @@ class SingleImageModel(Protocol):
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """`image` as the model would have drawn it, from its own scale `first` on; the coarser ones stay as they are.
+        """Redraw `image` from its own scale `first` on; the coarser ones stay as they are.
 
-        The lower `strength` is, the nearer it comes to the image at that scale. Without `span` the image has a
+        The lower `strength` is, the nearer the result is to the image at that scale. Without a `span` the image has a
         layout of its own.
         """
 
 
 @runtime_checkable
 class SuperResolver(Protocol):
-    """A way to enlarge a picture in one go."""
+    """A model that enlarges a picture in one go."""
 
-    def effort(self, size: Size) -> tuple[float, ...]:
-        """How long each part of the work on a result of `size` takes, in one unit."""
+    def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """Enlarge a picture (1, 3, h, w) to `size`; chance, if there is any, is from `noise`."""
 
-    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
-        """The picture (1, 3, h, w) in a larger size; chance, if there is any, is from `noise`."""
+
+class Estimate(NamedTuple):
+    """Seconds before the first picture, seconds for a picture, bytes of memory at the most, and scales."""
+
+    start: float
+    picture: float
+    memory: float
+    scales: int
+
+
+class Computing(NamedTuple):
+    """The device and the precision to compute with.
+
+    convolutions   the type of a network's convolutions; None for that of its training
+    quick          whether few steps are enough, since most of a picture stays as it is
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    convolutions: torch.dtype | None = None
+    quick: bool = False
+
+
+class Loaded(Protocol):
+    """The content of a model file, or a picture with nothing to train; `build` never changes it."""
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """The kinds of models that it can build."""
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The ways to draw, the best one first."""
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width) of the pictures that it draws unless another size is asked for."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures that it was made from, as far as it keeps them."""
+
+    def build(self, engine: str, computing: Computing) -> SingleImageModel:
+        """Build the model that draws with one of the `engines`."""
+
+    def mix(
+        self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing
+    ) -> SingleImageModel:
+        """Build a model in which every place is drawn by this one or by one of the `others`, each with its share."""
+
+    def memory(self, engine: str, size: Size) -> float:
+        """Estimate the bytes that a picture of `size` takes."""
+
+
+Plan: TypeAlias = "Mapping[str, Any]"
+"""Decisions that were measured on this machine, as plain JSON; a training that goes on follows the same."""
+
+OnTry: TypeAlias = Callable[[str], None]
+"""Called with a few words before each measurement."""
+
+
+class TrainingRequest(NamedTuple):
+    """The part of a training that is asked of every system, and what the task does for the system.
+
+    steps, minutes   exactly so many, or about so long; at most one of them is given
+    reserve          refuses a number of bytes that the device does not have, with a hint at what needs fewer, or ""
+    decide           gives the plan of this training: that of its beginning, or else the one that is measured now
+    """
+
+    seed: int
+    device: torch.device
+    steps: int | None
+    minutes: float | None
+    reserve: Callable[[float, str], None]
+    decide: Callable[[Callable[[OnTry], Plan]], Plan]
+
+
+class Setup(NamedTuple):
+    """A training that is ready to begin: `setup(pictures, options, request) -> Setup` of a system makes it.
+
+    settings         all numbers that the steps depend on, as plain JSON: a training goes on only with the same
+    average          the longest decay of the averaged weights
+    numerics         how it is computed, in words
+    parameters       how many numbers are kept
+    keep             the model file, without provenance, with these averaged weights
+    enough           steps with which a model is good
+    receptive_field  positions along a side of a scale that an output depends on
+    size             (height, width) of the picture that the model knows
+    preview          whether the model can be drawn from after so many steps
+    work             the work of the first so many steps, in any unit
+    """
+
+    recipe: Recipe[Any]
+    batches: Batches[Any]
+    budget: Budget
+    schedule: Trapezoid
+    average: float
+    settings: Mapping[str, Any]
+    numerics: str
+    parameters: int
+    keep: Callable[[Mapping[str, Tensor]], ModelFile]
+    enough: int
+    receptive_field: int | None = None
+    size: Size | None = None
+    preview: Callable[[int], bool] = lambda step: True
+    work: Callable[[int], float] = float

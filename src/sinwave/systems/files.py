@@ -3,71 +3,76 @@
     tensors     the weights, and `picture.0`, `picture.1`, ... with the bytes of each training picture as PNG
     metadata    `sinwave`: a JSON object, the manifest
 
-The manifest says which system it is, with which options, where it comes from, and the SHA-256 of that and of all
-tensors, so that damage is seen. It stands at the beginning of the file and can be read alone, without torch.
+The manifest says which system it is, with which options, where it comes from, on which published weights it builds, if
+it holds adapters of them, and the SHA-256 of that and of all tensors, so that damage is seen. It stands at the
+beginning of the file and can be read alone, without torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import InputError
+from sinwave.systems.contracts import MOST_HEADER
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sinwave.images import Picture
 
-__all__ = ["Manifest", "ModelFile", "encoded", "is_model_file", "read_manifest", "read_model", "write_model"]
+__all__ = ["Base", "Manifest", "ModelFile", "encoded", "read_manifest", "read_model", "with_weights", "write_model"]
 
 SCHEMA = 1
 _KEY = "sinwave"
 _PICTURE = "picture."
-_MOST_HEADER = 16 << 20
 _MOST_BYTES = 4 << 30
 
 Json: TypeAlias = Mapping[str, Any]
+Network = TypeVar("Network", bound="nn.Module")
+
+
+class Base(NamedTuple):
+    """The published weights that adapters belong to."""
+
+    id: str
+    revision: str
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model file says about itself."""
+    """Facts that a model file gives about itself."""
 
     system: str
     options: Json
     provenance: Json
     digest: str
     tensors: Mapping[str, tuple[int, ...]]
+    base: Base | None = None
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights have."""
-        count = 0
-        for name, shape in self.tensors.items():
-            if not name.startswith(_PICTURE):
-                size = 1
-                for side in shape:
-                    size *= side
-                count += size
-        return count
+        return sum(math.prod(shape) for name, shape in self.tensors.items() if not name.startswith(_PICTURE))
 
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """The content of a model file: of which `system`, with its weights and the PNG bytes of its pictures."""
+    """The content of a model file; `pictures` are the PNG bytes of what it learned from, if it needs them to draw."""
 
     system: str
     options: Json
     provenance: Json
     weights: Mapping[str, Tensor]
-    pictures: tuple[bytes, ...] = field(default=())
+    pictures: tuple[bytes, ...] = ()
+    base: Base | None = None
 
 
 def write_model(path: Path, model: ModelFile, *, overwrite: bool = False) -> None:
@@ -80,13 +85,11 @@ def write_model(path: Path, model: ModelFile, *, overwrite: bool = False) -> Non
     _check_numbers(path, tensors)
     for index, data in enumerate(model.pictures):
         tensors[f"{_PICTURE}{index}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    facts = {"system": model.system, "options": dict(model.options), "provenance": dict(model.provenance)}
-    manifest = {"schema": SCHEMA, **facts, "sha256": _digest(tensors, facts)}
+    manifest = {"schema": SCHEMA, **_facts(model), "sha256": _digest(tensors, model)}
     write_bytes(path, save(tensors, {_KEY: json.dumps(manifest, sort_keys=True)}), overwrite=overwrite)
 
 
 def encoded(picture: Picture) -> bytes:
-    """A picture as a model file keeps it."""
     import torch
 
     from sinwave.images import encode
@@ -94,19 +97,7 @@ def encoded(picture: Picture) -> bytes:
     image = picture.pixels
     if picture.opaque is not None:
         image = torch.cat([image, 2.0 * picture.opaque[None] - 1])
-    return encode(image, Path("picture.png"), icc=picture.icc, grey=picture.grey)
-
-
-def is_model_file(path: Path) -> bool:
-    """Whether a file begins as one of safetensors does, whatever its name: the length of a header, and a brace."""
-    try:
-        if not path.is_file():  # to open a pipe would wait for ever
-            return False
-        with path.open("rb") as file:
-            start = file.read(9)
-    except (OSError, ValueError):
-        return False
-    return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] <= _MOST_HEADER
+    return encode(image, Path("picture.png"), icc=picture.icc, gray=picture.gray)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -126,16 +117,17 @@ def read_manifest(path: Path) -> Manifest:
                 "pip install -U sinwave"
             )
         tensors = {name: tuple(int(side) for side in entry["shape"]) for name, entry in header.items()}
-        found = Manifest(manifest["system"], manifest["options"], manifest["provenance"], manifest["sha256"], tensors)
-        kinds = (str, dict, dict, str)
-        values = (found.system, found.options, found.provenance, found.digest)
-        if not isinstance(schema, int) or not all(isinstance(v, kind) for v, kind in zip(values, kinds, strict=True)):
+        entries = [manifest[name] for name in ("system", "options", "provenance", "sha256")]
+        base = Base(**manifest["base"]) if "base" in manifest else None
+        kinds = (int, str, dict, dict, str, *(str for _ in base or ()))
+        if not all(map(isinstance, (schema, *entries, *(base or ())), kinds)):
             raise TypeError("an entry has the wrong type")
+        system, facts, provenance, digest = entries
+        return Manifest(system, facts, provenance, digest, tensors, base)
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: the manifest of the model is damaged ({error})") from error
-    return found
 
 
 def read_model(path: Path) -> ModelFile:
@@ -148,8 +140,7 @@ def read_model(path: Path) -> ModelFile:
         tensors = load(path.read_bytes())
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: the model file is damaged or cut off ({error})") from error
-    facts = {"system": manifest.system, "options": manifest.options, "provenance": manifest.provenance}
-    if _digest(tensors, facts) != manifest.digest:
+    if _digest(tensors, manifest) != manifest.digest:
         raise InputError(f"{path}: the model file is damaged: it is not what was written")
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PICTURE)}
     _check_numbers(path, weights)
@@ -158,7 +149,34 @@ def read_model(path: Path) -> ModelFile:
         pictures = tuple(bytes(tensors[f"{_PICTURE}{index}"].numpy().tobytes()) for index in range(count))
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]} is missing in the model file") from error
-    return ModelFile(manifest.system, manifest.options, manifest.provenance, weights, pictures)
+    return ModelFile(manifest.system, manifest.options, manifest.provenance, weights, pictures, manifest.base)
+
+
+def with_weights(path: Path, weights: Mapping[str, Tensor], build: Callable[[], Network]) -> Network:
+    """Build a network around the weights of a file, if they fit; nothing is allocated before that is certain."""
+    import torch
+
+    with torch.device("meta"):
+        network = build()
+    expected = network.state_dict()
+    for name in sorted({*weights, *expected}):
+        here, there = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (weights, expected))
+        if here != there:
+            raise InputError(
+                f"{path}: the weights do not fit the options of the model ({name} is {here} in the file and {there} "
+                "by the options)"
+            )
+    # A copy, since a network may be changed in place and the content of a file may not.
+    network.load_state_dict(
+        {name: weights[name].to(tensor.dtype, copy=True) for name, tensor in expected.items()}, assign=True
+    )
+    return network
+
+
+def _facts(model: ModelFile | Manifest) -> dict[str, Any]:
+    """The entries of a manifest that its digest covers."""
+    facts = {"system": model.system, "options": dict(model.options), "provenance": dict(model.provenance)}
+    return facts if model.base is None else {**facts, "base": model.base._asdict()}
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -172,21 +190,18 @@ def _header(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: a model file of {size / 1e9:.0f} GB is larger than any of sinwave")
         with path.open("rb") as file:
             start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else _MOST_HEADER + 1
-            if length > min(_MOST_HEADER, size):
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else MOST_HEADER + 1
+            if length > min(MOST_HEADER, size):
                 raise InputError(f"{path}: this is not a model file (safetensors), or it is cut off")
-            header = json.loads(file.read(length))
+            return dict(json.loads(file.read(length)).items())
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (ValueError, RecursionError, AttributeError) as error:
         raise InputError(f"{path}: this is not a model file (safetensors), or it is damaged") from error
-    if not isinstance(header, dict):
-        raise InputError(f"{path}: this is not a model file (safetensors), or it is damaged")
-    return header
 
 
 def _check_numbers(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -195,13 +210,12 @@ def _check_numbers(path: Path, weights: Mapping[str, Tensor]) -> None:
             raise InputError(f"{path}: the weights {name} hold NaN or infinite values")
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: Json) -> str:
-    """Of the facts, and of names, types, shapes and numbers."""
+def _digest(tensors: Mapping[str, Tensor], model: ModelFile | Manifest) -> str:
+    """Hash the facts of a model, and names, types, shapes and numbers of its tensors."""
     import torch
 
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
+    digest = hashlib.sha256(json.dumps(_facts(model), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,34 +1,162 @@
-"""Which systems there are, and how the model file of each becomes a model."""
+"""The table of all systems, and the doors to each: the only place where a system is named.
+
+Another package adds a system by the entry point `NAME = "module:SYSTEM"` in the group `sinwave.systems`, where SYSTEM
+is a `System`. It is imported when it is asked for, and never stands in for a system of this table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 from sinwave.errors import InputError
-from sinwave.systems.files import ModelFile, read_model
-from sinwave.systems.trainable import TrainedModel
+from sinwave.systems.contracts import MOST_HEADER, Estimate, Loaded, Size
 
-__all__ = ["SYSTEMS", "load"]
+if TYPE_CHECKING:
+    from sinwave.images import Picture
+    from sinwave.systems.files import ModelFile
 
+__all__ = ["SYSTEMS", "System", "estimate", "find", "is_model_file", "load", "of_picture", "opened"]
 
-class _Module(Protocol):
-    def from_file(self, file: ModelFile, path: Path) -> TrainedModel: ...
-
-
-SYSTEMS: Mapping[str, str] = {
-    "wavelet": "sinwave.systems.wavelet.trained",
-    "singan": "sinwave.systems.singan.trained",
-}
+GROUP = "sinwave.systems"
 
 
-def load(path: Path) -> TrainedModel:
-    """The model in a file; `InputError` says what is wrong with it."""
-    file = read_model(path)
-    if file.system not in SYSTEMS:
-        raise InputError(
-            f"{path}: the model is of the system {file.system}, and this version knows {', '.join(SYSTEMS)}"
-        )
-    return cast(_Module, import_module(SYSTEMS[file.system])).from_file(file, path)
+class System(NamedTuple):
+    """A system and its doors, each written "module:attribute" so that nothing is imported before it is needed.
+
+    options      a frozen dataclass of what a user may set in a training; its module loads without torch
+    setup        `setup(pictures, options, request) -> Setup`; pictures are paths unless it learns from a picture
+    load         `load(file, path) -> Loaded`, a model file ready to draw
+    untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
+    cost         an estimate of the time and memory that drawing takes; its module loads without torch
+    """
+
+    name: str
+    summary: str
+    options: str | None = None
+    setup: str | None = None
+    load: str | None = None
+    learns_from: Literal["picture", "folder", "pairs"] = "picture"
+    untrained: str | None = None
+    cost: str | None = None
+
+    def door(self, name: Literal["options", "setup", "load", "untrained", "cost"]) -> Any:
+        """Import what stands behind a door; `InputError` if the system has none or if it does not open."""
+        place: str | None = getattr(self, name)
+        if place is None:
+            lacks = {"untrained": "draws nothing without training", "cost": "has no estimate of its cost"}
+            raise InputError(f"the system {self.name} {lacks.get(name, f'has no {name}')}")
+        module, _, attribute = place.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"the system {self.name} cannot be loaded: {error}") from error
+
+
+@final
+class _Systems(Mapping[str, System]):
+    """The built-in systems, and those of other packages."""
+
+    def __init__(self, *systems: System) -> None:
+        self._systems = {system.name: system for system in systems}
+
+    def __getitem__(self, name: str) -> System:
+        return self._systems[name] if name in self._systems else _loaded(_added()[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._systems, *sorted(_added().keys() - self._systems)])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+SYSTEMS: Mapping[str, System] = _Systems(
+    System(
+        "wavelet",
+        "diffusion in wavelet bands",
+        options="sinwave.systems.wavelet.options:Options",
+        setup="sinwave.systems.wavelet.train:setup",
+        load="sinwave.systems.wavelet.network:from_file",
+        untrained="sinwave.systems.wavelet.closed_form:Untrained",
+        cost="sinwave.systems.wavelet.options:estimate",
+    ),
+    System(
+        "singan",
+        "the adversarial pyramid that it is compared with",
+        options="sinwave.systems.singan.options:Options",
+        setup="sinwave.systems.singan.train:setup",
+        load="sinwave.systems.singan.model:from_file",
+    ),
+    System(
+        "zero-shot",
+        "a network that learns to enlarge one picture from itself",
+        untrained="sinwave.systems.zero_shot.enlarger:Untrained",
+    ),
+)
+
+
+def find(name: str) -> System:
+    """The system of that name; `InputError` if there is none, or if its package is broken."""
+    try:
+        return SYSTEMS[name]
+    except KeyError:
+        raise InputError(f"system must be one of {', '.join(SYSTEMS)}, not {name!r}") from None
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file begins as one of safetensors does, whatever its name: the length of a header, and a brace."""
+    try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            return False
+        with path.open("rb") as file:
+            start = file.read(9)
+    except (OSError, ValueError):
+        return False
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= MOST_HEADER
+
+
+def load(path: Path) -> Loaded:
+    """Load the model in a file; `InputError` says what is wrong with it."""
+    from sinwave.systems.files import read_model
+
+    return opened(read_model(path), path)
+
+
+def opened(file: ModelFile, path: Path) -> Loaded:
+    """Load the model in a file's content."""
+    if file.system not in SYSTEMS or SYSTEMS[file.system].load is None:
+        names = ", ".join(name for name in SYSTEMS if SYSTEMS[name].load)
+        raise InputError(f"{path}: the model is of the system {file.system}, and this version has {names}")
+    loaded: Loaded = SYSTEMS[file.system].door("load")(file, path)
+    return loaded
+
+
+def of_picture(picture: Picture, system: str = "wavelet") -> Loaded:
+    """Make what draws from a picture with nothing to train."""
+    loaded: Loaded = find(system).door("untrained")(picture)
+    return loaded
+
+
+def estimate(source: Size, size: Size, system: str = "wavelet") -> Estimate:
+    """Estimate what drawing a picture of `size` takes, from a picture with nothing to train; without torch."""
+    cost: Estimate = find(system).door("cost")(source, size)
+    return cost
+
+
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _loaded(point: EntryPoint) -> System:
+    package = "another package" if point.dist is None else f"the package {point.dist.name}"
+    try:
+        system = point.load()
+    except Exception as error:  # a stranger's module can raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"the system {point.name} of {package} cannot be loaded ({reason})") from error
+    if not isinstance(system, System) or system.name != point.name:
+        raise InputError(f"the system {point.name} of {package}: {point.value} is no System of that name")
+    return system

@@ -1,1 +1,37 @@
-"""What a user asks for, a file each. Options load without torch; `run` loads the rest."""
+"""Tasks that users ask for, a file each, and the table of all that draw: the one place to name a new one.
+
+Options load without torch; running a task loads the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from sinwave.tasks.task import Task
+
+__all__ = ["DRAWING", "task_of"]
+
+DRAWING: Mapping[str, str] = {
+    "generate": "draw new pictures that look like a picture, or from a trained model",
+    "harmonize": "give what was pasted into a picture the look of that picture",
+    "edit": "make a picture plausible in which things were moved, copied or erased",
+    "paint": "turn a drawing into a picture of the source's kind",
+    "inpaint": "remove what a mask covers, and fill the hole",
+    "extend": "grow the canvas by margins that continue the picture",
+    "retarget": "another shape, with the layout kept and nothing stretched",
+    "tile": "a texture that continues over its own border",
+    "place": "a new picture in which regions stand where they are wanted",
+    "restyle": "a picture in the texture and the colors of another",
+    "upscale": "a larger picture with detail of its own, consistent with the small one",
+    "animate": "a living still: a loop of redrawings, as GIF, WebP or MP4",
+    "blend": "a new picture made of several, each with its share",
+}
+"""A summary for each; the task is the class of that name in the module of that name."""
+
+
+def task_of(verb: str) -> type[Task]:
+    """Load the declaration of a task."""
+    return cast("type[Task]", getattr(import_module(f"sinwave.tasks.{verb}"), verb.capitalize()))

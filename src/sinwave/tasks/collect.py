@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
 
-__all__ = ["Collection", "collect", "distinct", "notes", "picture_files"]
+__all__ = ["Collection", "collect", "distinct", "notes", "picture_files", "pictures_below"]
 
 SUFFIXES = frozenset((".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 SUFFIXES |= {".pbm", ".pgm", ".pnm", ".ppm"}
-"""Of the files that `read` knows."""
+"""Suffixes of the files that `read` opens."""
 
 
 @dataclass
 class Collection:
-    """Pictures (3, h, w) uint8 by name, and what is to be said of them."""
+    """Pictures (3, h, w) uint8 by name, and remarks for the user."""
 
     pictures: dict[str, Tensor] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -54,20 +54,20 @@ def collect(
 ) -> Collection:
     """The pictures of folders and files, apart from `besides` and from contact sheets that sinwave wrote."""
     places = list(places)
-    found, seen = Collection(), set[Path]()
+    collection, files = Collection(), set[Path]()
     for file in picture_files(places):
-        if file.resolve() in seen:
-            found.remarks.append(f"{file}: this file was named twice and is taken once")
+        if file.resolve() in files:
+            collection.remarks.append(f"{file}: this file was named twice and is taken once")
             continue
-        seen.add(file.resolve())
+        files.add(file.resolve())
         if besides is not None and file.resolve() == besides.resolve():
-            found.remarks.append(f"{file}: this is the source and no sample, so it is left out")
+            collection.remarks.append(f"{file}: this is the source and no sample, so it is left out")
         elif _is_sheet(file):
-            found.remarks.append(f"{file}: this is a contact sheet and no sample, so it is left out")
+            collection.remarks.append(f"{file}: this is a contact sheet and no sample, so it is left out")
         else:
-            found.add(file, max_pixels, paired=paired)
-    found.remarks += [remark for place in places if (remark := _not_looked_at(place))]
-    return found
+            collection.add(file, max_pixels, paired=paired)
+    collection.remarks += [remark for place in places if (remark := _not_looked_at(place))]
+    return collection
 
 
 def picture_files(places: Iterable[Path]) -> Sequence[Path]:
@@ -84,22 +84,30 @@ def picture_files(places: Iterable[Path]) -> Sequence[Path]:
     return files
 
 
+def pictures_below(folder: Path) -> Sequence[Path]:
+    """The pictures in a folder and in those inside of it, in order of their names, without sheets of sinwave."""
+    files = sorted(file for file in folder.rglob("*") if _is_picture(file) and not _is_sheet(file))
+    if not files:
+        raise InputError(f"{folder}: there is no picture in this folder")
+    return files
+
+
 def distinct(path: Path, name: str, taken: Iterable[str]) -> str:
     """`name`, or if it is taken, more and more of the absolute path, or a number in the end."""
     taken, parts = set(taken), path.absolute().parts
     names = [name, path.name, *("/".join(parts[-length:]) for length in range(2, len(parts)))]
     numbered = (f"{name} ({count})" for count in range(2, len(taken) + 3))
-    return next(each for each in (*names, *numbered) if each not in taken)
+    return next(candidate for candidate in (*names, *numbered) if candidate not in taken)
 
 
 def notes(file: Path, picture: Picture) -> list[str]:
-    """What of a picture is not measured as it is in its file."""
-    found = list(picture.notes)
+    """Say what of a picture is not measured as it is in its file."""
+    sentences = list(picture.notes)
     if picture.opaque is not None:
         # The last note of `read` is on transparency, and says what a generator does with it.
         share = 1 - picture.opaque.double().mean().item()
-        found[-1] = f"{share:.0%} of the picture is transparent and is measured as the mean color of the rest"
-    return [f"{file}: {note}" for note in found]
+        sentences[-1] = f"{share:.0%} of the picture is transparent and is measured as the mean color of the rest"
+    return [f"{file}: {note}" for note in sentences]
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -118,8 +126,8 @@ def _not_looked_at(place: Path) -> str | None:
     if not place.is_dir():
         return None
     kinds = Counter(file.suffix or "folders" for file in _inside(place) if not _is_picture(file))
-    shown = ", ".join(kind for kind, _ in kinds.most_common(5))
-    return f"{place}: {kinds.total()} other files or folders were not looked at ({shown})" if kinds else None
+    listed = ", ".join(kind for kind, _ in kinds.most_common(5))
+    return f"{place}: {kinds.total()} other files or folders were not looked at ({listed})" if kinds else None
 
 
 def _is_sheet(file: Path) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sinwave.atomic import make_folder
 from sinwave.errors import MissingError
+from sinwave.kinds import Source
 from sinwave.options import check, option
-from sinwave.tasks.folders import make_folder
 from sinwave.tasks.generate import Generate
-from sinwave.tasks.hardware import Hardware
-from sinwave.tasks.numbered import Generated, OnProgress
+from sinwave.tasks.machine import Hardware, OnProgress, silent
+from sinwave.tasks.run import Output, Run, Written
 
 __all__ = ["Demo"]
 
@@ -28,14 +29,13 @@ class Demo(Hardware):
     )
     count: int = option(8, "how many pictures to draw", low=1, high=10_000, short="-n", metavar="N")
     variation: float = option(0.7, "0 = the photograph itself, 1 = a new composition", low=0, high=1)
-    seed: int = option(0, "another seed draws other pictures", low=0, high=2**63 - 1)
+    seed: int = option(0, "the seed of the noise: another one draws other pictures", low=0, high=2**63 - 1)
     output: Path = option(Path("sinwave-demo"), "the folder to write to", short="-o", metavar="DIR")
 
     def __post_init__(self) -> None:
-        """Check the values."""
         check(self)
 
-    def run(self, on_progress: OnProgress = lambda label, done, total: None) -> Generated:
+    def run(self, on_progress: OnProgress = silent) -> Written:
         """Put a small copy of the photograph into the folder and generate from it."""
         from sinwave.images import read, write
         from sinwave.resize import resize
@@ -45,27 +45,18 @@ class Demo(Hardware):
         small = resize(picture.pixels[None], (round(picture.size[0] * shrink), round(picture.size[1] * shrink)))[0]
         make_folder(self.output)
         source = self.output / f"{self.photograph}.png"
-        write(source, small, overwrite=True, grey=picture.grey)
-        task = Generate(
-            source=source,
-            count=self.count,
-            variation=self.variation,
-            seed=self.seed,
-            output=self.output,
-            device=self.device,
-            dtype=self.dtype,
-            threads=self.threads,
-        )
-        return task.run(on_progress)
+        write(source, small, overwrite=True, gray=picture.gray)
+        task = Generate(source=Source(source), variation=self.variation)
+        return Run(task, Output(count=self.count, seed=self.seed, output=self.output), self).run(on_progress)
 
 
 def photograph(name: str) -> Path:
-    """Where scikit-image keeps a photograph; it is not imported, which would take a second."""
+    """Look up where scikit-image keeps a photograph, without importing it, which would take a second."""
     package = importlib.util.find_spec("skimage")
     if package is None or not package.submodule_search_locations:
         raise MissingError.extra("scikit-image", "demo")
     folder = Path(package.submodule_search_locations[0]) / "data"
-    found = sorted(folder.glob(f"{name}.*"))
-    if not found:
+    files = sorted(folder.glob(f"{name}.*"))
+    if not files:
         raise MissingError(f"scikit-image holds no photograph {name}: looked for {folder / name}.*")
-    return found[0]
+    return files[0]

@@ -13,8 +13,8 @@ from sinwave.errors import InputError, OutputError
 from sinwave.metrics.cards import cards_for
 from sinwave.options import check, option
 from sinwave.tasks.collect import picture_files
-from sinwave.tasks.measuring import Measuring
-from sinwave.tasks.numbered import OnProgress
+from sinwave.tasks.evaluate import Measuring
+from sinwave.tasks.machine import OnProgress, silent
 
 if TYPE_CHECKING:
     from sinwave.metrics.evaluate import Results
@@ -24,18 +24,21 @@ __all__ = ["Report", "Reported"]
 
 
 class Reported(NamedTuple):
-    """The file that was written, of how many samples, and what is to be said of them."""
+    """The file that was written, the number of samples, their scores, and remarks for the user."""
 
     file: Path
     samples: int
-    measured: Results
+    results: Results
     remarks: tuple[str, ...]
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What to show; apart from `Report` so that these options stand before those of measuring."""
+class Report(Measuring):
+    """Write one HTML file on samples of a picture: the samples, where they come from, what is copied, every figure.
+
+    The file needs no network: send it to anybody. Samples of other methods may be measured beside them.
+    """
 
     source: Path = option(help="the picture that the samples were made from", positional=True)
     samples: tuple[Path, ...] = option(help="samples: folders or picture files", metavar="PATH")
@@ -45,22 +48,13 @@ class _Asked:
     output: Path = option(Path("report.html"), "the file to write", short="-o", metavar="FILE")
     overwrite: bool = option(False, "replace the file if it is there already")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Report(Measuring, _Asked):
-    """Write one HTML file on samples of a picture: the samples, where they come from, what is copied, every figure.
-
-    The file needs no network: send it to anybody. Samples of other methods may be measured beside them.
-    """
-
     def __post_init__(self) -> None:
-        """Check what can be checked without the pictures."""
         check(self)
         names = ["samples", *(name for name, _ in self._named())]
         if len(set(names)) < len(names):
             raise InputError(f"two methods have one name: {', '.join(names)}")
 
-    def run(self, on_progress: OnProgress = lambda label, done, total: None) -> Reported:
+    def run(self, on_progress: OnProgress = silent) -> Reported:
         """Read, measure, draw, write."""
         import torch
 
@@ -76,15 +70,15 @@ class Report(Measuring, _Asked):
         material = self._material()
         names = [card.name for card in cards_for("single") if card.default]
         with torch.inference_mode():
-            measured = evaluate("single", names, material.judged, material.others, resources, on_progress)
-            parts = list(sections(self.source.name, material, measured))
-        samples = len(material.judged[0].pictures)
+            results = evaluate("single", names, material.methods, material.references, resources, on_progress)
+            parts = list(sections(self.source.name, material, results))
+        samples = len(material.methods[0].pictures)
         title = f"{samples} sample{'s' * (samples > 1)} of {self.source.name}"
         text = page(title, _subtitle(material), parts, self._footer())
         # A file name may hold bytes that are no text.
         write_bytes(self.output, text.encode(errors="backslashreplace"), overwrite=self.overwrite)
-        remarks = (*material.remarks, *remarks, *measured.remarks)
-        return Reported(self.output, samples, measured, remarks, time.perf_counter() - start)
+        remarks = (*material.remarks, *remarks, *results.remarks)
+        return Reported(self.output, samples, results, remarks, time.perf_counter() - start)
 
     def _check_output(self) -> None:
         """Before any work: the page can be written, and it replaces nothing that is read here."""
@@ -100,17 +94,15 @@ class Report(Measuring, _Asked):
             raise OutputError(f"{self.output}: this is read here, and the page would replace it")
 
     def _material(self) -> Material:
-        """The samples, and then those of every peer."""
         from sinwave.tasks.material import Material, samples_of
 
         ours = samples_of(self.source, self.samples, self.max_pixels)
         others = [samples_of(self.source, [place], self.max_pixels, method=name) for name, place in self._named()]
-        judged = (*ours.judged, *(method for other in others for method in other.judged))
+        methods = (*ours.methods, *(method for other in others for method in other.methods))
         remarks = (*ours.remarks, *(remark for other in others for remark in other.remarks))
-        return Material(judged, ours.others, tuple(dict.fromkeys(remarks)))
+        return Material(methods, ours.references, tuple(dict.fromkeys(remarks)))
 
     def _named(self) -> list[tuple[str, Path]]:
-        """The name and the place of every peer."""
         return list(map(_peer, map(str, self.peers)))
 
     def _footer(self) -> str:
@@ -129,8 +121,8 @@ def _peer(text: str) -> tuple[str, Path]:
 
 
 def _subtitle(material: Material) -> str:
-    (source,) = material.others.values()
+    (source,) = material.references.values()
     height, width = source.shape[1:]
-    peers = [method.method for method in material.judged[1:]]
+    peers = [method.name for method in material.methods[1:]]
     beside = f", beside samples of {', '.join(peers)}" if peers else ""
     return f"The source has {width} x {height} pixels{beside}."

@@ -1,203 +1,151 @@
-"""Train a model on one picture, or on a few."""
+"""Train a model on one picture, on a few, or on a folder, with any system of the table."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from sinwave.atomic import locked, make_folder
 from sinwave.errors import InputError, OutputError
-from sinwave.options import check, option
-from sinwave.tasks.folders import make_folder
-from sinwave.tasks.hardware import Machine, physical_memory
-from sinwave.tasks.sizes import MIN_SIDE
+from sinwave.kinds import MIN_SIDE
+from sinwave.options import check, facts, from_json, option, to_json
+from sinwave.systems import table
+from sinwave.systems.files import read_manifest
+from sinwave.systems.table import System
+from sinwave.tasks.machine import Machine, OnProgress, check_memory, silent
 
 if TYPE_CHECKING:
+    import torch
+
     from sinwave.images import Picture
-    from sinwave.systems.trainable import Choice, Fitting
+    from sinwave.tasks.training_run import OnEvent, TrainedFile
 
-__all__ = ["OnProgress", "Train", "TrainedFile"]
-
-OnProgress: TypeAlias = Callable[[str, float, float], None]
-
-
-class TrainedFile(NamedTuple):
-    """The model, the folder of the run, and how it went; `kept` if the same command had finished before."""
-
-    model: Path
-    run: Path
-    samples: Path | None
-    steps: int
-    loss: float
-    seconds: float
-    parameters: int
-    field: int
-    numerics: str
-    kept: bool
-    events: tuple[str, ...]
-    notes: tuple[str, ...]
+__all__ = ["Train", "TrainOptions", "train_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    pictures: tuple[Path, ...] = option(
-        help="the picture to learn from, or several, such as views of one thing, for one model",
-        positional=True,
-        metavar="PICTURE",
-    )
-    output: Path | None = option(
-        None, "the model file (default: the name of the first PICTURE)", short="-o", metavar="NAME.safetensors"
-    )
-    system: Literal["wavelet", "singan"] = option(
-        "wavelet", "wavelet: diffusion in wavelet bands; singan: the adversarial pyramid that it is compared with"
-    )
-    preset: Literal["fast", "reference", "official"] = option(
-        "fast",
-        "fast: minutes on a laptop; as published, hours on a GPU: reference, the thesis of wavelet, and official, the "
-        "paper of singan",
-    )
-    minutes: float | None = option(
-        None,
-        "train for about so long (default: 700 steps; of reference, until the loss stops falling; of singan 800 at "
-        "the finest scale and more at the others, of official 2,000 at each)",
-        low=0.05,
-    )
-    steps: int | None = option(
-        None, "train for exactly so many steps, of singan at its finest scale", low=1, high=10_000_000, metavar="N"
-    )
-    receptive_field: int | None = option(
-        None,
-        "how far an output sees, in positions of its scale: small for variety, large for layout (fast: 17)",
-        low=5,
-        high=257,
-        metavar="POSITIONS",
-    )
-    width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
-    progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale twice as large; bands: four scales of one size, a band each"
-    )
-    concurrent_stages: int | None = option(
-        None, "of singan: train so many scales together, of six at the most (default: 1 of all)", low=1, high=6
-    )
-    max_size: int | None = option(
-        None, "of singan: reduce a larger picture to this longer side (default: none; of official 250)", low=32
-    )
-    seed: int = option(0, "another seed begins and draws otherwise", low=0, high=2**63 - 1)
-    precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "of the convolutions; auto measures which is faster here"
-    )
-    samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")
-    overwrite: bool = option(False, "begin anew, and replace the model that is there")
-    max_pixels: int = option(16_000_000, "the largest picture to accept", low=256)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Machine, _Wanted):
+class TrainOptions(Machine):
     """Train a model on PICTURE, so that `sinwave generate NAME.safetensors` draws from it.
 
     Writes NAME.safetensors, and beside it the folder NAME.run with the log (log.jsonl, TensorBoard events) and sheets
     of samples. Interrupt it as you like: the same command goes on where it was.
     """
 
+    pictures: tuple[Path, ...] = option(
+        help="the picture to learn from, or several, such as views of one thing, for one model; or a folder, for a "
+        "system that learns from folders",
+        positional=True,
+        metavar="PICTURE",
+    )
+    output: Path | None = option(
+        None, "the model file (default: the name of the first PICTURE)", short="-o", metavar="NAME.safetensors"
+    )
+    system: str = option("wavelet", "what is trained; --system NAME --help shows its options", metavar="NAME")
+    minutes: float | None = option(
+        None, "train for about this many minutes (default: the steps of the preset)", low=0.05
+    )
+    steps: int | None = option(
+        None, "train for exactly this many steps; with stages, in the last one", low=1, high=10**7, metavar="N"
+    )
+    seed: int = option(0, "the seed of the first weights and of all noise", low=0, high=2**63 - 1)
+    samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")
+    overwrite: bool = option(False, "begin anew, and replace the model that is there")
+    max_pixels: int = option(16_000_000, "the largest picture to accept", low=256)
+
     def __post_init__(self) -> None:
-        """Check what can be checked without the pictures."""
         check(self)
         if not self.pictures:
             raise InputError("PICTURE is missing")
         if self.minutes is not None and self.steps is not None:
             raise InputError("minutes and steps exclude each other: give one of them")
-        if self.target.suffix != ".safetensors":
-            raise InputError(f"a model file ends in .safetensors, not {self.target.name!r}")
-        self._check_system()
+        if self.output is not None and self.output.suffix != ".safetensors":
+            raise InputError(f"a model file ends in .safetensors, not {self.output.name!r}")
+        if table.find(self.system).setup is None:
+            raise InputError(f"the system {self.system} has nothing to train")
 
-    def _check_system(self) -> None:
-        presets = {"wavelet": ("fast", "reference"), "singan": ("fast", "official")}[self.system]
-        if self.preset not in presets:
-            raise InputError(f"the presets of {self.system} are {' and '.join(presets)}, not {self.preset}")
-        theirs = {"wavelet": ("concurrent_stages", "max_size"), "singan": ("receptive_field", "width", "progression")}
-        defaults = {field.name: field.default for field in fields(_Wanted)}
-        for name in theirs[self.system]:
-            if getattr(self, name) != defaults[name]:
-                raise InputError(f"{name.replace('_', ' ')} is no option of the system {self.system}")
-        if self.system == "singan" and len(self.pictures) > 1:
-            raise InputError("the system singan learns from one picture, not from several")
-        if self.system == "singan" and self.precision == "bfloat16":
-            raise InputError("the critics of the system singan need float32: precision bfloat16 is no option of it")
+
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainOptions):
+    """A training: the options that all have, and `options`, those of its system, None for their defaults."""
+
+    options: Any = None
+
+    def __post_init__(self) -> None:
+        TrainOptions(**{name: value for name, value in vars(self).items() if name != "options"})
+        kind = self._system.door("options")
+        if self.options is not None and not isinstance(self.options, kind):
+            raise InputError(f"options of the system {self.system} are {kind.__module__}.Options, not {self.options!r}")
 
     @property
     def target(self) -> Path:
         """The model file."""
-        return Path(self.pictures[0].stem + ".safetensors") if self.output is None else self.output
+        return Path(self.pictures[0].absolute().stem + ".safetensors") if self.output is None else self.output
 
     @property
     def run_folder(self) -> Path:
         """Where the log and the samples are."""
         return self.target.with_suffix(".run")
 
-    def run(
-        self,
-        on_progress: OnProgress = lambda label, done, total: None,
-        on_event: Callable[[str], None] = lambda sentence: None,
-    ) -> TrainedFile:
+    def run(self, on_progress: OnProgress = silent, on_event: OnEvent = lambda sentence: None) -> TrainedFile:
         """Read, train, write."""
         import torch
 
-        from sinwave.images import read
-        from sinwave.tasks.training_run import TrainingRun
-
         on_progress("reading", 0, 1)
-        pictures = [read(path, max_pixels=self.max_pixels, min_side=MIN_SIDE) for path in self.pictures]
-        chosen = self._chosen(pictures)
-        fingerprint = self._fingerprint(pictures, chosen)
-        device = self.place(torch.float32)
-        kept = self._kept(fingerprint)
-        if kept is not None:
-            return kept
-        make_folder(self.target.parent)
-        make_folder(self.run_folder)
-        if self.overwrite:
-            self._clear()
-        on_progress("taking the pictures apart", 0, 1)
-        fitting = chosen.begin(pictures, self.seed, device)
-        _check_memory(fitting, reducible=self.system == "singan")
-        run = TrainingRun(self, fingerprint, fitting, on_progress, on_event)
-        return run.finish()._replace(notes=tuple(note for picture in pictures for note in picture.notes))
+        pictures = self._pictures()
+        fingerprint = self._fingerprint(pictures)
+        with ExitStack() as stack:
+            device = stack.enter_context(self.on(torch.float32))
+            before = self._finished_before(fingerprint)
+            if before is not None:
+                return before
+            # What the system refuses leaves no folder behind.
+            enter = cache(partial(self._enter, stack))
+            result = self._train(pictures, fingerprint, device, enter, on_progress, on_event)
+        notes = [note for picture in pictures if not isinstance(picture, Path) for note in picture.notes]
+        return result._replace(notes=(*notes, *result.notes))
 
-    def _chosen(self, pictures: list[Picture]) -> Choice:
-        """The system with its options."""
-        if self.system == "singan":
-            from sinwave.systems.singan import fitting as singan
+    @property
+    def _system(self) -> System:
+        return table.find(self.system)
 
-            return singan.chosen(self.preset, together=self.concurrent_stages, most=self.max_size)
-        from sinwave.systems.wavelet import fitting as wavelet
-        from sinwave.systems.wavelet.presets import preset
+    @property
+    def _options(self) -> Any:
+        return self._system.door("options")() if self.options is None else self.options
 
-        return wavelet.Chosen(
-            preset(
-                self.preset,
-                levels=wavelet.common_levels([picture.size for picture in pictures]),
-                progression=self.progression,
-                width=self.width,
-                field=self.receptive_field,
-            )
-        )
+    def _pictures(self) -> list[Picture | Path]:
+        """The pictures, or the paths for a system that reads them itself."""
+        from sinwave.images import read
 
-    def _fingerprint(self, pictures: list[Picture], chosen: Choice) -> dict[str, Any]:
-        """What must be the same for a training to go on."""
+        single = self._system.learns_from == "picture"
+        for path in self.pictures:
+            if single and path.is_dir():
+                raise InputError(f"{path}: this is a folder, and the system {self.system} learns from single pictures")
+            if not single and not path.exists():
+                raise InputError(f"{path}: there is no such file or folder")
+        if not single:
+            return list(self.pictures)
+        return [read(path, max_pixels=self.max_pixels, min_side=MIN_SIDE) for path in self.pictures]
+
+    def _fingerprint(self, pictures: list[Picture | Path]) -> dict[str, Any]:
+        """Everything that must be the same for a training to go on."""
+        digests = [_digest(picture) if isinstance(picture, Path) else picture.sha256 for picture in pictures]
         return {
-            "pictures": " ".join(picture.sha256[:16] for picture in pictures),
-            "preset": self.preset,
+            "pictures": " ".join(digest[:16] for digest in digests),
+            "system": self.system,
             "seed": self.seed,
             "minutes": self.minutes,
             "steps": self.steps,
-            "precision": self.precision,
-            **chosen.facts(),
+            **{name.replace("_", " "): value for name, value in to_json(self._options).items()},
         }
 
-    def _kept(self, fingerprint: Mapping[str, Any]) -> TrainedFile | None:
+    def _finished_before(self, fingerprint: Mapping[str, Any]) -> TrainedFile | None:
         """The result if this command has finished before; a file that something else has made is an error."""
-        from sinwave.systems.files import read_manifest
+        from sinwave.tasks.training_run import trained_file
 
         if self.overwrite or not self.target.exists():
             return None
@@ -209,38 +157,65 @@ class Train(Machine, _Wanted):
             raise OutputError(
                 f"{self.target}: another file of that name exists; --overwrite begins anew, -o chooses another name"
             )
-        if not manifest.provenance.get("finished"):
-            return None
-        known = manifest.provenance
-        return TrainedFile(
-            model=self.target,
-            run=self.run_folder,
-            samples=next(iter(sorted(self.run_folder.glob("samples-*.png"), reverse=True)), None),
-            steps=int(known["steps"]),
-            loss=float(known["loss"]),
-            seconds=0.0,
-            parameters=manifest.parameters,
-            field=int(fingerprint["receptive field"]),
-            numerics=str(known["numerics"]),
-            kept=True,
-            events=(),
-            notes=(),
-        )
+        provenance = manifest.provenance
+        return trained_file(self.target, provenance, manifest.parameters) if provenance.get("finished") else None
 
-    def _clear(self) -> None:
-        """Remove what an earlier run has left, and nothing else."""
+    def _enter(self, stack: ExitStack) -> None:
+        """Make the folder of the run, and keep other trainings out of it."""
+        make_folder(self.target.parent)
+        make_folder(self.run_folder)
+        if not stack.enter_context(locked(self.run_folder / "lock")):
+            raise OutputError(f"{self.run_folder}: another training is at work in this folder; -o chooses another")
+        # What an earlier run has left, and nothing else.
         for pattern in ("resume.pt", "plan.json", "log.jsonl", "samples-*.png", "events.out.tfevents.*"):
-            for file in self.run_folder.glob(pattern):
+            for file in self.run_folder.glob(pattern) if self.overwrite else ():
                 file.unlink()
 
+    def _train(
+        self,
+        pictures: list[Picture | Path],
+        fingerprint: Mapping[str, Any],
+        device: torch.device,
+        enter: Callable[[], None],
+        on_progress: OnProgress,
+        on_event: OnEvent,
+    ) -> TrainedFile:
+        from sinwave.systems.contracts import TrainingRequest
+        from sinwave.tasks.training_run import PlanFile, TrainingRun
 
-def _check_memory(fitting: Fitting, *, reducible: bool) -> None:
-    """Refuse what this machine cannot hold, before it is brought to its knees."""
-    needed, there = fitting.memory, physical_memory()
-    if fitting.device.type == "cpu" and there is not None and needed > there:
-        sizes = " and ".join(f"{picture.size[1]} x {picture.size[0]}" for picture in fitting.pictures)
-        way = "; --max-size trains on a smaller picture" if reducible else ""
-        raise InputError(
-            f"training on {sizes} pixels needs about {needed / 1e9:.0f} GB of memory, and this machine has "
-            f"{there / 1e9:.0f}{way}"
-        )
+        sizes = [f"{picture.size[1]} x {picture.size[0]}" for picture in pictures if not isinstance(picture, Path)]
+        subject = f"training on {' and '.join(sizes)} pixels" if sizes else "training"
+
+        def reserve(needed: float, hint: str) -> None:
+            check_memory(subject, needed, device, hint)
+
+        on_progress("preparing", 0, 1)
+        plan = PlanFile(self.run_folder, fingerprint, enter, on_progress, on_event)
+        request = TrainingRequest(self.seed, device, self.steps, self.minutes, reserve, plan.decide)
+        setup = self._system.door("setup")(pictures, self._options, request)
+        enter()
+        provenance = {
+            "seed": self.seed,
+            "training": {name: value for name, value in to_json(self._options).items() if value is not None},
+            "pictures": [picture.sha256 for picture in pictures if not isinstance(picture, Path)],
+            "fingerprint": dict(fingerprint),
+        }
+        return TrainingRun(setup, request, self.target, provenance, self.samples_every, on_progress, on_event).finish()
+
+
+def train_files(pictures: tuple[Path, ...], output: Path | None, system: str, options: Mapping[str, Any]) -> Train:
+    """Make a training of options in one row: those that all have, and those of the system."""
+    names = [declared.name for declared in facts(TrainOptions)]
+    common = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
+    own = from_json(table.find(system).door("options"), rest)
+    return Train(pictures=pictures, output=output, system=system, options=own, **common)
+
+
+def _digest(path: Path) -> str:
+    """A digest of a file, or of the names and sizes of all files of a folder."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listing = "\n".join(f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()

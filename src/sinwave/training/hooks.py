@@ -1,16 +1,20 @@
-"""What a training writes while it runs."""
+"""Hooks that write while a training runs: lines of JSON, and events for TensorBoard."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
+
+import numpy as np
+from PIL import Image
 
 from sinwave.atomic import write_bytes
-from sinwave.training.events import EventFile
 from sinwave.training.loop import Report, Training
 
 __all__ = ["Events", "JsonLines", "Means", "Pace"]
@@ -21,22 +25,19 @@ class Means:
     """The means of the losses since they were last taken."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._values: dict[str, list[float]] = {}
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """One step's; what is no number counts for nothing."""
+        """Add a step's losses; NaN and infinity count for nothing."""
         for name, value in losses.items():
-            if not math.isfinite(value):
-                continue
-            self._sums[name] = self._sums.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            if math.isfinite(value):
+                self._values.setdefault(name, []).append(value)
 
     def take(self) -> dict[str, float]:
         """The means, in the order of their names; the next ones begin at none."""
-        found = {name: self._sums[name] / self._counts[name] for name in sorted(self._sums)}
-        self._sums, self._counts = {}, {}
-        return found
+        means = {name: sum(values) / len(values) for name, values in sorted(self._values.items())}
+        self._values = {}
+        return means
 
 
 @final
@@ -47,7 +48,7 @@ class Pace:
         self._window, self._marks = window, [(time.monotonic(), 0)]
 
     def steps_a_second(self, step: int) -> float:
-        """After `step`, which is told each time."""
+        """The pace after `step`; to be called in every one."""
         now = time.monotonic()
         if step < self._marks[-1][1] or (step > 1 and len(self._marks) == 1):  # it fell back, or goes on
             self._marks = [(now, step)]
@@ -60,20 +61,18 @@ class Pace:
 
 @final
 class JsonLines:
-    """One JSON object a line, every `every` steps and whenever something happens; each once, after any resume.
+    """A log of one JSON object a line, every `every` steps and at events; no line twice, after any resume.
 
     A training that fell back does some steps again: its lines count `halvings`, and (halvings, step) only grows.
     """
 
-    def __init__(self, path: Path, step: int, every: int = 10, *, halvings: int | None = None) -> None:
+    def __init__(self, path: Path, step: int, every: int = 10, *, halvings: int) -> None:
         """Lines after `step`, where the training goes on after so many halvings, are dropped."""
         self._path, self._every, self._means = path, every, Means()
-        here = (math.inf if halvings is None else halvings, step)
-        kept = [line for line in _lines(path) if _is_kept(line, here)]
+        kept = [line for line in _lines(path) if (line.get("halvings", 0), line["step"]) <= (halvings, step)]
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode(), overwrite=True)
 
     def __call__(self, training: Training, report: Report) -> None:
-        """Append a line if it is time."""
         self._means.add(report.losses)
         if report.step % self._every and not (report.held_out or report.event or training.finished):
             return
@@ -86,59 +85,60 @@ class JsonLines:
         if report.event is not None:
             line["event"] = report.event
         with self._path.open("a", encoding="utf-8") as file:
-            _put(file, line)
+            file.write(json.dumps(line) + "\n")
 
 
 @final
 class Events:
-    """The same for TensorBoard."""
+    """The same numbers, and pictures, for TensorBoard, if that is installed."""
 
     def __init__(self, folder: Path, every: int = 10) -> None:
-        self._file, self._every, self._means = EventFile(folder), every, Means()
+        self._writer, self._every, self._means = _writer(folder), every, Means()
 
     def __call__(self, training: Training, report: Report) -> None:
-        """Write what there is."""
+        """Write the means every so many steps, and each look."""
+        if self._writer is None:
+            return
         self._means.add(report.losses)
+        numbers = {f"held out/{name}": value for name, value in (report.held_out or {}).items()}
         if report.step % self._every == 0:
-            for name, value in self._means.take().items():
-                self._file.scalar(f"loss/{name}", value, report.step)
-            self._file.scalar("rate", report.rate, report.step)
-        for name, value in (report.held_out or {}).items():
-            self._file.scalar(f"held out/{name}", value, report.step)
+            numbers |= {f"loss/{name}": value for name, value in self._means.take().items()} | {"rate": report.rate}
+        for tag, value in numbers.items():
+            self._writer.add_scalar(tag, value, report.step)
 
-    def image(self, tag: str, png: bytes, size: tuple[int, int], step: int) -> None:
-        """A picture (height, width)."""
-        self._file.image(tag, png, size[0], size[1], step)
+    def image(self, tag: str, png: bytes, step: int) -> None:
+        if self._writer is not None:
+            pixels = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))
+            self._writer.add_image(tag, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Nothing comes any more."""
-        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _writer(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what TensorBoard itself imports
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+    return SummaryWriter(str(folder), flush_secs=10)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; one that a kill has cut is none."""
-    found: list[dict[str, Any]] = []
+    """The whole lines of a log, without one that a kill has cut."""
+    lines: list[dict[str, Any]] = []
     for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             line = json.loads(text)
         except ValueError:
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
-            found.append(line)
-    return found
-
-
-def _is_kept(line: Mapping[str, Any], here: tuple[float, int]) -> bool:
-    if math.isinf(here[0]):
-        return bool(line["step"] <= here[1])
-    return (line.get("halvings", 0), line["step"]) <= here
-
-
-def _put(file: IO[str], line: Mapping[str, Any]) -> None:
-    file.write(json.dumps(line) + "\n")
-    file.flush()
+            lines.append(line)
+    return lines
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
-    """To six digits; None is for what is no number, which JSON does not know."""
+    """The values to six digits; None stands for NaN and infinity, which JSON does not have."""
     return {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""One training: a step is a function of the seed, its number and the state, so a training that goes on ends the same.
+"""A training whose step is a function of seed, batch, number and state, so one that goes on ends the same.
 
 Every `look_every` steps the averaged weights are judged by the held-out loss. A loss or a gradient that is no number,
 or a held-out loss far above its best, sends the training back to the last good look with half the learning rate.
@@ -12,20 +12,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
+from sinwave.data.batches import Batches
 from sinwave.errors import InputError, TrainingError
-from sinwave.rng import fold
-from sinwave.training.averages import Averages
-from sinwave.training.muon import Muon
-from sinwave.training.optimizer import AdamW, Optimizer
-from sinwave.training.recipe import Group, Recipe
+from sinwave.rng import Key, fold
+from sinwave.training.averages import Averages, moving, restore
+from sinwave.training.engine import Engine, Plain
+from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.schedule import Plateau, Trapezoid
 
 __all__ = ["Budget", "Hook", "Report", "Training", "train"]
+
+B = TypeVar("B")
 
 _WORSE, _LOST = 3.0, 0.1
 """A held-out loss so many times its best is no scatter, if this part of all that was gained is lost as well."""
@@ -43,7 +45,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Report:
-    """What happened in a step: its number from 1, and the last of all steps, None while that is not known."""
+    """The outcome of a step: its number from 1, and the last of all steps, None while that is undecided."""
 
     step: int
     stop: int | None
@@ -68,7 +70,8 @@ class Training:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: Recipe[B],
+        batches: Batches[B],
         budget: Budget,
         seed: int,
         *,
@@ -76,35 +79,39 @@ class Training:
         plateau: Plateau = Plateau(),
         longest_average: float = 0.999,
         look_every: int = 100,
+        engine: Engine = Plain(),
     ) -> None:
-        """Begin with the weights that the recipe's module has."""
-        self.recipe, self._budget, self._seed = recipe, budget, seed
+        """Begin with the weights that the recipe's networks have."""
+        self.recipe: Recipe[Any] = recipe
+        self._batches: Batches[Any] = batches
+        self._budget, self._seed, self._engine = budget, seed, engine
         self._schedule, self._plateau, self._look_every = schedule, plateau, look_every
-        self._groups = recipe.groups()
-        _check_all_are_saved(recipe, self._groups)
-        self._optimizers = {name: _optimizers(group) for name, group in self._groups.items()}
-        self.averages = Averages(recipe.module, longest_average)
+        for network in _networks(recipe):
+            engine.prepare(network)
+        self._players = recipe.players
+        _check_all_are_saved(recipe, self._players)
+        self.averages = Averages(recipe.kept, longest_average)
         self._now = _State(stop=budget.steps)
         self._good = self._snapshot()
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """The number of steps done."""
         return self._now.step
 
     @property
     def stop(self) -> int | None:
-        """How many there will be, None while that is not known."""
+        """The number of all steps, None while that is undecided."""
         return self._now.stop
 
     @property
     def halvings(self) -> int:
-        """How often it fell back, each time to half the learning rate."""
+        """The number of times that it fell back, each time to half the learning rate."""
         return self._now.halvings
 
     @property
     def expected_stop(self) -> int:
-        """How many there will be at the most."""
+        """The largest number of steps that there may be."""
         return self._budget.most if self.stop is None else self.stop
 
     @property
@@ -113,11 +120,10 @@ class Training:
         return self.step >= self.expected_stop
 
     def end_at(self, step: int) -> None:
-        """Say when it ends, if that was not known: from now on this is part of the state."""
+        """Decide when it ends, if that was undecided: from now on this is part of the state."""
         self._now.stop = max(step, self._now.step)
 
     def advance(self) -> Report:
-        """Do one step."""
         start, now = time.perf_counter(), self._now
         share = self._schedule(now.step, now.stop) / 2**now.halvings
         losses, rate, sound = self._descend(share)
@@ -133,28 +139,54 @@ class Training:
 
     def _descend(self, share: float) -> tuple[dict[str, float], float, bool]:
         """Take the gradients of all updates; their losses, the largest rate, and whether all were numbers."""
-        path = ("train", self._now.step) if not self._now.halvings else ("train", self._now.step, self._now.halvings)
-        found, rate = dict[str, Tensor | float](), 0.0
-        for update in self.recipe.updates(fold(self._seed, *path)):
-            if update.group not in self._groups:
-                raise InputError(f"a loss of {update.group!r}: the groups are {', '.join(self._groups)}")
-            group = self._groups[update.group]
-            rate = max(rate, group.rate * share * update.share)
-            for parameter in group.parameters:
+        losses, largest = dict[str, Tensor | float](), 0.0
+        first, *others = (self._updates(part) for part in range(self._engine.parts))
+        for update in first:
+            player = self._player(update.player)
+            rate = player.rate_at(self._now.step) * share
+            largest = max(largest, rate)
+            for parameter in player.parameters:
                 parameter.grad = None
-            # No gradient for other players: a critic has none of its own from the generator's loss.
-            update.loss.backward(inputs=list(group.parameters))  # type: ignore[no-untyped-call]
-            norm = _clipped(group)
-            found |= {update.group: update.loss.detach(), **update.logs}
+            loss = sum((self._gradient(next(other), player) for other in others), self._gradient(update, player))
+            losses |= {update.player: loss, **update.logs}
             # One wait for the device an update; to step first would spoil the weights and the moments.
-            if not (norm + update.loss.detach()).isfinite().item():
-                return {name: float(value) for name, value in found.items()}, rate, False
-            for optimizer in self._optimizers[update.group]:
-                optimizer.step(group.rate * share * update.share)
-        return {name: float(value) for name, value in found.items()}, rate, True
+            if not (_clipped(player) + loss).isfinite().item():
+                return _numbers(losses), largest, False
+            for optimizer in player.optimizers:
+                optimizer.step(rate)
+        for other in others:
+            next(other, None)
+        return _numbers(losses), largest, True
+
+    def _updates(self, part: int) -> Iterator[Update]:
+        """The updates of a part of the step, each computed as the engine does."""
+        now, parts = self._now, self._engine.parts
+        path: list[Key] = ["train", now.step, *([now.halvings] if now.halvings or part else [])]
+        path += ["part", part] if part else []
+        generator = torch.Generator().manual_seed(fold(self._seed, *path))
+        batch = self._engine.place(self._batches.at(now.step * parts + part))
+        updates = self.recipe.updates(batch, generator)
+        while True:
+            with self._engine.computing():
+                update = next(updates, None)
+            if update is None:
+                return
+            yield update
+
+    def _gradient(self, update: Update, player: Player) -> Tensor:
+        """Add the gradient of a part's loss, and give that part."""
+        loss = update.loss / self._engine.parts
+        # No gradient for other players: a critic has none of its own from the generator's loss.
+        self._engine.backward(loss, player.parameters)
+        return loss.detach()
+
+    def _player(self, name: str) -> Player:
+        if name not in self._players:
+            raise InputError(f"a loss of {name!r}: the players are {', '.join(self._players)}")
+        return self._players[name]
 
     def _look(self) -> dict[str, float]:
-        with self.averages.applied(), _judged(self.recipe.module), torch.no_grad():
+        with self.averages.applied(), _judged(self.recipe.kept), torch.no_grad(), self._engine.computing():
             return dict(self.recipe.held_out())
 
     def _is_sound(self, loss: float) -> bool:
@@ -210,22 +242,22 @@ class Training:
     def _snapshot(self) -> dict[str, Any]:
         live = {
             "counters": vars(self._now),
-            "weights": dict(self.recipe.module.state_dict()),
-            "companions": {name: dict(each.state_dict()) for name, each in self.recipe.companions.items()},
+            "weights": _detached(self.recipe.kept),
+            "companions": {name: _detached(network) for name, network in self.recipe.companions.items()},
             "averages": self.averages.values,
-            "optimizers": {name: [each.memories for each in some] for name, some in self._optimizers.items()},
+            "optimizers": {name: [o.memories for o in player.optimizers] for name, player in self._players.items()},
         }
         return copy.deepcopy(live)
 
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
         self._now = _State(**copy.deepcopy(snapshot["counters"]))
-        self.recipe.module.load_state_dict(snapshot["weights"])
+        restore(self.recipe.kept, snapshot["weights"])
         for name, companion in self.recipe.companions.items():
-            companion.load_state_dict(snapshot["companions"][name])
+            restore(companion, snapshot["companions"][name])
         self.averages.load(snapshot["averages"])
-        for name, some in self._optimizers.items():
-            for optimizer, state in zip(some, snapshot["optimizers"][name], strict=True):
-                optimizer.load(state)
+        for name, player in self._players.items():
+            for optimizer, memories in zip(player.optimizers, snapshot["optimizers"][name], strict=True):
+                optimizer.load(memories)
 
 
 Hook: TypeAlias = Callable[[Training, Report], None]
@@ -239,46 +271,45 @@ def train(training: Training, hooks: Sequence[Hook] = ()) -> None:
             hook(training, report)
 
 
-def _clipped(group: Group) -> Tensor:
+def _clipped(player: Player) -> Tensor:
     """The norm of the gradient, which is no longer than it may be afterwards."""
-    if group.clip is not None:
-        return nn.utils.clip_grad_norm_(group.parameters, group.clip)
-    return nn.utils.get_total_norm([each.grad for each in group.parameters if each.grad is not None])
+    if player.clip is not None:
+        return nn.utils.clip_grad_norm_(player.parameters, player.clip)
+    return nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
+
+
+def _numbers(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
+    return {name: float(value) for name, value in losses.items()}
 
 
 @contextmanager
 def _judged(module: nn.Module) -> Iterator[None]:
     """`module.eval()` for a while, after which each part is as it was."""
-    modes = [(each, each.training) for each in module.modules()]
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for each, mode in modes:
-            each.training = mode
+        for part, mode in modes:
+            part.training = mode
 
 
-def _check_all_are_saved(recipe: Recipe, groups: Mapping[str, Group]) -> None:
-    """Refuse a group that a resumed training would begin anew."""
-    networks = (recipe.module, *recipe.companions.values())
-    saved = {id(parameter) for each in networks for parameter in each.parameters()}
-    for name, group in groups.items():
-        if any(id(parameter) not in saved for parameter in group.parameters):
-            raise InputError(f"the group {name!r} has parameters that are neither in the module nor in a companion")
-        if not {id(matrix) for matrix in group.matrices} <= {id(parameter) for parameter in group.parameters}:
-            raise InputError(f"the group {name!r} has matrices that are not among its parameters")
+def _networks(recipe: Recipe[Any]) -> tuple[nn.Module, ...]:
+    return recipe.kept, *recipe.companions.values()
 
 
-def _optimizers(group: Group) -> list[Optimizer]:
-    """AdamW and Muon, one for each part of the rate, and each if there is something for it to move."""
-    inner = {id(matrix) for matrix in group.matrices}
-    factors = group.factors or (1.0,) * len(group.parameters)
-    alike = dict[tuple[bool, float], list[nn.Parameter]]()
-    for parameter, factor in zip(group.parameters, factors, strict=True):
-        alike.setdefault((id(parameter) in inner, factor), []).append(parameter)
-    return [
-        Muon(some, factor, momentum=group.betas[0], weight_decay=group.weight_decay)
-        if matrices
-        else AdamW(some, factor, betas=group.betas, weight_decay=group.weight_decay)
-        for (matrices, factor), some in alike.items()
-    ]
+def _detached(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in moving(network).items()}
+
+
+def _check_all_are_saved(recipe: Recipe[Any], players: Mapping[str, Player]) -> None:
+    """Refuse a player that a resumed training would begin anew, or that moves other parameters than it names."""
+    saved = {id(value) for network in _networks(recipe) for value in moving(network).values()}
+    for name, player in players.items():
+        parameters = sorted(id(parameter) for parameter in player.parameters)
+        if not saved.issuperset(parameters):
+            raise InputError(
+                f"the player {name!r} has parameters that are frozen, or neither in what is kept nor in a companion"
+            )
+        if sorted(id(parameter) for optimizer in player.optimizers for parameter in optimizer.parameters) != parameters:
+            raise InputError(f"the optimizers of the player {name!r} move other parameters than it has")

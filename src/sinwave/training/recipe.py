@@ -1,73 +1,73 @@
-"""What a system says of its training; the loop does the rest.
+"""The part of a training that a system defines; the loop does the rest.
 
-    groups       which parameters move together, with optimizers of their own
-    updates      the losses of one step, one by one: the generator goes on when the optimizers of the group have stepped
+    players      parameters that move together, each player by optimizers and a learning rate of its own
+    updates      the losses of one step, one by one: the generator goes on when the player named has moved
 
-Diffusion yields once a step, a GAN once a player.
+Diffusion yields once a step, a GAN once for each move of a player. Frozen networks, such as a perceptual loss, a
+teacher or a base model, may be inside of `kept` or beside it: neither averages, nor states, nor files hold them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Group", "Recipe", "Update"]
+from sinwave.training.optimizer import Optimizer
+
+__all__ = ["Player", "Recipe", "Update"]
+
+B = TypeVar("B")
+"""A batch, whatever it is to the recipe."""
 
 
 class Update(NamedTuple):
-    """The loss, a scalar, that the optimizer of a group lowers next, and numbers for the log.
+    """The loss, a scalar, that a player lowers next, and numbers for the log."""
 
-    `share` is that of the group's rate, for a group that has a schedule of its own beside that of the whole training.
-    """
-
-    group: str
+    player: str
     loss: Tensor
     logs: Mapping[str, Tensor | float] = MappingProxyType({})
-    share: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Parameters and how they move: `rate` is the largest learning rate, `clip` the largest norm of the gradient.
+class Player(NamedTuple):
+    """Parameters that move together.
 
-    Muon moves the `matrices` among them and AdamW the others, each at its part of the rate if there are `factors`. The
-    first of `betas` is the momentum of both.
+    optimizers      each moves a part of them, and together they move all
+    rate_at         the learning rate of a step counted from 0, which the schedule of the training scales
+    clip            the largest norm of their gradient
     """
 
     parameters: tuple[nn.Parameter, ...]
-    rate: float
-    matrices: tuple[nn.Parameter, ...] = ()
-    factors: tuple[float, ...] = ()
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
+    optimizers: tuple[Optimizer, ...]
+    rate_at: Callable[[int], float]
     clip: float | None = 1.0
 
 
-class Recipe(ABC):
+class Recipe(ABC, Generic[B]):
     """The training of one system."""
 
     @property
     @abstractmethod
-    def module(self) -> nn.Module:
-        """What is averaged and kept."""
+    def kept(self) -> nn.Module:
+        """The network that is averaged and saved: its trainable parameters, and the buffers beside them."""
 
     @property
     @abstractmethod
     def companions(self) -> Mapping[str, nn.Module]:
         """Networks that are trained too and then forgotten, such as a critic: a training that goes on needs them."""
 
+    @property
     @abstractmethod
-    def groups(self) -> Mapping[str, Group]:
-        """By name."""
+    def players(self) -> Mapping[str, Player]:
+        """The players by name, with optimizers that have seen no gradient yet."""
 
     @abstractmethod
-    def updates(self, seed: int) -> Iterator[Update]:
-        """The losses of a step, all of whose random numbers come from `seed`."""
+    def updates(self, batch: B, generator: torch.Generator) -> Iterator[Update]:
+        """The losses of a step on a batch, all of whose random numbers come from `generator`, or from its seed."""
 
     @abstractmethod
     def held_out(self) -> Mapping[str, float]:

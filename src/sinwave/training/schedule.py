@@ -30,12 +30,11 @@ class Trapezoid:
     tail: float = 0.4
 
     def __post_init__(self) -> None:
-        """Check that something is left beside the tail."""
         if self.warm_up < 0 or not 0 <= self.tail < 1:
             raise InputError(f"{self}: warm_up must be 0 or more, and tail at least 0 and less than 1")
 
     def __call__(self, step: int, stop: int | None) -> float:
-        """The share of the largest rate in `step`, counted from 0, of `stop`, None if that is not known yet."""
+        """The share of the largest rate in `step`, counted from 0, of `stop`, None if that is undecided yet."""
         # A short training still reaches the top: the rise ends where the tail begins.
         warm_up = self.warm_up if stop is None else min(self.warm_up, stop - math.ceil(self.tail * stop))
         rise = min(1.0, (step + 1) / max(warm_up, 1))
@@ -44,7 +43,7 @@ class Trapezoid:
         return min(rise, (stop - step) / (self.tail * stop))
 
     def stop_after(self, step: int) -> int:
-        """When a training ends whose tail begins at `step`."""
+        """The last step of a training whose tail begins at `step`."""
         return math.ceil(step / (1 - self.tail))
 
 
@@ -52,16 +51,15 @@ class Trapezoid:
 class Plateau:
     """A loss has stopped falling when the mean of the last third of all looks is not `least` below the one before.
 
-    Means of thirds, because single looks scatter, and because what counts as slow depends on how long it has taken.
+    Means of thirds, because single looks scatter, and because how slow is slow depends on the length of the training.
     """
 
     least: float = 0.01
     looks: int = 9
 
     def reached(self, losses: Sequence[float]) -> bool:
-        """Whether it has, from the losses of all looks."""
         if len(losses) < self.looks:
             return False
         third = len(losses) // 3
-        last, before = (sum(some) / third for some in (losses[-third:], losses[-2 * third : -third]))
+        last, before = (sum(part) / third for part in (losses[-third:], losses[-2 * third : -third]))
         return last > before - self.least * abs(before)

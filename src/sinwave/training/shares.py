@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from sinwave.threads import threads
 
-__all__ = ["SHARES", "Shares", "known"]
+__all__ = ["SHARES", "Shares", "with_gradients"]
 
 SHARES = 4
 """Enough for the cores of a laptop, and few enough that an operation is still worth its call."""
@@ -32,12 +32,12 @@ class Shares:
     """Threads that compute losses in shares."""
 
     def __init__(self, count: int = SHARES) -> None:
-        """All of them together have no more threads than PyTorch has now."""
+        """Begin as many workers as PyTorch has threads now, but no more than shares."""
         self._count, self._workers = count, min(torch.get_num_threads(), count)
-        self._each = torch.get_num_threads() // self._workers
+        self._threads = torch.get_num_threads() // self._workers  # of a worker
         # The calling thread is one of the workers.
         others = max(1, self._workers - 1)
-        self._pool = ThreadPoolExecutor(others, initializer=torch.set_num_threads, initargs=(self._each,))
+        self._pool = ThreadPoolExecutor(others, initializer=torch.set_num_threads, initargs=(self._threads,))
 
     def __call__(self, losses: Callable[[slice], Tensor], total: int, parameters: Iterable[nn.Parameter]) -> Tensor:
         """The losses (total,) of a batch, from those of each part of it; only the `parameters` have gradients."""
@@ -48,7 +48,7 @@ class Shares:
         return joined
 
     def sum(self, losses: Sequence[Callable[[], Tensor]], parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor]:
-        """The sum of some scalars, one of them a share, and each of them; its gradients are found at once."""
+        """The sum of scalars, one of them a share, and all of them (n,); its gradients are computed at once."""
         parameters = list(parameters)
 
         def computed(loss: Callable[[], Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
@@ -61,20 +61,20 @@ class Shares:
         total = gradients[0]
         for other in gradients[1:]:
             total = torch._foreach_add(total, other)
-        each = torch.stack(values)
-        return known(each.sum(), total, parameters), each
+        parts = torch.stack(values)
+        return with_gradients(parts.sum(), total, parameters), parts
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The results in the order of the items; each worker does some that follow one another.
+        """The results in the order of the items; a worker does neighbors.
 
         Who does what is fixed, since a thread's memory is its own: else each would come to need that of the largest.
         """
         mine, *theirs = (items[part] for part in _parts(len(items), self._workers))
         # A new thread takes the number of the process at its first operation, so that is set too.
-        with threads(self._each):
-            others = [self._pool.submit(lambda some: list(map(work, some)), some) for some in theirs]
-            found = list(map(work, mine))
-            return found + [result for other in others for result in other.result()]
+        with threads(self._threads):
+            others = [self._pool.submit(lambda part: list(map(work, part)), part) for part in theirs]
+            results = list(map(work, mine))
+            return results + [result for other in others for result in other.result()]
 
 
 class _Joined(torch.autograd.Function):
@@ -84,14 +84,15 @@ class _Joined(torch.autograd.Function):
     ) -> Tensor:
         ctx.shares, ctx.parts, ctx.parameters = shares, parts, parameters
         ctx.losses = shares.map(torch.enable_grad()(losses), parts)
-        return torch.cat([each.detach() for each in ctx.losses])
+        return torch.cat([loss.detach() for loss in ctx.losses])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
-            found: Sequence[Tensor] = torch.autograd.grad(share[0], ctx.parameters, gradients[0][share[1]])
-            return found
+            loss, part = share
+            result: Sequence[Tensor] = torch.autograd.grad(loss, ctx.parameters, gradients[0][part])
+            return result
 
         total, *others = ctx.shares.map(gradient, list(zip(ctx.losses, ctx.parts, strict=True)))
         for other in others:
@@ -99,13 +100,13 @@ class _Joined(torch.autograd.Function):
         return None, None, None, *total
 
 
-def known(value: Tensor, gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
-    """A scalar whose gradients have been found already."""
-    told: Tensor = _Known.apply(value, gradients, *parameters)  # type: ignore[no-untyped-call]
-    return told
+def with_gradients(value: Tensor, gradients: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """A scalar whose gradients have been computed already."""
+    scalar: Tensor = _WithGradients.apply(value, gradients, *parameters)  # type: ignore[no-untyped-call]
+    return scalar
 
 
-class _Known(torch.autograd.Function):
+class _WithGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *parameters: nn.Parameter) -> Tensor:
         ctx.gradients = gradients

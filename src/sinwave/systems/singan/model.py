@@ -1,4 +1,4 @@
-"""A trained SinGAN as a `SingleImageModel`: from noise to a picture, scale by scale.
+"""A trained SinGAN, its file, and what draws: from noise to a picture, scale by scale.
 
     variation v    of N scales those before (1 - v)^2 N are of the known picture, the others are drawn
     strength s     a given picture is what scale `first` + (1 - s)^4 (N - `first`) begins with, where that is the first
@@ -12,22 +12,28 @@ together: at each scale each has its part of the places, and goes on from what a
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from sinwave.errors import InputError
+from sinwave.images import Picture, read_bytes
 from sinwave.reduction import Reduction
 from sinwave.resize import blur, resize
 from sinwave.rng import Noise
-from sinwave.systems.contracts import OnStep, ScaleConstraint, SingleImageModel, VerticalSpan
+from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, ScaleConstraint, Size, VerticalSpan
+from sinwave.systems.files import ModelFile, with_weights
 from sinwave.systems.singan.networks import Generators
-from sinwave.wavelets import Size
+from sinwave.systems.singan.options import Configuration
+from sinwave.threads import threads
 
-__all__ = ["SinganModel", "owned"]
+__all__ = ["SinganModel", "Trained", "from_file", "owned"]
 
 TILE = 512
 """Pixels along a side of what a generator is applied to at once."""
@@ -65,50 +71,26 @@ class SinganModel:
         `picture` (3, h, w) is the known one, if it is to be recognized.
         """
         self._picture = picture
-        self._all = [each.eval().requires_grad_(False) for each in (generators, *others)]
+        self._all = [network.eval().requires_grad_(False) for network in (generators, *others)]
         self._generators, self._shares, self._tile = generators, list(shares), tile
-        if any(each.trained == 0 for each in self._all):
+        self._trained = min(network.trained for network in self._all)
+        if self._trained == 0:
             raise InputError("no scale of this model is trained yet: go on with the same 'sinwave train' command")
-
-    @property
-    def size(self) -> Size:
-        """(height, width) of the finest scale."""
-        return self._generators.sizes[-1]
-
-    @property
-    def max_batch(self) -> int:
-        """One on a processor, where more are no faster; then no bit depends on who else is drawn."""
-        return 1 if self._generators.anchor.device.type == "cpu" else TOGETHER
-
-    @property
-    def default_first_scale(self) -> int:
-        """The third scale: of what is pasted or painted the layout stays, and all else is new.
-
-        What the second one is trained to begin with is vague, and it makes little of a picture that is not.
-        """
-        return min(_PLANNERS, self._trained - 1)
-
-    @property
-    def _trained(self) -> int:
-        return min(each.trained for each in self._all)
+        self.size = generators.sizes[-1]
+        # On a CPU more are no faster; then no bit depends on who else is drawn.
+        self.max_batch = 1 if generators.anchor.device.type == "cpu" else TOGETHER
+        # The third scale: of what is pasted or painted the layout stays, and all else is new. What the second one is
+        # trained to begin with is vague, and it makes little of a picture that is not.
+        self.default_first_scale = min(_PLANNERS, self._trained - 1)
 
     def scales(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The picture of each scale, coarsest first; the last is all of it."""
         return (*(resize(image, size) for size in self._sizes(_size(image))[:-1]), image)
 
-    def effort(self, size: Size) -> tuple[float, ...]:
-        """Pixels times weights."""
-        channels = (self._generators.configuration.channels(index) for index in range(len(self._generators.sizes)))
-        return tuple(h * w * c**2 for (h, w), c in zip(self._sizes(size), channels, strict=True))
-
-    def mixed(self, others: Sequence[SingleImageModel], shares: Sequence[float]) -> SinganModel:
-        """A model of this picture and of others, that have as many scales: each place is drawn by one of them."""
-        found = []
-        for other in others:
-            if not isinstance(other, SinganModel) or len(other._generators.sizes) != len(self._generators.sizes):
-                raise InputError("only models of SinGAN with the same number of scales can be mixed")
-            found.append(other._generators)
-        return SinganModel(self._generators, *found, shares=shares, tile=self._tile)
+    def mixed(self, others: Sequence[SinganModel], shares: Sequence[float]) -> SinganModel:
+        generators = [other._generators for other in others]
+        if any(len(other.sizes) != len(self._generators.sizes) for other in generators):
+            raise InputError("only models of SinGAN with the same number of scales can be mixed")
+        return SinganModel(self._generators, *generators, shares=shares, tile=self._tile)
 
     def generate(
         self,
@@ -119,7 +101,6 @@ class SinganModel:
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """A new picture of `size`; `variation` goes from 0, the known picture itself, to 1, a new composition."""
         first, sizes, begun = self._first(variation, _VARIETY, 0), self._sizes(size), None
         if first:
             # The reconstruction has its own size, where it is whole.
@@ -138,46 +119,47 @@ class SinganModel:
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """`image` as the model would have drawn it: the less `strength` and the later the `first` scale, the nearer."""
         sizes = self._sizes(_size(image))
         if not 0 <= first < len(sizes):
             raise InputError(f"the first scale is {first}: this model has {len(sizes)}, counted from 0")
         if first >= self._trained:
             raise InputError(f"scale {first} is not trained yet: {self._trained} of {len(sizes)} are")
-        known = span == VerticalSpan() and first == 0 and self._knows(image)
+        own = self._picture  # which has noise of its own
+        same = own is not None and own.shape == image.shape[1:] and bool((image == own.to(image)).all())
+        recognized = same and span == VerticalSpan() and first == 0
         if strength < _LAYOUT:
             first = max(first, self.default_first_scale)
         first = self._first(strength, _TEMPERANCE, first)
         if strength == 0:
             return image
-        if known:
+        if recognized:
             return self._descend(None, 0, sizes, noise, constrain, on_step, away=strength)
         # What a scale begins with has no more detail than the scale before.
         begun = resize(resize(image, sizes[first - 1]), sizes[first]) if first else None
         return self._descend(begun, first, sizes, noise, constrain, on_step)
 
-    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
-        """The picture (1, 3, h, w) in a larger size; reduced, it is the picture again."""
-        known, large, index = Reduction(picture), picture, self._trained - 1
+    def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """Enlarge a picture (1, 3, h, w) to `size`; reduced, it is the picture again."""
+        reduction, large, index = Reduction(low), low, self._trained - 1
         if index == 0:
             raise InputError("a model of one scale has learned to draw pictures, not to make them finer: no upscaling")
-        factor = max(b / a for a, b in zip(_size(picture), size, strict=True))
+        factor = max(b / a for a, b in zip(_size(low), size, strict=True))
         sizes = self._generators.sizes
         ratio = max(sizes[-1]) / max(sizes[-2])
         steps = max(0, math.ceil(math.log(factor) / math.log(ratio) - 1e-9))
         for step in range(1, steps + 1):
-            height, width = (round(a * (b / a) ** (step / steps)) for a, b in zip(_size(picture), size, strict=True))
+            height, width = (round(a * (b / a) ** (step / steps)) for a, b in zip(_size(low), size, strict=True))
             guess = resize(large, (height, width))
             drawn = noise.child("larger", step).normal((1, 3, height, width), "noise", like=guess)
-            large = known.nearest(self._generators(index, guess, drawn, tile=self._tile))
+            large = reduction.nearest(self._apply(self._generators, index, guess, drawn))
             if on_step is not None:
-                on_step(0, step, steps)
-        return known.shown(large) if steps else picture
+                on_step(Progress(0, 1, step, steps, lambda large=large: reduction.in_range(large)))  # type: ignore[misc]
+        return reduction.in_range(large) if steps else low
 
-    def _knows(self, image: Tensor) -> bool:
-        """Whether it is the known picture, which has noise of its own."""
-        picture = self._picture
-        return picture is not None and picture.shape == image.shape[1:] and bool((image == picture.to(image)).all())
+    def _apply(self, generators: Generators, index: int, coarser: Tensor, noise: Tensor) -> Tensor:
+        with threads(1 if coarser.device.type == "cpu" else None):
+            picture: Tensor = generators(index, coarser, noise, tile=self._tile)
+        return picture
 
     def _first(self, share: float, power: int, first: int) -> int:
         """The first scale that is drawn, `first` if the share is 1, and later ones the lower it is."""
@@ -206,7 +188,7 @@ class SinganModel:
             allowed = constrain(index) if constrain else None
             picture = allowed(picture) if allowed else picture
             if on_step is not None:
-                on_step(index, 1, 1)
+                on_step(Progress(index, len(sizes), 1, 1, lambda picture=picture: picture.clamp(-1, 1)))  # type: ignore[misc]
         return picture.clamp(-1, 1)
 
     def _scale(self, index: int, coarser: Tensor, noise: Noise, owners: Tensor | None, away: float) -> Tensor:
@@ -214,11 +196,11 @@ class SinganModel:
         drawn = away * noise.normal(shape, "noise", like=coarser)
         if index == 0 and away < 1:
             drawn = drawn + math.sqrt(1 - away**2) * self._generators.anchor
-        found: list[Tensor] = [each(index, coarser, drawn, tile=self._tile) for each in self._all]
+        pictures = [self._apply(generators, index, coarser, drawn) for generators in self._all]
         if owners is None:
-            return found[0]
+            return pictures[0]
         parts = resize(owners, _size(coarser), "bilinear")
-        return torch.stack([part * parts[:, n, None] for n, part in enumerate(found)]).sum(0)
+        return torch.stack([picture * parts[:, n, None] for n, picture in enumerate(pictures)]).sum(0)
 
     def _owners(self, noise: Noise, size: Size) -> Tensor | None:
         """Whose each place of the coarsest scale is, (b, models, h, w); None if there is one model."""
@@ -228,9 +210,8 @@ class SinganModel:
         return owned(blur(field, max(size) / 10), self._shares)
 
     def _sizes(self, size: Size) -> tuple[Size, ...]:
-        """Those of the scales of a picture of `size`, each the same part of it as of the known one."""
-        known = self._generators.sizes
-        parts = [(h / known[-1][0], w / known[-1][1]) for h, w in known]
+        own = self._generators.sizes
+        parts = [(h / own[-1][0], w / own[-1][1]) for h, w in own]
         return tuple((max(1, round(size[0] * down)), max(1, round(size[1] * right))) for down, right in parts)
 
 
@@ -245,3 +226,47 @@ def owned(field: Tensor, shares: Sequence[float]) -> Tensor:
 
 def _size(image: Tensor) -> Size:
     return image.shape[2], image.shape[3]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Trained generators with their picture."""
+
+    generators: Generators
+    picture: Picture
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"generate", "refine", "upscale"})
+    engines: ClassVar[tuple[str, ...]] = ("network",)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return (self.picture,)
+
+    @property
+    def size(self) -> Size:
+        return self.generators.sizes[-1]
+
+    def build(self, engine: str, computing: Computing) -> SinganModel:
+        generators = copy.deepcopy(self.generators).to(computing.device, computing.convolutions or computing.dtype)
+        return SinganModel(generators, picture=self.picture.pixels)
+
+    def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> SinganModel:
+        alike = [other for other in others if isinstance(other, Trained)]
+        if len(alike) < len(others):
+            raise InputError("a model of the system singan can be mixed with models of the same system only")
+        return self.build(engine, computing).mixed([other.build(engine, computing) for other in alike], shares)
+
+    def memory(self, engine: str, size: Size) -> float:
+        """Estimate the bytes: tiles of the generators, and pictures of the finest scale."""
+        return 1.1e9 + 43 * size[0] * size[1]
+
+
+def from_file(file: ModelFile, path: Path) -> Trained:
+    """The model in a file; a sentence says what of it does not fit."""
+    configuration = Configuration.from_json(file.options)
+    if len(file.pictures) != 1:
+        raise InputError(f"{path}: the model holds {len(file.pictures)} pictures, not one")
+    picture = read_bytes(file.pictures[0], path)
+    generators = with_weights(path, file.weights, lambda: Generators(configuration, configuration.sizes(picture.size)))
+    if not 0 <= generators.trained <= len(generators.sizes):
+        raise InputError(f"{path}: the model says that {generators.trained} scales of it are trained")
+    return Trained(generators, picture)

@@ -1,16 +1,16 @@
-"""A pyramid of wavelet bands: nothing is ever interpolated, and going up a scale is the inverse transform.
+"""A pyramid of wavelet bands: the step to a finer scale is the inverse transform, without any interpolation.
 
-A picture becomes scales, coarsest first. A scale is a stack of bands on one grid; its leading channels are *known*,
-given by the coarser scale, and the rest is what the scale adds. Two progressions make a picture's scales:
+A picture is split into scales, coarsest first. A scale is a stack of bands on one grid. Its leading channels are
+*inherited* from the coarser scale, and it adds the others. There are two ways to split, called progressions:
 
-    Levels(J)   scale j rebuilds the low band of level J - j - 1, half as large as the next, and has all four bands;
-                its low band is the picture of the coarser scale
+    Levels(J)   scale j rebuilds the low band of level J - j - 1, half as large as that of scale j + 1, and has all four
+                bands; its low band is the picture of the coarser scale
     Bands()     one level, four scales of one size: {low}, {low, horizontal}, {low, horizontal, vertical}, {all};
-                the picture of a scale has its missing bands zero
+                in the picture of a scale the missing bands are zero
 
-Low bands are halved on the way down and doubled on the way up, as the orthonormal low band of a constant picture c is
-2 c. So the picture of every Haar level, a mean of pixels, has the range [-1, 1] too; where bands are missing, or with
-a longer filter, it may overshoot.
+The orthonormal low band of a constant picture c is 2 c, so low bands are halved on the way to coarser scales and
+doubled on the way back. The picture of every Haar level is then a mean of pixels, in [-1, 1]; with missing bands or a
+longer filter it may overshoot.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sinwave.errors import InputError
 from sinwave.wavelets import Size, pack, unpack
@@ -30,84 +31,91 @@ __all__ = ["Bands", "Levels", "Progression", "Scale", "grid"]
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """One scale of a picture.
+    """Scale of a picture.
 
-    picture   (1, c, h, w), what the bands rebuild
-    bands     (1, k c, ceil(h / 2), ceil(w / 2)) with k bands
-    known     how many of the channels the coarser scale gives: 0 at the coarsest
-    whole     (1, c, h, w), the picture whose transform the bands are the first of: `picture`, unless some are missing
-    filter    that of the transform
+    picture    (1, c, h, w), rebuilt from the bands
+    bands      (1, k c, ceil(h / 2), ceil(w / 2)) with k bands
+    inherited  number of leading channels that come from the coarser scale, 0 at the coarsest
+    whole      (1, c, h, w), the picture whose first k bands these are: equal to `picture` if k = 4
+    filter     of the transform
     """
 
     picture: Tensor
     bands: Tensor
-    known: int
+    inherited: int
     whole: Tensor
     filter: str
 
     def shifted(self, down: int, right: int) -> Tensor:
-        """The bands of the picture without its first rows and columns, of even size so that nothing is repeated."""
-        # A single row or column cannot be even; there is nothing else to be had of it.
+        """Transform the picture without its first rows and columns, cropped to even sizes to repeat nothing."""
+        # A single row or column cannot be cropped to an even size.
         rest = self.whole[..., down:, right:]
         height, width = (max(side - side % 2, 1) for side in rest.shape[2:])
         return pack(rest[..., :height, :width], self.filter)[:, : self.bands.shape[1]]
 
+    def hidden(self, opaque: Tensor | None, down: int = 0, right: int = 0) -> Tensor:
+        """Mark the positions (h, w) of the bands that cover a pixel which is not `opaque`, after a shift."""
+        if opaque is None:
+            return torch.zeros(self.bands.shape[2:], dtype=torch.bool, device=self.bands.device)
+        spread = functional.adaptive_max_pool2d((~opaque).float()[None, None], self.picture.shape[2:])
+        spread = spread[..., down:, right:]
+        even = functional.pad(spread, (0, spread.shape[3] % 2, 0, spread.shape[2] % 2), mode="replicate")
+        return (functional.max_pool2d(even, 2) > 0)[0, 0]
+
 
 def grid(size: Size) -> Size:
-    """The size of the bands of a picture of `size`."""
+    """Size of the bands of a picture of `size`."""
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
 class Progression(ABC):
-    """How a picture becomes scales."""
+    """Rule that splits a picture into scales."""
 
+    filter: str
     factor: ClassVar[int]
-    """Positions along a side for each position of the next coarser scale."""
+    """Ratio of the grid of a scale to that of the next coarser one, along a side."""
 
     @abstractmethod
     def sizes(self, size: Size) -> tuple[Size, ...]:
-        """The picture size of each scale for a picture of `size`, coarsest first."""
+        """Sizes of the pictures of all scales for a picture of `size`, coarsest first."""
 
     @abstractmethod
     def split(self, image: Tensor) -> tuple[Scale, ...]:
-        """The scales of a picture (1, c, h, w), coarsest first."""
+        """Split a picture (1, c, h, w) into scales, coarsest first."""
 
     @abstractmethod
     def picture(self, bands: Tensor, size: Size) -> Tensor:
-        """The picture of `size` that the bands of a scale rebuild."""
+        """Rebuild the picture of `size` from the bands of a scale."""
 
-    @abstractmethod
     def bands(self, picture: Tensor, channels: int) -> Tensor:
-        """The bands of a scale, so many channels, that rebuild a picture (b, c, h, w), or come nearest to it."""
+        """Return the bands of a scale with that many channels whose picture is nearest to `picture` (b, c, h, w)."""
+        return pack(picture, self.filter)[:, :channels]
 
     @abstractmethod
-    def known(self, bands: Tensor, size: Size) -> Tensor:
-        """What the bands of a scale, whose picture has `size`, give to the next finer scale."""
+    def inherited(self, bands: Tensor, size: Size) -> Tensor:
+        """Return the channels that the next finer scale inherits from these bands, whose picture has `size`."""
 
 
 @final
 @dataclass(frozen=True)
 class Levels(Progression):
-    """`levels` levels of the transform, each a scale."""
+    """Progression with a scale for each of `levels` levels of the transform."""
 
     levels: int
     filter: str = "haar"
     factor: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        """Check the number of levels."""
         if self.levels < 1:
             raise InputError(f"levels is {self.levels}: it must be 1 or more")
 
     def sizes(self, size: Size) -> tuple[Size, ...]:
-        """Each half as large as the next, rounded up."""
         sizes = [size]
         while len(sizes) < self.levels:
             sizes.append(grid(sizes[-1]))
         return tuple(reversed(sizes))
 
     def split(self, image: Tensor) -> tuple[Scale, ...]:
-        """The picture, its low band, the low band of that, ... in reverse."""
         scales: list[Scale] = []
         channels = image.shape[1]
         for level in reversed(range(self.levels)):
@@ -117,50 +125,35 @@ class Levels(Progression):
         return tuple(reversed(scales))
 
     def picture(self, bands: Tensor, size: Size) -> Tensor:
-        """The inverse transform."""
         return unpack(bands, size, self.filter)
 
-    def bands(self, picture: Tensor, channels: int) -> Tensor:
-        """The transform."""
-        return pack(picture, self.filter)
-
-    def known(self, bands: Tensor, size: Size) -> Tensor:
-        """The low band of the next scale is this scale's picture."""
+    def inherited(self, bands: Tensor, size: Size) -> Tensor:
         return 2 * self.picture(bands, size)
 
 
 @final
 @dataclass(frozen=True)
 class Bands(Progression):
-    """One level of the transform, a scale for each band."""
+    """Progression with one level of the transform and a scale for each of its bands."""
 
     channels: int = 3
     filter: str = "haar"
     factor: ClassVar[int] = 1
 
     def sizes(self, size: Size) -> tuple[Size, ...]:
-        """Four times the same."""
         return (size,) * 4
 
     def split(self, image: Tensor) -> tuple[Scale, ...]:
-        """The first band, the first two, the first three, all four."""
         bands, size = pack(image, self.filter), (image.shape[2], image.shape[3])
-        known = [index * image.shape[1] for index in range(5)]
-        parts = [bands[:, :count] for count in known[1:]]
+        parts = [bands[:, : (index + 1) * image.shape[1]] for index in range(4)]
         return tuple(
-            Scale(self.picture(part, size), part, count, image, self.filter)
-            for part, count in zip(parts, known[:-1], strict=True)
+            Scale(self.picture(part, size), part, index * image.shape[1], image, self.filter)
+            for index, part in enumerate(parts)
         )
 
     def picture(self, bands: Tensor, size: Size) -> Tensor:
-        """The inverse transform with the missing bands zero."""
         missing = bands.new_zeros(bands.shape[0], 4 * self.channels - bands.shape[1], *bands.shape[2:])
         return unpack(torch.cat([bands, missing], 1), size, self.filter)
 
-    def bands(self, picture: Tensor, channels: int) -> Tensor:
-        """The first bands of the transform."""
-        return pack(picture, self.filter)[:, :channels]
-
-    def known(self, bands: Tensor, size: Size) -> Tensor:
-        """The bands themselves."""
+    def inherited(self, bands: Tensor, size: Size) -> Tensor:
         return bands

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.samplers import Ddim
+from sinwave.diffusion.sample import Ddim
 from sinwave.errors import InputError
+from sinwave.images import Picture
 from sinwave.rng import Noise
-from sinwave.systems.contracts import VerticalSpan
+from sinwave.systems.contracts import Ability, Computing, Loaded, VerticalSpan
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
-from sinwave.systems.wavelet.depth import levels_for
-from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout
-from sinwave.systems.wavelet.model import PROCESS, Prior, Stage, Walk, WaveletModel, drawn_to
+from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout, Prices
+from sinwave.systems.wavelet.model import PROCESS, Following, Prior, Stage, Walk, WaveletModel, drawn_to
+from sinwave.systems.wavelet.options import estimate, levels_for
 from sinwave.systems.wavelet.patches import PatchBank, useful_patch
-from sinwave.systems.wavelet.propagate import PropagatedDenoiser, children, neighbors
+from sinwave.systems.wavelet.propagate import Candidates, PropagatedDenoiser, children, neighbors
 from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.threads import side_by_side
 from sinwave.wavelets import Size
 
-__all__ = ["ClosedForm", "ClosedFormOptions", "closed_form_model"]
+__all__ = ["QUICK", "ClosedForm", "ClosedFormOptions", "Untrained", "closed_form_model"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class ClosedFormOptions:
     dimensions: int = 256
     energy: float = 0.995
     fine_dimensions: int = 96
-    layout: Layout = field(default_factory=Layout)
+    layout: Layout = Layout()
     balance: float = 1.0
-    coarsest: RatioSchedule = field(
-        default_factory=lambda: RatioSchedule(steps=30, high=20.0, low=0.01, sampler=Ddim(1.0))
-    )
-    finer: RatioSchedule = field(default_factory=lambda: RatioSchedule(steps=8, high=1.0, low=0.01))
+    coarsest: RatioSchedule = RatioSchedule(steps=30, high=20.0, low=0.01, sampler=Ddim(1.0))
+    finer: RatioSchedule = RatioSchedule(steps=8, high=1.0, low=0.01)
+
+
+QUICK = ClosedFormOptions(fine_dimensions=48, finer=RatioSchedule(steps=2, high=1.0, low=0.01))
+"""Few steps with keys of half the length, where another model, or the picture itself, has decided the layout."""
 
 
 def closed_form_model(
@@ -101,6 +105,9 @@ class ClosedForm(Prior):
             Focus(options.detail_ratio, detail.only_usable(), options.detail_window),
         )
         self.sources = [(scale.bands.shape[2], scale.bands.shape[3]) for scale in scales]
+        self.max_batch = 1  # since every picture has matches of its own
+        # Patches of the coarsest scale are so large that only what the picture has is found there.
+        self.default_first_scale = min(1, len(self.banks))
         if not all(bank.usable is None or bank.usable.any() for bank in (layout, detail, *self.banks)):
             raise InputError("the opaque part of the picture is too small to learn from")
 
@@ -116,60 +123,34 @@ class ClosedForm(Prior):
         layout = self.options.layout
         return _ClosedFormWalk(self, layout, span, math.exp(layout.drift * strength * uniform))
 
-    @property
-    def max_batch(self) -> int:
-        """One: each picture has matches of its own."""
-        return 1
-
-    @property
-    def default_first_scale(self) -> int:
-        """The second: patches of the coarsest are so large that only what the picture has is found there."""
-        return min(1, len(self.banks))
-
-    def effort(self, index: int, size: Size) -> float:
-        """Positions times patches that each is compared with, times steps."""
-        if index == 0:
-            return size[0] * size[1] * len(self.foci[0].bank.keys) / 20 * self.options.coarsest.steps
-        return size[0] * size[1] * 9 * self.options.finer.steps
-
-
-_Matching: TypeAlias = ExactDenoiser | PropagatedDenoiser
-
 
 @final
 class _ClosedFormWalk(Walk):
     """Hands the matches of each scale to the next."""
 
     def __init__(self, prior: ClosedForm, layout: Layout, span: VerticalSpan, horizon: float) -> None:
-        self._prior, self._layout, self._heights, self._horizon = prior, layout, span, horizon
-        self._coarser: _Matching
+        self._prior, self._layout, self._span, self._horizon = prior, layout, span, horizon
+        self._coarser: Following[Prices] | Following[Candidates]
         self._candidates: Tensor | None = None
 
-    def stage(self, index: int, size: Size, known: Tensor | None) -> Stage:
-        """The exact closed form at the coarsest scale, the propagated one at the others."""
+    def stage(self, index: int, size: Size, inherited: Tensor | None) -> Stage:
         prior, options = self._prior, self._prior.options
-        if known is None:
-            exact = ExactDenoiser(
-                PROCESS,
-                prior.foci,
-                size,
-                layout=self._layout,
-                span=self._heights,
-                horizon=self._horizon,
-                balance=options.balance,
-            )
-            self._coarser = exact
+        if inherited is None:
+            how = {"layout": self._layout, "span": self._span, "horizon": self._horizon, "balance": options.balance}
+            exact = ExactDenoiser(PROCESS, prior.foci, size, **how)  # type: ignore[arg-type]
+            self._coarser = Following(exact, exact.start)
             mean = prior.foci[0].bank.mean
-            return Stage(exact, mean.expand(-1, -1, *size), mean.shape[1], options.coarsest)
+            return Stage(self._coarser, mean.expand(-1, -1, *size), mean.shape[1], options.coarsest)
         candidates = self._candidates
         if candidates is None:
-            candidates = children(self._coarser.matches, size, prior.progression.factor)
+            candidates = children(self._coarser.state.matches, size, prior.progression.factor)
         self._candidates = None
         bank, source = prior.banks[index - 1], prior.sources[index]
-        denoiser = PropagatedDenoiser(PROCESS, bank, source, candidates, options.fine_window)
-        self._coarser = denoiser
-        guess = torch.cat([known, denoiser.copy()[:, known.shape[1] :]], 1)
-        return Stage(denoiser, guess, guess.shape[1], options.finer, constrain=drawn_to(known, options.finer))
+        propagated = PropagatedDenoiser(PROCESS, bank, source, options.fine_window)
+        state = propagated.start(candidates)
+        self._coarser = Following(propagated, state)
+        guess = torch.cat([inherited, propagated.copy(state)[:, inherited.shape[1] :]], 1)
+        return Stage(self._coarser, guess, guess.shape[1], options.finer, constrain=drawn_to(inherited, options.finer))
 
     def follow(self, index: int, bands: Tensor) -> None:
         """The nearest patch of each, among all: the first estimate of this scale looks around there."""
@@ -177,7 +158,7 @@ class _ClosedFormWalk(Walk):
 
 
 def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor | None]:
-    """What is opaque at each scale: a pixel is if all the pixels that it stands for are."""
+    """Reduce the mask to every scale: a pixel is opaque if all the pixels that it stands for are."""
     if opaque is None:
         return [None] * len(scales)
     visible: list[Tensor | None] = []
@@ -187,3 +168,47 @@ def _opaque_at(opaque: Tensor | None, scales: tuple[Scale, ...]) -> list[Tensor 
             opaque = functional.max_pool2d(hidden, 2)[0, 0] == 0
         visible.append(opaque)
     return visible[::-1]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """A picture with nothing to train, drawn from its own patches."""
+
+    picture: Picture
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"generate", "refine"})
+    engines: ClassVar[tuple[str, ...]] = ("closed-form",)
+
+    @property
+    def size(self) -> Size:
+        return self.picture.size
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return (self.picture,)
+
+    def build(self, engine: str, computing: Computing) -> WaveletModel:
+        return self._model(levels_for(self.picture.size), computing)
+
+    def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> WaveletModel:
+        pictures = [self.picture, *(other.pictures[0] for other in others)]
+        depths = [levels_for(picture.size) for picture in pictures]
+        if max(depths) > min(depths) + 1:
+            large, little = (pictures[depths.index(end(depths))] for end in (max, min))
+            raise InputError(f"{_name(large)} is too large to be mixed with {_name(little)}: make it smaller")
+        first, *rest = (Untrained(picture)._model(min(depths), computing) for picture in pictures)
+        return first.mixed(rest, shares)
+
+    def memory(self, engine: str, size: Size) -> float:
+        """Estimate the bytes: patches of the picture, and weights of the new one."""
+        return estimate(self.picture.size, size).memory
+
+    def _model(self, levels: int, computing: Computing) -> WaveletModel:
+        opaque = None if self.picture.opaque is None else self.picture.opaque.to(computing.device)
+        image = self.picture.pixels[None].to(computing.device, computing.dtype)
+        options = QUICK if computing.quick else ClosedFormOptions()
+        return closed_form_model(image, opaque=opaque, progression=Levels(levels), options=options)
+
+
+def _name(picture: Picture) -> str:
+    return f"{picture.path}: the picture" if picture.path else "the picture"

@@ -1,21 +1,21 @@
-"""The closed form, exact: the best denoiser that is local and shift-equivariant, for a data set of one picture.
+"""The exact closed form: the best local, shift-equivariant denoiser for a data set of one picture.
 
 For every patch q of x_t = a x_0 + s eps, over all patches p_k of the picture,
 
     E[x_0 | q] = sum_k w_k p_k,    w = softmax_k( -|q - a m_q p_k|^2 / (2 s^2) - layout(q, k) - price_k )
 
-and overlapping estimates are averaged. It is attention with queries q and keys p_k (Qiu, Kutulakos, Lindell, CVPR 2026,
-in pixels). Four things are ours:
+and overlapping estimates are averaged. This is attention with queries q and keys p_k (Qiu, Kutulakos, Lindell, CVPR
+2026, in pixels). Four things are added here:
 
-*mask*     m_q is 1 where the patch q is inside the new picture: a patch that hangs over the border is compared where
-           there is something to compare.
-*layout*   what it costs that a patch lies elsewhere than in the picture, the same whatever the noise. To cut a patch
-           off at the left or right border costs little, so what is left may come to stand on the right; to cut it off
-           above or below costs more; and what touches the left or right border of the picture may do nothing else in
-           the new one. Nothing may move far up or down, so the sky stays up, but the horizon is moved as a whole.
-*price*    one step of Sinkhorn's balancing a step of the walk: patches in demand become dearer and forgotten ones
+*mask*     m_q is 1 where the patch q is inside the new picture: a patch that reaches over the border is compared only
+           inside of it.
+*layout*   a cost for a patch at another place than in the picture, independent of the noise. A cut at the left or right
+           border is cheap, so objects may move sideways; a cut at the top or bottom costs more. A patch that touches
+           the left or right border of the picture must do so in the new one. Nothing may move far up or down, so the
+           sky stays up, but the horizon may move as a whole.
+*price*    one step of Sinkhorn's balancing per step of the walk: patches used often become more expensive, unused ones
            cheaper, so that no texture takes over and no object is lost.
-*focus*    large patches decide the layout while there is much noise, small ones the detail.
+*focus*    large patches decide the layout while the noise is strong, small ones the detail.
 """
 
 from __future__ import annotations
@@ -23,39 +23,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
 from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.patches import LEAST_NOISE, Overlap, PatchBank, strips, unfold
 from sinwave.wavelets import Size
 
-__all__ = ["FORBIDDEN", "NO_LAYOUT", "ExactDenoiser", "Focus", "Layout"]
+__all__ = ["FORBIDDEN", "NO_LAYOUT", "ExactDenoiser", "Focus", "Layout", "Prices"]
 
 FORBIDDEN = 1e4
-"""A cost that outweighs any likeness while the layout is decided, and yet leaves the exponents two decimals."""
+"""Cost that outweighs any likeness while the layout is decided, yet leaves two decimals to the exponents."""
 
 _ROWS = 2048  # queries at a time: a bound on memory
-_BLOCK = 64  # keys come in blocks of so many: a product whose rows begin with a cache line is half as quick again
-_FORGOTTEN = 1e-2  # the least demand that is told from none
-_NEGLIGIBLE = 1e-9  # less than the rounding of one query's weights, for all of them together
+_BLOCK = 64  # keys are padded to blocks of this size: products whose rows start at a cache line are 1.5 times as fast
+_FORGOTTEN = 1e-2  # added to the demand, so that an unused patch has a finite price
+_NEGLIGIBLE = 1e-9  # for the sum over all queries: less than the rounding of one query's weights
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What it costs to break with the layout of the picture.
+    """Costs of changes to the layout of the picture.
 
-    A row or a column of a patch costs that is *cut* off by the new border, or lies *beyond* the old one; and `height`
-    is the cost of moving from the top of the picture to its bottom, falling with the square of the distance, up to a
-    distance of `reach`: farther is forbidden.
+    `row_cut` and `column_cut` are the costs of a row or column of a patch that the new border cuts off, `row_beyond`
+    and `column_beyond` those of one that lies beyond the old border. A patch that moves by the share d of the height
+    costs `height` d^2, and must not move by more than `reach`.
 
-    Heights y, from 0 at the top to 1 at the bottom, are compared as y^g in the new picture, with one g for all of it:
-    so its horizon may lie higher or lower, and yet nothing changes its order. log g is between -`drift` and `drift`.
+    A height y of the new picture, from 0 at the top to 1 at the bottom, counts as y^g, with one g per picture: so its
+    horizon may lie higher or lower, and the vertical order stays. log g is between -`drift` and `drift`.
     """
 
     row_cut: float = 0.5
@@ -68,21 +67,28 @@ class Layout:
 
 
 NO_LAYOUT = Layout(row_cut=0, row_beyond=FORBIDDEN, column_cut=0, height=0, reach=math.inf, drift=0)
-"""Anything may be anywhere, but what lies at a border of the picture ends there, so it may not be inside."""
+"""Every patch may lie anywhere, except that patches from the border of the picture must not lie inside."""
 
 
 @dataclass(frozen=True)
 class Focus:
-    """Which patches decide, and how widely they are averaged, down from a noise-to-signal ratio of `ratio`."""
+    """Patches and window that are used from a noise-to-signal ratio of `ratio` downwards."""
 
     ratio: float
     bank: PatchBank
     window: float
 
 
+class Prices(NamedTuple):
+    """State of a walk: the price of each patch of each focus, and the best patches (h, w, 2) of the last estimate."""
+
+    prices: tuple[Tensor, ...]
+    matches: Tensor
+
+
 @final
-class ExactDenoiser(Denoiser):
-    """Attention over every patch of the picture."""
+class ExactDenoiser:
+    """Attention over every patch of the picture, a function of the noisy bands and of the prices."""
 
     def __init__(
         self,
@@ -95,41 +101,41 @@ class ExactDenoiser(Denoiser):
         horizon: float = 1.0,
         balance: float = 1.0,
     ) -> None:
-        """`foci` by falling ratio, for a grid of `size`.
+        """Take `foci` by falling ratio, for a grid of `size`.
 
-        `span` are those of the grid, and `horizon` is the exponent g of them; `balance` is how strongly prices react
-        to demand.
+        `span` is the vertical span of the grid, `horizon` the exponent g of its heights; `balance` is how strongly
+        prices react to demand.
         """
         self._process, self._size, self._balance = process, size, balance
         self._attention = [_Attention(focus, size, layout, span, horizon) for focus in foci]
-        self._matches = torch.zeros(*size, 2, dtype=torch.long)
 
     @property
-    def matches(self) -> Tensor:
-        """The best patch of each position in the last estimate: (h, w, 2), pixels of the scale's picture."""
-        return self._matches
+    def start(self) -> Prices:
+        """The state before the first estimate; matches are in pixels of the scale's picture."""
+        free = tuple(torch.zeros_like(attention.aversion) for attention in self._attention)
+        return Prices(free, torch.zeros(*self._size, 2, dtype=torch.long))
 
-    def __call__(
-        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
-    ) -> Tensor:
-        """E[x_0 | x_t] of bands (1, c, h, w)."""
-        signal, _, noise = (float(each) for each in self._process.at(t))
+    def __call__(self, x_t: Tensor, t: Scalar, state: Prices) -> tuple[Tensor, Prices]:
+        """Compute E[x_0 | x_t] of bands (1, c, h, w), and the state after it."""
+        signal, _, noise = map(float, self._process.at(t))
         ratio = noise / signal if signal else math.inf
-        attention = next((each for each in reversed(self._attention) if ratio <= each.focus.ratio), self._attention[0])
+        foci = range(len(self._attention))
+        index = next((i for i in reversed(foci) if ratio <= self._attention[i].focus.ratio), 0)
+        attention, prices = self._attention[index], state.prices
         mean = attention.focus.bank.mean
-        estimate, self._matches = attention(x_t - signal * mean, signal, noise, self._balance)
-        return estimate + mean
+        estimate, price, matches = attention(x_t - signal * mean, signal, noise, prices[index], self._balance)
+        return estimate + mean, Prices((*prices[:index], price, *prices[index + 1 :]), matches)
 
 
 class _Attention:
-    """The weights and means of one focus, for the queries of a grid of `size`."""
+    """Attention of one focus, for the queries of a grid of `size`."""
 
     def __init__(self, focus: Focus, size: Size, layout: Layout, span: VerticalSpan, horizon: float) -> None:
         bank = focus.bank
         self.focus, self._size = focus, size
         masks = unfold(bank.mean.new_ones(1, 1, *size), bank.patch)
         self._masks = masks
-        # cut (1 - m_q) m_k + beyond m_q (1 - m_k) = cut m_k - (cut + beyond) m_q m_k + what is the same for all k
+        # cut (1 - m_q) m_k + beyond m_q (1 - m_k) = cut m_k - (cut + beyond) m_q m_k + a term that is equal for all k
         cut = _rows_and_columns(layout.row_cut, layout.column_cut, bank)
         beyond = _rows_and_columns(layout.row_beyond, layout.column_beyond, bank)
         key_sides = _sides(bank.masks, bank.patch)
@@ -137,45 +143,46 @@ class _Attention:
         climbs = _climbs(layout, bank.rows, size[0], span, horizon).to(masks).repeat_interleave(size[1], 0)
         key_rows = functional.one_hot(bank.position[:, 0] // 2, bank.rows).to(masks)
         place = torch.cat([query_sides, -climbs], 1)
-        matters = place.any(0)  # nothing of it does without a layout
+        matters = place.any(0)  # no column is left without a layout
         self._query_place = place[:, matters]
         self._keys = _filled(torch.cat([bank.keys, torch.cat([key_sides, key_rows], 1)[:, matters], bank.energies], 1))
         self._values = torch.cat([bank.keys, bank.masks], 1)
-        # The keys see what is along the axes, so that is what their energy is made of; off a mask it does not count.
+        # The keys hold only the energy along the axes; outside of a mask it does not count.
         self._rest = bank.keys.square().sum(1) - bank.energies.sum(1)
-        self._aversion = key_sides @ cut
-        self._price = torch.zeros_like(self._aversion)
+        self.aversion = key_sides @ cut
 
-    def __call__(self, x_t: Tensor, signal: float, noise: float, balance: float) -> tuple[Tensor, Tensor]:
-        """The estimate (1, c, h, w) and the matches (h, w, 2)."""
+    def __call__(
+        self, x_t: Tensor, signal: float, noise: float, price: Tensor, balance: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the estimate (1, c, h, w), the new prices and the matches (h, w, 2)."""
         bank, (height, width) = self.focus.bank, self._size
         precision = 1 / max(noise, LEAST_NOISE) ** 2
         sharpness = signal**2 * precision / 2
         queries = torch.cat([bank.queries(x_t) * (signal * precision), self._query_place, self._masks * -sharpness], 1)
-        bias = _filled(-sharpness * self._rest - self._aversion - self._price, -math.inf)
+        bias = _filled(-sharpness * self._rest - self.aversion - price, -math.inf)
         overlap = Overlap(self._size, x_t.shape[1], bank.patch, self.focus.window, x_t)
-        demand, best = torch.zeros_like(self._price), []
+        demand, best = torch.zeros_like(price), []
         for first, last in strips(self._size, _ROWS):
             weights = torch.addmm(bias, queries[first * width : last * width], self._keys.T).softmax(1)
-            wanted = weights.sum(0)[: len(demand)]
-            demand += wanted
+            usage = weights.sum(0)[: len(demand)]
+            demand += usage
             best.append(_best(weights))
-            seen = (wanted > _NEGLIGIBLE).nonzero()[:, 0]
-            means = weights.index_select(1, seen) @ self._values[seen]
+            used = (usage > _NEGLIGIBLE).nonzero()[:, 0]
+            means = weights.index_select(1, used) @ self._values[used]
             values, masks = means[:, : -(bank.patch**2)], means[:, -(bank.patch**2) :]
             overlap.add_along(first, bank.axes, values, masks)
         fair = height * width / len(demand)
-        self._price = self._price + balance * torch.log(demand / fair + _FORGOTTEN)
-        return overlap.average(), bank.position[torch.cat(best)].reshape(height, width, 2)
+        price = price + balance * torch.log(demand / fair + _FORGOTTEN)
+        return overlap.average(), price, bank.position[torch.cat(best)].reshape(height, width, 2)
 
 
 def _filled(keys: Tensor, value: float = 0.0) -> Tensor:
-    """As many more keys (n, ...) as fill the last block."""
+    """Append keys to (n, ...) until the last block is full."""
     return torch.cat([keys, keys.new_full((-len(keys) % _BLOCK, *keys.shape[1:]), value)])
 
 
 def _best(weights: Tensor) -> Tensor:
-    """weights.argmax(1), of blocks first: PyTorch finds the place of a maximum five times as slowly as its value."""
+    """Compute weights.argmax(1), blocks first: in PyTorch argmax is five times as slow as amax."""
     blocks = weights.reshape(len(weights), -1, _BLOCK)
     block = blocks.amax(2).argmax(1)
     place: Tensor = block * _BLOCK + blocks[torch.arange(len(block), device=block.device), block].argmax(1)
@@ -183,15 +190,15 @@ def _best(weights: Tensor) -> Tensor:
 
 
 def _sides(masks: Tensor, patch: int) -> Tensor:
-    """Which rows and which columns of a patch are inside: (n, 2 p)."""
+    """Mark the rows and the columns of a patch that are inside: (n, 2 p)."""
     square = masks.reshape(-1, patch, patch)
     return torch.cat([square.amax(2), square.amax(1)], 1)
 
 
 def _climbs(layout: Layout, old: int, new: int, span: VerticalSpan, horizon: float) -> Tensor:
-    """What it costs to come to each of the `new` rows from each of the `old` ones: (new, old)."""
+    """Costs of a move from each of the `old` rows to each of the `new` ones: (new, old)."""
     to, origin = (torch.arange(rows, dtype=torch.float64) / max(rows - 1, 1) for rows in (new, old))
-    # What lies above or below of all that is known is as the nearest row of it.
+    # Rows above or below the picture count as its nearest row.
     to = (span.top + (span.bottom - span.top) * to).clamp(0, 1)
     distance = (to[:, None] ** horizon - origin).abs()
     return layout.height * distance.square() + FORBIDDEN * (distance - layout.reach).clamp(min=0)

@@ -1,13 +1,9 @@
-"""How the network of a wavelet model is trained: noise on crops of all scales, one loss.
+"""The training of a wavelet model's network: noise on crops of all scales, one loss.
 
-With e the signal of each channel (a for the low band, which the anchor repeats, and a (1 - gamma) for the details) and
-c the noise, both at a time that is drawn for each crop,
-
-    z        = e x_0 + c eps                      the forward mix, since the anchor is x_0 without its details
-    clean    | F(into (z - e mean)) - (x_0 - mean - skip (z - e mean)) / out |^2      mean: what is expected there
-    noise    | F(z) - eps |
-
-averaged over what is inside of the picture.
+A crop has a time of its own, of the process of its scale, and the loss is that of the denoiser that will draw. The
+anchor is the crop without its details, so the low band keeps its whole signal. As the coarser scale's result the
+network is given the low band with noise in it, which stands for the faults of a drawn one. Errors are averaged over
+the inside of the picture.
 """
 
 from __future__ import annotations
@@ -15,206 +11,158 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from sinwave.diffusion.denoise import scalings
+from sinwave.diffusion.denoise import FromNoise, Preconditioned, TrainableDenoiser
+from sinwave.diffusion.process import Coefficients, Process, Scalar
 from sinwave.nn.local import LocalNetwork
 from sinwave.rng import fold
-from sinwave.systems.wavelet.configuration import STEPS, Configuration
 from sinwave.systems.wavelet.expectation import Expectation
-from sinwave.systems.wavelet.material import Batch, Material, crops_for, guide
-from sinwave.training.recipe import Group, Recipe, Update
+from sinwave.systems.wavelet.material import Batch, Material, guide
+from sinwave.systems.wavelet.options import STEPS, Settings
+from sinwave.training.optimizer import muon_and_adamw
+from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.shares import Shares
 
-__all__ = ["Numerics", "Practice", "WaveletRecipe"]
+__all__ = ["WaveletRecipe"]
 
 _LOOKS = 8
 """Batches of the held-out loss."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Practice:
-    """What matters while training and is forgotten afterwards.
-
-    muon              whether Muon moves the hidden weights; if not, AdamW moves them as it does all others
-    positions         of all crops of a step together
-    crop              positions along a side of a crop
-    coarse_share      of the crops, are of the coarsest scale; the others share the rest
-    noise_mean, noise_spread      of the normal distribution of log ratio at the coarsest scale
-    """
-
-    rate: float = 1e-2
-    muon: bool = True
-    positions: int = 12288
-    crop: int = 48
-    coarse_share: float = 0.5
-    noise_mean: float = 0.0
-    noise_spread: float = 1.6
-    weight_decay: float = 0.0
-    average: float = 0.999
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How convolutions are computed; weights, losses and steps are float32 all the same."""
-
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    channels_last: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.dtype}, channels {'last' if self.channels_last else 'first'}"
-
-
 class _Noised(NamedTuple):
-    """z, its noise, the coefficients that led there, (b, c, 1, 1) and (b, 1, 1, 1), and the coarser scale's result."""
+    """The noise of crops, their times (b, 1, 1, 1), and the coarser scale's result."""
 
-    z: Tensor
     eps: Tensor
-    signal: Tensor
-    noise: Tensor
-    log_ratio: Tensor
+    time: Tensor
     low: Tensor
 
 
 @final
-class WaveletRecipe(Recipe):
+@dataclass(frozen=True, eq=False)
+class _PerCrop(Process):
+    """The processes of crops, each at a time of its own."""
+
+    processes: tuple[Process, ...]
+
+    def at(self, t: Scalar) -> Coefficients:
+        """The coefficients, (b, 1, 1, 1) in float64 on the CPU."""
+        times = torch.as_tensor(t, dtype=torch.float64).flatten().tolist()
+        rows = [process.at(time) for process, time in zip(self.processes, times, strict=True)]
+        columns = torch.tensor([[float(a) for a in row] for row in rows], dtype=torch.float64).T
+        return Coefficients(*columns.reshape(3, -1, 1, 1, 1))
+
+
+@final
+class WaveletRecipe(Recipe[None]):
     """The training of one network on some pictures."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        practice: Practice,
-        material: Material,
-        network: LocalNetwork,
-        numerics: Numerics = Numerics(),
-    ) -> None:
-        self.configuration, self.practice, self.material = configuration, practice, material
+    def __init__(self, settings: Settings, material: Material, network: LocalNetwork) -> None:
+        self.settings, self.material = settings, material
         self.device = material.statistics.mean.device
-        self._dtype = getattr(torch, numerics.dtype)
-        self._layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+        self._dtype = getattr(torch, settings.precision)
+        self._layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.network: LocalNetwork = network.to(memory_format=self._layout)  # type: ignore[call-overload]
-        self.count = crops_for(practice.positions, material.crop)
+        self.count = max(1, settings.positions // math.prod(material.crop))
         channels = torch.arange(max(material.channels), device=self.device)[:, None, None]
-        sizes = [
-            torch.tensor([of(index) for index in range(material.scales)], device=self.device).view(-1, 1, 1, 1)
-            for of in (configuration.known, configuration.channels)
-        ]
-        self._follows, self._present = (channels < each for each in sizes)
-        self._chances = self._scale_chances()
-        # A graphics processor has its own ways of doing many things at once.
+        counts = [(settings.known(index), settings.channels(index)) for index in range(material.scales)]
+        self._following, present = torch.tensor(counts, device=self.device).T[..., None, None, None]
+        self._follows, self._present = channels < self._following, channels < present
+        share, finer = settings.coarse_share, material.scales - 1
+        self._chances = torch.tensor([share, *[(1 - share) / finer] * finer] if finer else [1.0])
+        # A GPU has its own ways of doing many things at once.
         self._in_shares = Shares() if self.device.type == "cpu" else None
-        self._expectation = Expectation.of(material.statistics, configuration)
+        self._expectation = Expectation.of(material.statistics, settings)
 
     @property
-    def module(self) -> nn.Module:
-        """The network."""
+    def kept(self) -> nn.Module:
         return self.network
 
     @property
     def companions(self) -> Mapping[str, nn.Module]:
-        """None."""
         return {}
 
-    def groups(self) -> Mapping[str, Group]:
-        """All weights."""
-        rate, decay = self.practice.rate, self.practice.weight_decay
-        matrices = self.network.hidden if self.practice.muon else ()
-        return {"network": Group(tuple(self.network.parameters()), rate, matrices, weight_decay=decay)}
+    @property
+    def players(self) -> Mapping[str, Player]:
+        settings, parameters = self.settings, tuple(self.network.parameters())
+        matrices = self.network.hidden if settings.muon else ()
+        optimizers = muon_and_adamw(parameters, matrices, weight_decay=settings.weight_decay)
+        return {"network": Player(parameters, optimizers, lambda step: settings.rate)}
 
-    def updates(self, seed: int) -> Iterator[Update]:
-        """One."""
-        losses, scales = self._losses(seed)
+    def updates(self, batch: None, generator: torch.Generator) -> Iterator[Update]:
+        losses, scales = self._losses(generator)
         yield Update("network", losses.mean(), self._by_scale(losses.detach(), scales))
 
     @torch.no_grad()
     def held_out(self) -> Mapping[str, float]:
         """The loss for crops and noise that are always the same."""
-        found = [self._losses(fold(0, "held out", index)) for index in range(_LOOKS)]
-        losses, scales = torch.cat([each for each, _ in found]), torch.cat([each for _, each in found])
+        seeds = (fold(0, "held out", index) for index in range(_LOOKS))
+        looks = [self._losses(torch.Generator().manual_seed(seed)) for seed in seeds]
+        losses, scales = (torch.cat(parts) for parts in zip(*looks, strict=True))
         return {"loss": losses.mean().item()} | {k: v.item() for k, v in self._by_scale(losses, scales).items()}
 
-    def _losses(self, seed: int) -> tuple[Tensor, Tensor]:
-        """The loss of each crop (b,), and its scale."""
-        generator = torch.Generator().manual_seed(seed)
+    def _losses(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         scales = torch.multinomial(self._chances, self.count, replacement=True, generator=generator).tolist()
         batch = self.material.draw(scales, generator)
         noised = self._noised(batch, scales, generator)
+        processes = [self.settings.process(scale) for scale in scales]
 
-        def some(part: slice) -> Tensor:
-            return self._errors(Batch(*(each[part] for each in batch)), _Noised(*(each[part] for each in noised)))
+        def losses_of(part: slice) -> Tensor:
+            crops, noise = Batch(*(x[part] for x in batch)), _Noised(*(x[part] for x in noised))
+            denoiser = self._denoiser(crops, noise, _PerCrop(tuple(processes[part])))
+            weight = (1 - crops.outside) * self._present[crops.scale]
+            return denoiser.loss(crops.bands, noise.time, noise.eps, weight=weight)
 
-        losses = (
-            some(slice(None))
-            if self._in_shares is None
-            else self._in_shares(some, self.count, self.network.parameters())
-        )
-        return losses, batch.scale
-
-    def _errors(self, batch: Batch, noised: _Noised) -> Tensor:
-        """The mean over what is inside of the picture, (b,)."""
-        weight = (1 - batch.outside) * self._present[batch.scale]
-        answer, target = self._answer_and_target(batch, noised)
-        error = (answer - target).square() if self.configuration.answers == "clean" else (answer - target).abs()
-        return (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
+        if self._in_shares is None:
+            return losses_of(slice(None)), batch.scale
+        return self._in_shares(losses_of, self.count, self.network.parameters()), batch.scale
 
     def _noised(self, batch: Batch, scales: list[int], generator: torch.Generator) -> _Noised:
         times = [self._time(scale, torch.rand((), generator=generator).item(), generator) for scale in scales]
-        found = [self.configuration.process(scale).at(t) for scale, t in zip(scales, times, strict=True)]
-        rows = [[float(a.signal), float(a.signal + a.anchor), float(a.noise)] for a in found]
-        fading, whole, noise = torch.tensor(rows, device=self.device).T.reshape(3, -1, 1, 1, 1)
-        signal = torch.where(self._follows[batch.scale], whole, fading)
         chance = self._on_device(generator)
         eps = torch.randn(batch.bands.shape, generator=chance, device=self.device)
-        low = self._low(batch, chance)
-        return _Noised(signal * batch.bands + noise * eps, eps, signal, noise, (noise / whole).log().flatten(), low)
-
-    def _low(self, batch: Batch, chance: torch.Generator) -> Tensor:
-        """What a coarser scale would have given: the low band with some noise, and no more of it than there is."""
-        low = batch.bands[:, : self.configuration.guides]
+        low = batch.bands[:, : self.settings.guides]
         share = torch.rand(len(low), 1, 1, 1, generator=chance, device=self.device)
-        noise = torch.randn(low.shape, generator=chance, device=self.device)
-        return low + self.configuration.fault * share * noise
+        faults = self.settings.fault * share * torch.randn(low.shape, generator=chance, device=self.device)
+        return _Noised(eps, torch.tensor(times, dtype=torch.float64)[:, None, None, None], low + faults)
 
-    def _answer_and_target(self, batch: Batch, noised: _Noised) -> tuple[Tensor, Tensor]:
-        if self.configuration.answers == "noise":
-            return self._network(noised.z, noised, batch), noised.eps
-        mean, deviation = self._expectation(batch.scale, noised.low, batch.outside)
-        scale = scalings(noised.signal, noised.noise, deviation)
-        z = noised.z - noised.signal * mean
-        return self._network(scale.into * z, noised, batch), (batch.bands - mean - scale.skip * z) / scale.out
+    def _denoiser(self, batch: Batch, noised: _Noised, process: Process) -> TrainableDenoiser:
+        follows = self._following[batch.scale]
 
-    def _network(self, x: Tensor, noised: _Noised, batch: Batch) -> Tensor:
-        seen = guide(noised.low, self.material.statistics, batch.scale)
-        seen = seen * self._follows[batch.scale][:, : seen.shape[1]]
-        x = torch.cat([x * self._present[batch.scale], seen], 1).to(memory_format=self._layout)
+        def network(x: Tensor, log_ratio: Scalar) -> Tensor:
+            return self._answer(x, torch.as_tensor(log_ratio, device=x.device).flatten(), noised.low, batch)
+
+        if self.settings.answers == "noise":
+            statistics = self.material.statistics
+            low, high = (bound[batch.scale, :, None, None] for bound in (statistics.low, statistics.high))
+            return FromNoise(network, process, low, high, follows)
+        return Preconditioned(network, process, *self._expectation(batch.scale, noised.low, batch.outside), follows)
+
+    def _answer(self, x: Tensor, clock: Tensor, low: Tensor, batch: Batch) -> Tensor:
+        guides = guide(low, self.material.statistics, batch.scale)
+        guides = guides * self._follows[batch.scale][:, : guides.shape[1]]
+        x = torch.cat([x * self._present[batch.scale], guides], 1).to(memory_format=self._layout)
         # Each weight is used once, and what is kept of it would be another thread's too.
         narrow = self._dtype != torch.float32
         with torch.autocast(self.device.type, self._dtype, enabled=narrow, cache_enabled=False):
-            answer: Tensor = self.network(x, batch.outside, noised.log_ratio, batch.scale)
+            answer: Tensor = self.network(x, batch.outside, clock, batch.scale)
         return answer.float()
 
     def _time(self, scale: int, uniform: float, generator: torch.Generator) -> float:
         """A time of the scale's process: any step, or a ratio that is normal or uniform in its logarithm."""
-        configuration, practice = self.configuration, self.practice
-        if configuration.answers == "noise":
-            return math.ceil(max(uniform, 1e-9) * configuration.schedule(scale).times[0] * STEPS) / STEPS
-        low, high = math.log(configuration.low), math.log(configuration.high if scale == 0 else configuration.start)
+        settings = self.settings
+        if settings.answers == "noise":
+            return math.ceil(max(uniform, 1e-9) * settings.schedule(scale).times[0] * STEPS) / STEPS
+        low, high = math.log(settings.low), math.log(settings.high if scale == 0 else settings.start)
         exponent = low + uniform * (high - low)
         if scale == 0:
             normal = torch.randn((), generator=generator).item()
-            exponent = min(max(practice.noise_mean + practice.noise_spread * normal, low), high)
+            exponent = min(max(settings.noise_mean + settings.noise_spread * normal, low), high)
         ratio = math.exp(exponent)
         return ratio / (1 + ratio)
-
-    def _scale_chances(self) -> Tensor:
-        count = self.material.scales
-        if count == 1:
-            return torch.ones(1)
-        rest = (1 - self.practice.coarse_share) / (count - 1)
-        return torch.tensor([self.practice.coarse_share] + [rest] * (count - 1))
 
     def _on_device(self, generator: torch.Generator) -> torch.Generator:
         """A generator of the device that goes on from the numbers of this one."""
@@ -224,9 +172,5 @@ class WaveletRecipe(Recipe):
         return torch.Generator(self.device).manual_seed(seed)
 
     def _by_scale(self, losses: Tensor, scales: Tensor) -> dict[str, Tensor]:
-        found = {}
-        for index in range(self.material.scales):
-            some = losses[scales == index]
-            if len(some):
-                found[f"scale {index + 1}"] = some.mean()
-        return found
+        groups = {f"scale {index + 1}": losses[scales == index] for index in range(self.material.scales)}
+        return {name: group.mean() for name, group in groups.items() if len(group)}

@@ -1,4 +1,4 @@
-"""How a scale is walked: the times, the sampler, and how a walk begins later so that less is changed."""
+"""The schedule of a scale: times, sampler, and a later start for smaller changes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import final
 
-from sinwave.diffusion.sample import flow_times
-from sinwave.diffusion.samplers import Ddim, Sampler
+from sinwave.diffusion.sample import Ddim, Sampler, flow_times
 
 __all__ = ["RatioSchedule", "Schedule", "StepSchedule"]
 
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The walk of a scale."""
+    """Times and sampler of the walk of a scale."""
 
     sampler: Sampler = field(default=Ddim(), kw_only=True)
 
@@ -26,15 +25,15 @@ class Schedule(ABC):
 
     @abstractmethod
     def starting_at(self, strength: float) -> Schedule:
-        """The last part of this walk: nothing changes at strength 0, all is new at 1."""
+        """Return the last part of this walk: strength 0 changes nothing, strength 1 starts from pure noise."""
 
 
 @final
 @dataclass(frozen=True)
 class RatioSchedule(Schedule):
-    """`steps` steps of `Flow` whose noise-to-signal ratio falls from `high` to `low` by equal factors.
+    """Steps of `Flow` whose noise-to-signal ratio falls from `high` to `low` by equal factors.
 
-    At the ratio `middle` half of a picture is recognized.
+    At the ratio `middle` about half of a picture can be recognized in the noise.
     """
 
     steps: int
@@ -44,15 +43,14 @@ class RatioSchedule(Schedule):
 
     @property
     def times(self) -> tuple[float, ...]:
-        """The times of the process."""
         return flow_times(self.steps, self.low, self.high)
 
     def starting_at(self, strength: float) -> RatioSchedule:
-        """The last part of this walk, its steps as long as before: nothing changes at strength 0, all is new at 1.
+        """Return the last part of this walk with steps of the same length.
 
-        High-dimensional patches are recognized in much noise and then nearly at once, so the strengths are spread
-        around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power of the start if the
-        signal is weighted with `middle`.
+        Large patches are recognized in strong noise, and within a narrow range of ratios. So strengths are spread
+        around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power at the start if the
+        signal is weighted by `middle`.
         """
         if self.high == self.low:
             return self
@@ -62,7 +60,7 @@ class RatioSchedule(Schedule):
         return replace(self, steps=max(1, round(share * self.steps)), high=high)
 
     def descent(self, t: float) -> float:
-        """1 at the start of the walk, 0 at its last estimate, linear in the logarithm of the ratio."""
+        """Position on the walk: 1 at its start, 0 at its last estimate, linear in the logarithm of the ratio."""
         if self.high == self.low:
             return 0.0
         share = math.log(t / (1 - t) / self.low) / math.log(self.high / self.low)
@@ -72,16 +70,14 @@ class RatioSchedule(Schedule):
 @final
 @dataclass(frozen=True)
 class StepSchedule(Schedule):
-    """The steps k = `first`, `first` - 1, ... 0 of a process that was published with `total` of them."""
+    """Steps k = `first`, `first` - 1, ... 0 of a process that was published with `total` steps."""
 
     first: int
     total: int = 100
 
     @property
     def times(self) -> tuple[float, ...]:
-        """K / T."""
         return tuple(step / self.total for step in range(self.first, -1, -1))
 
     def starting_at(self, strength: float) -> StepSchedule:
-        """From the step strength x first."""
         return replace(self, first=max(1, round(strength * self.first)))

@@ -2,8 +2,4 @@
 
 After Shocher, Cohen and Irani, "Zero-shot super-resolution using deep internal learning", CVPR 2018, in the wavelet
 domain and with the reduction known exactly.
-
-pairs.py       the picture, reduced further: what it was and what is left
-recipe.py      the loss on crops of the pairs
-enlarger.py    train, and enlarge
 """

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor
 
+from sinwave.data.batches import Constant
+from sinwave.errors import InputError
+from sinwave.images import Picture
 from sinwave.nn.residual import ResidualNetwork
 from sinwave.reduction import Reduction
 from sinwave.rng import Noise, fold
-from sinwave.systems.contracts import OnStep
-from sinwave.systems.zero_shot.pairs import guessed, pairs
-from sinwave.systems.zero_shot.recipe import DETAIL, EnlargingRecipe, turned, turned_back
+from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress
+from sinwave.systems.zero_shot.recipe import DETAIL, EnlargingRecipe, guessed, pairs, turned, turned_back
+from sinwave.threads import side_by_side, threads
 from sinwave.training.loop import Budget, Report, Training, train
 from sinwave.training.schedule import Trapezoid
 from sinwave.wavelets import Size, pack, unpack
 
-__all__ = ["Enlarger", "turns"]
+__all__ = ["Enlarger", "Untrained", "turns"]
 
 _WIDTH, _BLOCKS, _STEPS, _AVERAGE = 32, 3, 200, 0.99
 _WAYS = 8
@@ -26,81 +32,109 @@ _ROWS = 256
 
 
 def turns(small: Size, large: Size) -> list[Size]:
-    """The sizes on the way, each at most twice the one before: what is learned from half of a picture is less."""
-    factor = max(b / a for a, b in zip(small, large, strict=True))
-    count = max(0, math.ceil(math.log2(factor) - 1e-9))
+    """List the sizes on the way, each at most twice the one before: a picture of half the size teaches less."""
+    down, right = (b / a for a, b in zip(small, large, strict=True))
+    count = max(0, math.ceil(math.log2(max(down, right)) - 1e-9))
     parts = [(turn + 1) / count for turn in range(count)]
-    height, width = zip(small, large, strict=True)
-    return [(_between(*height, part), _between(*width, part)) for part in parts]
-
-
-def _between(small: int, large: int, part: float) -> int:
-    return round(small * math.pow(large / small, part))
+    return [(round(small[0] * math.pow(down, part)), round(small[1] * math.pow(right, part))) for part in parts]
 
 
 @final
 class Enlarger:
-    """A `SuperResolver`."""
+    """A `SuperResolver` that learns from the picture itself while the user waits."""
 
-    def effort(self, size: Size) -> tuple[float, ...]:
-        """The training, whose crops are of one size, and the enlarging, in positions that the network sees."""
-        return _STEPS * 3 * 4096.0, _WAYS * size[0] * size[1] / 4
-
-    def enlarge(self, picture: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
-        """The picture (1, 3, h, w) in `size`, up to eight times as large; reduced, it is the picture again."""
-        sizes = turns((picture.shape[2], picture.shape[3]), size)
+    def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
+        """Enlarge a picture (1, 3, h, w) to `size`, up to eight times; reduced, it is the picture again."""
+        sizes = turns((low.shape[2], low.shape[3]), size)
         if not sizes:
-            return picture
-        factor = max(b / a for a, b in zip(picture.shape[2:], size, strict=True)) ** (1 / len(sizes))
-        network = _trained(picture, factor, noise, on_step)
-        known, large = Reduction(picture), picture
+            return low
+        factor = max(b / a for a, b in zip(low.shape[2:], size, strict=True)) ** (1 / len(sizes))
+        network = _trained(low, factor, noise, on_step)
+        reduction, large = Reduction(low), low
         for turn, now in enumerate(sizes, 1):
-            large = known.shown(_improved(network, guessed(large, now)))
+            large = reduction.in_range(_improved(network, guessed(large, now)))
             if on_step is not None:
-                on_step(1, turn, len(sizes))
+                on_step(Progress(1, 2, turn, len(sizes), lambda large=large: large))  # type: ignore[misc]
         return large
 
 
 def _trained(picture: Tensor, factor: float, noise: Noise, on_step: OnStep | None) -> ResidualNetwork:
-    """A network that has learned to enlarge the picture by this factor."""
-    # Whoever only draws has no gradients recorded, and what was made so cannot be learned from.
-    with torch.inference_mode(False), torch.enable_grad():
+    """Train a network to enlarge the picture by this factor; one thread, so that their number changes no bit."""
+    # In inference mode no gradients are recorded, and tensors that it made cannot be learned from.
+    with torch.inference_mode(False), torch.enable_grad(), threads(1 if picture.device.type == "cpu" else None):
         source = picture.detach().clone().float()
         network = ResidualNetwork(4 * picture.shape[1], _WIDTH, _BLOCKS, noise.normal).to(source.device)
-        recipe = EnlargingRecipe(network, pairs(source, factor))
         training = Training(
-            recipe,
+            EnlargingRecipe(network, pairs(source, factor)),
+            Constant(None),
             Budget(_STEPS),
             fold(0, *map(repr, noise.normal((2,), "seed").tolist())),
             schedule=Trapezoid(warm_up=20, tail=0.5),
             longest_average=_AVERAGE,
         )
 
-        def tell(training: Training, report: Report) -> None:
+        def report_step(training: Training, report: Report) -> None:
             if on_step is not None:
-                on_step(0, report.step, _STEPS)
+                on_step(Progress(0, 2, report.step, _STEPS, lambda: picture))
 
-        train(training, [tell])
+        train(training, [report_step])
         network.load_state_dict(training.averages.values)
     return network.requires_grad_(False).to(picture.dtype)
 
 
 def _improved(network: ResidualNetwork, guess: Tensor) -> Tensor:
-    """The guess with what the network finds missing: the mean of what it says of it turned and mirrored."""
+    """Add the detail that the network misses: the mean of its answers to the guess, turned and mirrored."""
     missing = torch.zeros_like(guess)
-    for way in range(_WAYS):
-        side_by_side = turned(guess, way)
-        bands = _by_rows(network, pack(side_by_side))
-        missing += turned_back(unpack(bands, (side_by_side.shape[2], side_by_side.shape[3])), way)
+    for way in range(0, _WAYS, 2):
+        for detail in side_by_side([partial(_detail, network, guess, way + n) for n in range(2)], guess.device):
+            missing += detail
     return guess + DETAIL / _WAYS * missing
 
 
+def _detail(network: ResidualNetwork, guess: Tensor, way: int) -> Tensor:
+    picture = turned(guess, way)
+    with threads(1 if guess.device.type == "cpu" else None):
+        bands = _by_rows(network, pack(picture))
+    return turned_back(unpack(bands, (picture.shape[2], picture.shape[3])), way)
+
+
 def _by_rows(network: ResidualNetwork, bands: Tensor) -> Tensor:
-    """The same as all at once, in the memory of a strip."""
     height, reach = bands.shape[2], network.radius
-    found = []
+    strips = []
     for first in range(0, height, _ROWS):
         above, last = max(first - reach, 0), min(first + _ROWS, height)
         strip = bands[:, :, above : min(last + reach, height)].contiguous(memory_format=torch.channels_last)
-        found.append(network(strip)[:, :, first - above : last - above])
-    return torch.cat(found, 2)
+        strips.append(network(strip)[:, :, first - above : last - above])
+    return torch.cat(strips, 2)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """A picture as its own teacher, for enlarging alone."""
+
+    picture: Picture
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"upscale"})
+    engines: ClassVar[tuple[str, ...]] = ("network",)
+
+    @property
+    def size(self) -> Size:
+        return self.picture.size
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return (self.picture,)
+
+    def build(self, engine: str, computing: Computing) -> Enlarger:
+        if self.picture.opaque is not None:
+            raise InputError(
+                "the network learns from all of the picture, what is avoided or transparent too: use the closed form"
+            )
+        return Enlarger()
+
+    def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
+        raise InputError("a network that enlarges one picture cannot be mixed with others")
+
+    def memory(self, engine: str, size: Size) -> float:
+        """Estimate the bytes: the picture and its reductions, and strips of what is between the layers."""
+        return 0.5e9 + 120 * size[0] * size[1]

@@ -1,0 +1,136 @@
+"""Write docs/cli.md and docs/python-api.md from the code: `python docs/generate.py`; `--check` only compares."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sinwave
+from sinwave.cli.info import Info
+from sinwave.cli.main import COMMANDS
+from sinwave.cli.parse import metavar, own_first
+from sinwave.cli.show import Showing
+from sinwave.options import Option
+from sinwave.systems.table import SYSTEMS
+from sinwave.tasks import DRAWING, task_of
+from sinwave.tasks.demo import Demo
+from sinwave.tasks.evaluate import Evaluate, Measuring
+from sinwave.tasks.machine import Hardware
+from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo
+from sinwave.tasks.report import Report
+from sinwave.tasks.run import Output
+from sinwave.tasks.task import EditTask, KeepingTask, Task
+from sinwave.tasks.train import TrainOptions
+
+HERE = Path(__file__).parent
+_OTHERS: dict[str, type[Any]] = {
+    "evaluate": Evaluate,
+    "report": Report,
+    "demo": Demo,
+    "info": Info,
+    "train": TrainOptions,
+}
+_SHARED = {
+    "Every command": [Showing],
+    "Every command that draws": [Output, Hardware, Task],
+    "Every edit": [EditTask],
+    "Edits of a picture of which a part may be kept": [KeepingTask],
+    "Evaluate and report": [Measuring],
+}
+
+
+def cli() -> str:
+    """Describe every command; options that many share stand once, at the end."""
+    lines = ["# The command line", "", "As `sinwave COMMAND --help`. Written by `docs/generate.py`.", ""]
+    shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
+    for name, command in COMMANDS.items():
+        cls = task_of(name) if name in DRAWING else _OTHERS[name]
+        words = [metavar(option, bare=True) for option in own_first([cls]) if option.facts.positional]
+        lines += [f"## {name}", "", f"`{' '.join(['sinwave', name, *words])}`: {command.summary}.", ""]
+        lines += [*_table(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
+    for name in (name for name, system in SYSTEMS.items() if system.options):
+        lines += [f"## train --system {name}", "", *_table(own_first([SYSTEMS[name].door("options")])), ""]
+    seen = {"source"}
+    for title, classes in _SHARED.items():
+        options = [option for option in own_first(classes) if option.name not in seen]
+        seen |= {option.name for option in options}
+        lines += [f"## {title}", "", *_table(options), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(options: Any) -> Iterator[str]:
+    rows = [_row(option) for option in options]
+    if rows:
+        yield from ("| option | meaning | default |", "|---|---|---|", *rows)
+
+
+def _row(option: Option) -> str:
+    name = metavar(option, bare=True) if option.facts.positional else f"--{option.name.replace('_', '-')}"
+    if not option.facts.positional and option.kind is not bool and not option.facts.counted:
+        name += " " + metavar(option).replace("{", "").replace("}", "").replace(",", "\\|")
+    name = f"{option.facts.short}, {name}" if option.facts.short else name
+    shown = "" if option.required or option.default in (None, False, ()) else str(option.default)
+    return f"| `{name}` | {option.facts.help.replace('|', chr(92) + '|')} | {shown} |"
+
+
+def python_api() -> str:
+    """List the public face: signatures and first sentences."""
+    lines = ["# Python", "", "`import sinwave` has these names. Written by `docs/generate.py`.", ""]
+    for name in sinwave.__all__:
+        value = getattr(sinwave, name)
+        if inspect.isfunction(value):
+            lines += [f"## sinwave.{name}", "", *_signature(f"sinwave.{name}", value), _sentence(value), ""]
+    for cls in (Photo, Frames):
+        lines += [f"## {cls.__name__}", "", _paragraph(cls), ""]
+        for name, member in vars(cls).items():
+            function = member.fget if isinstance(member, property) else member
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            shown = [f"`{name}`"] if isinstance(member, property) else _signature(name, function)
+            lines += [*shown, _sentence(function), ""]
+    for options in (Drawn, Common, Keeping):
+        lines += [f"## Options: {options.__name__}", "", "```text", inspect.getdoc(options) or "", "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _signature(name: str, function: Any) -> list[str]:
+    text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
+    text = (
+        re.sub(r"'([^']*)'", r"\1", text)
+        .replace("**common: Unpack[", "**options: ")
+        .replace("Unpack", "")
+        .replace("<function silent", "silent #<")
+    )
+    text = re.sub(r"(\*\*options: \w+)\]", r"\1", text)
+    text = re.sub(r"silent #<[^>]*>", "silent", re.sub(r"<function <lambda>[^>]*>", "silent", text))
+    return ["```text", f"{name}{text}", "```", ""]
+
+
+def _sentence(value: Any) -> str:
+    return (inspect.getdoc(value) or "").partition("\n")[0]
+
+
+def _paragraph(value: Any) -> str:
+    return (inspect.getdoc(value) or "").strip()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the files, or compare them with what would be written."""
+    stale = []
+    for file, text in ((HERE / "cli.md", cli()), (HERE / "python-api.md", python_api())):
+        if arguments == ["--check"]:
+            if not file.exists() or file.read_text("utf-8") != text:
+                stale.append(file.name)
+        else:
+            file.write_text(text, "utf-8")
+    if stale:
+        print(f"{', '.join(stale)}: not as the code says; run python docs/generate.py")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Published weights: found, checked strictly, licensed, and never fetched without being asked."""

@@ -1,0 +1,373 @@
+"""Tasks in Python, one after the other, without files in between.
+
+    sinwave.open("photo.jpg").extend(left=64).upscale(2).save("wide.png")
+
+Each edit learns from the picture as it is by then; with a model file every edit is drawn by that model. Pictures and
+masks may be paths, bytes, Pillow pictures, arrays, tensors in [-1, 1], masks in [0, 1], or photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sinwave import __version__
+from sinwave.errors import InputError
+from sinwave.images import Picture, encode, looks_gray, to_uint8, write, write_frames
+from sinwave.kinds import Place, Region, Source
+from sinwave.options import facts
+from sinwave.rng import NoiseSource
+from sinwave.systems.table import of_picture
+from sinwave.tasks import task_of
+from sinwave.tasks.machine import Hardware, OnProgress, Tally, silent
+from sinwave.tasks.run import draw, prepared
+from sinwave.tasks.task import Opened, Task, open_source
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from typing_extensions import Unpack
+
+__all__ = ["Frames", "Photo", "open_photo"]
+
+PictureLike: TypeAlias = "str | PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor | Photo"
+SizeLike: TypeAlias = str | tuple[int, int]
+Engine: TypeAlias = Literal["auto", "closed-form", "network", "hybrid"]
+OnEstimate: TypeAlias = Callable[[NDArray[np.uint8]], None]
+MAX_PIXELS = 100_000_000
+
+
+class Drawn(TypedDict, total=False):
+    """Options of all that is drawn.
+
+    engine        how to draw; default: as the photo was opened
+    seed          another one draws another picture; default: that of the photo
+    on_progress   `on_progress(label, done, total)`
+    on_estimate   `on_estimate(pixels)`: the newest estimate (h, w, 3) bytes, after all constraints, at its own scale
+    """
+
+    engine: Engine | None
+    seed: int
+    on_progress: OnProgress
+    on_estimate: OnEstimate | None
+
+
+class Common(Drawn, total=False):
+    """Options of every edit: `n` results; what is white in the mask `avoid` is never used of the picture."""
+
+    avoid: PictureLike | None
+    n: int
+
+
+class Keeping(Common, total=False):
+    """Options of edits that may keep a part of their input: what is white in the mask `keep`."""
+
+    keep: PictureLike | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """An animation (n, 3, h, w) in [-1, 1]."""
+
+    frames: Tensor
+    fps: float
+    text: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Frames:
+        """Write it as .gif, .webp or .mp4."""
+        write_frames(Path(path), self.frames, self.fps, overwrite=overwrite, text=self.text)
+        return self
+
+    def __repr__(self) -> str:
+        count, _, height, width = self.frames.shape
+        return f"<Frames: {count} of {width} x {height}, {self.fps:g} a second>"
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Photo:
+    """A picture with all edits as methods; each returns a new photo.
+
+    Every edit takes the options of `Common`. It returns the first of `n` results; `.results` has them all. Any callback
+    may raise `sinwave.Stop`.
+    """
+
+    picture: Picture
+    opened: Opened
+    seed: int = 0
+    hardware: Hardware = field(default_factory=Hardware)
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    _results: tuple[Photo, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.picture.size
+
+    @property
+    def results(self) -> tuple[Photo, ...]:
+        """The results of the edit that this one is the first of."""
+        return self._results or (self,)
+
+    @property
+    def pixels(self) -> Tensor:
+        """(1, 3, h, w) in [-1, 1]."""
+        return self.picture.pixels[None]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The pixels as (h, w, 3) bytes."""
+        return np.array(_bytes(self.picture.pixels), dtype=dtype)
+
+    def _repr_png_(self) -> bytes:
+        return encode(self.picture.pixels, Path("photo.png"))
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"<Photo {self.picture.name}: {' '.join([f'{width} x {height}', *self.steps])}>"
+
+    def to_pillow(self) -> Image.Image:
+        """Make a Pillow picture of it."""
+        from PIL import Image
+
+        return Image.fromarray(_bytes(self.picture.pixels))
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Photo:
+        """Write it as .png, .jpg, .webp or .tif, and say in the file how it was made."""
+        gray = self.picture.gray and looks_gray(self.picture.pixels)
+        write(path, self.picture.pixels, overwrite=overwrite, text=self._text(), icc=self.picture.icc, gray=gray)
+        return self
+
+    def _text(self, *more: str) -> Mapping[str, str]:
+        steps = " ".join([*self.steps, *more])
+        return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
+
+    def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
+        """Train a model on the picture's file, and open it: see `sinwave.train`."""
+        from sinwave import train
+
+        if self.picture.path is None or self.steps or self.opened.trained:
+            raise InputError("a model is trained on a picture file: save the photo, and open the file")
+        trained = train(self.picture.path, output, **options)
+        return replace(open_photo(trained.model, seed=self.seed), hardware=self.hardware)
+
+    def generate(
+        self,
+        n: int = 8,
+        *,
+        variation: float = 0.7,
+        size: SizeLike | None = None,
+        scale: float | str | None = None,
+        **common: Unpack[Drawn],
+    ) -> list[Photo]:
+        """Draw new pictures that look like this one: see `sinwave generate --help`."""
+        return list(self._edit("generate", locals()).results)
+
+    def harmonize(
+        self,
+        composite: PictureLike,
+        mask: PictureLike,
+        *,
+        strength: float = 0.3,
+        shape: float = 0.9,
+        first: int = 1,
+        feather: int = 8,
+        **common: Unpack[Keeping],
+    ) -> Photo:
+        """Give what was pasted into a composite the look of this picture."""
+        return self._edit("harmonize", locals())
+
+    def edit(
+        self,
+        edited: PictureLike,
+        mask: PictureLike | None = None,
+        *,
+        strength: float = 0.25,
+        first: int | None = None,
+        feather: int = 16,
+        **common: Unpack[Keeping],
+    ) -> Photo:
+        """Make a picture plausible in which things were moved, copied or erased."""
+        return self._edit("edit", locals())
+
+    def paint(
+        self,
+        drawing: PictureLike,
+        *,
+        strength: float = 0.5,
+        first: int | None = None,
+        colors: int | None = None,
+        **common: Unpack[Keeping],
+    ) -> Photo:
+        """Turn a drawing into a picture of this kind."""
+        return self._edit("paint", locals())
+
+    def inpaint(self, mask: PictureLike, *, strength: float = 1.0, **common: Unpack[Keeping]) -> Photo:
+        """Remove what a mask covers, and fill the hole with what the rest is made of."""
+        return self._edit("inpaint", locals())
+
+    def extend(
+        self,
+        *,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+        strength: float = 0.9,
+        **common: Unpack[Keeping],
+    ) -> Photo:
+        """Grow the canvas by margins that continue the picture."""
+        return self._edit("extend", locals())
+
+    def retarget(
+        self,
+        size: SizeLike | None = None,
+        *,
+        scale: float | str | None = None,
+        strength: float = 0.5,
+        stretch: float = 1.15,
+        **common: Unpack[Common],
+    ) -> Photo:
+        """Bring it into another shape, WIDTHxHEIGHT or (height, width), with nothing in it stretched."""
+        return self._edit("retarget", locals())
+
+    def tile(
+        self,
+        size: SizeLike | None = None,
+        *,
+        variation: float | None = None,
+        axes: Literal["both", "x", "y"] = "both",
+        band: float = 0.2,
+        **common: Unpack[Common],
+    ) -> Photo:
+        """Draw a texture like it that continues over its own border."""
+        return self._edit("tile", locals())
+
+    def place(
+        self,
+        region: str | Region,
+        at: str | Place | Sequence[str | Place],
+        size: SizeLike | None = None,
+        **common: Unpack[Common],
+    ) -> Photo:
+        """Draw a new picture in which a region, WxH+X+Y, stands at one or several places, X+Y."""
+        at = (at,) if isinstance(at, (str, Place)) else tuple(at)
+        return self._edit("place", locals())
+
+    def restyle(
+        self,
+        content: PictureLike,
+        *,
+        strength: float = 0.3,
+        shape: float = 0.7,
+        palette: float = 1.0,
+        first: int = 1,
+        **common: Unpack[Keeping],
+    ) -> Photo:
+        """Draw another picture in the texture and the palette of this one."""
+        return self._edit("restyle", locals())
+
+    def upscale(self, factor: float = 2.0, *, strength: float = 0.05, **common: Unpack[Common]) -> Photo:
+        """Enlarge it with detail of its own; reduced again, it is this picture."""
+        return self._edit("upscale", locals())
+
+    def blend(
+        self,
+        *others: PictureLike,
+        weights: Sequence[float] = (),
+        size: SizeLike | None = None,
+        variation: float = 1.0,
+        **common: Unpack[Common],
+    ) -> Photo:
+        """Draw a new picture of this one and others, each with its share."""
+        arguments = {**locals(), "weights": tuple(map(float, weights))}
+        arguments["others"] = tuple(other._source() if isinstance(other, Photo) else other for other in others)
+        return self._edit("blend", arguments)
+
+    def animate(
+        self,
+        *,
+        frames: int = 16,
+        fps: float = 8.0,
+        strength: float = 0.5,
+        amount: float = 0.25,
+        first: int = 0,
+        **common: Unpack[Keeping],
+    ) -> Frames:
+        """Bring it to life: a loop of redrawings."""
+        (result,), _ = self._drawn("animate", locals())
+        return Frames(result, fps, self._text("animate"))
+
+    def _source(self, engine: Engine | None = None) -> Source:
+        """The picture as it is now, with what draws it: itself, or the model."""
+        opened = self.opened
+        if engine not in (None, opened.engine):
+            opened = open_source(opened.source, engine or "auto", MAX_PIXELS)
+        opened = replace(opened, picture=self.picture)
+        return Source(opened if opened.trained else replace(opened, loaded=of_picture(self.picture)))
+
+    def _edit(self, verb: str, arguments: Mapping[str, Any]) -> Photo:
+        """Make the photos of a task from the arguments of its method, as `locals` gives them."""
+        drawn, notes = self._drawn(verb, arguments)
+        pictures = [replace(self.picture, pixels=pixels.clamp(-1, 1), opaque=None) for pixels in drawn]
+        made_by = {"steps": (*self.steps, verb), "notes": notes, "_results": ()}
+        photos = tuple(replace(self, picture=picture, **made_by) for picture in pictures)  # type: ignore[arg-type]
+        return replace(photos[0], _results=photos) if len(photos) > 1 else photos[0]
+
+    def _drawn(self, verb: str, arguments: Mapping[str, Any]) -> tuple[list[Tensor], tuple[str, ...]]:
+        """Draw the results of a task, the first of which is that of the command with the same seed."""
+        options = {name: value for name, value in arguments.items() if name not in ("self", "common")}
+        options |= arguments["common"]
+        n, engine, seed = options.pop("n", 1), options.pop("engine", None), options.pop("seed", self.seed)
+        on_progress, on_estimate = options.pop("on_progress", silent), options.pop("on_estimate", None)
+        task = self._task(verb, engine, options)
+
+        def noise(number: int) -> NoiseSource:
+            return NoiseSource(seed).child("picture", number).child(*self.steps)
+
+        listener = None if on_estimate is None else lambda number, picture: on_estimate(_bytes(picture))
+        with self.hardware.computing(quick=task.quick) as computing:
+            ready = prepared(task, computing, MAX_PIXELS)
+            model, notes = ready.model()
+            tally = Tally(on_progress, 0, n, listener)
+            # A copy is free of inference mode, to be used like any other.
+            results = draw(ready, model, noise, range(n), tally, lambda number, image: image.clone())
+        return [results[number] for number in range(n)], (*ready.notes, *notes)
+
+    def _task(self, verb: str, engine: Engine | None, options: Mapping[str, Any]) -> Task:
+        declared = task_of(verb)
+        names = [option.name for option in facts(declared) if option.name not in ("source", "engine")]
+        for name in options:
+            if name not in names:
+                raise InputError(f"{verb} has no option {name!r}; it has {', '.join(names)}")
+        values = {name: value.picture if isinstance(value, Photo) else value for name, value in options.items()}
+        task = declared(source=Source(self.picture), engine=engine or "auto", **values)
+        return replace(task, source=self._source(None if task.learns and engine == "network" else engine))
+
+
+def _bytes(picture: Tensor) -> NDArray[np.uint8]:
+    """(3, h, w) in [-1, 1] -> (h, w, 3) bytes."""
+    array: NDArray[np.uint8] = to_uint8(picture.float().cpu()).permute(1, 2, 0).contiguous().numpy()
+    return array
+
+
+def open_photo(
+    value: PictureLike, *, engine: Engine = "auto", seed: int = 0, device: str = "auto", threads: int | None = None
+) -> Photo:
+    """Open a picture in any form that people have it in, or a model file."""
+    if isinstance(value, Photo):
+        return value
+    try:
+        source = Source.accept(value)
+    except TypeError:
+        kind = repr(value) if value == "" else type(value).__name__
+        raise InputError(f"a picture is a path, bytes, a Pillow picture, an array or a tensor, not {kind}") from None
+    opened = open_source(source, engine, MAX_PIXELS)
+    return Photo(opened.picture, opened, seed, Hardware(device=device, threads=threads))
