@@ -179,7 +179,7 @@ def _cells(figures: Mapping[str, float]) -> tuple[str, ...]:
 def _code() -> str:
     """Source code that a training depends on."""
     root, wavelet = Path(inspect.getfile(sinwave)).parent, "systems/wavelet"
-    parts = [f"{wavelet}/{name}.py" for name in ("bands", "options", "material", "recipe", "schedules")]
+    parts = [f"{wavelet}/{name}.py" for name in ("bands", "model", "options", "material", "recipe")]
     parts += [f"{wavelet}/{name}.py" for name in ("expectation", "train")]
     names = ["wavelets.py", "rng.py", "nn/local.py", "diffusion/*.py", "training/*.py", *parts]
     return "".join(file.read_text("utf-8") for name in names for file in sorted(root.glob(name)))

@@ -14,7 +14,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import Computing, Loaded, VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.systems.wavelet.combined import MixedPrior, owned, priced
+from sinwave.systems.wavelet.combined import MixedPrior, mixed, owned, priced
 from sinwave.systems.wavelet.model import WaveletModel
 from sinwave.tasks.blend import Blend, shares_of
 from sinwave.tasks.run import prepared
@@ -45,7 +45,7 @@ class TwoScales:
         return closed_form_model(self.pictures[0].pixels[None], progression=Levels(2))
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> WaveletModel:
-        return self.build(engine, computing).mixed([other.build(engine, computing) for other in others], shares)
+        return mixed([source.build(engine, computing) for source in (self, *others)], shares)
 
     def memory(self, engine: str, size: tuple[int, int]) -> float:
         return 0.0
@@ -94,7 +94,7 @@ def test_evidence_moves_borders_and_not_what_is_certain():
 
 
 def test_a_finer_scale_begins_with_the_owners_of_the_coarser(models):
-    mixed = MixedPrior([model._prior for model in models[:2]], [1, 1])
+    mixed = MixedPrior([model.prior for model in models[:2]], [1, 1])
     descent = mixed.begin(NoiseSource(0), 1.0, span=VerticalSpan(), given=False)
     coarse = descent.stage(0, (12, 14), None)
     left, right = (Levels(2).split(stripes(color))[0].bands for color in ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6)))
@@ -125,11 +125,11 @@ def test_a_source_that_has_it_all_is_alone(models):
 
 
 def test_a_mixture_is_a_model_like_any_other(models):
-    mixed = models[0].mixed(models[1:], [1, 1, 1])
-    assert mixed.size == (48, 56)
-    assert mixed.max_batch == 1
+    mixture = mixed(models, [1, 1, 1])
+    assert mixture.size == (48, 56)
+    assert mixture.max_batch == 1
     picture = stripes((0.6, -0.6, -0.6))
-    drawn = mixed.refine(picture, 0.3, NoiseSource(1), first=mixed.default_first_scale)
+    drawn = mixture.refine(picture, 0.3, NoiseSource(1), first=mixture.default_first_scale)
     assert drawn.shape == picture.shape
     assert drawn.isfinite().all()
 
@@ -140,5 +140,5 @@ def test_what_does_not_fit_is_refused(models):
     with pytest.raises(InputError, match="all weights are 0"):
         shares_of((0, 0), 2)
     with pytest.raises(InputError, match="same number of scales"):
-        models[0].mixed([closed_form_model(stripes((0, 0, 0)), progression=Levels(1))], [1, 1])
+        mixed([models[0], closed_form_model(stripes((0, 0, 0)), progression=Levels(1))], [1, 1])
     assert shares_of((), 4) == [0.25] * 4

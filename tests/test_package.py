@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+import grimp
 import pytest
 
 import sinwave
@@ -105,3 +106,14 @@ def test_every_dependency_is_explained(document: str) -> None:
 def test_every_dependency_has_a_tested_version() -> None:
     pinned = re.findall(r"^([A-Za-z0-9_-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert {name.lower().replace("_", "-") for name in pinned} >= declared_dependencies()
+
+
+def test_no_module_needs_one_that_needs_it() -> None:
+    """Imports inside of functions count, those for types alone do not."""
+    graph = grimp.build_graph("sinwave", exclude_type_checking_imports=True)
+    below = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while leaves := [module for module, needed in below.items() if not needed]:
+        for module in leaves:
+            del below[module]
+        below = {module: needed - set(leaves) for module, needed in below.items()}
+    assert not below

@@ -13,8 +13,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Bands, Levels
 from sinwave.systems.wavelet.closed_form import ClosedForm, ClosedFormOptions, closed_form_model
-from sinwave.systems.wavelet.model import drawn_to
-from sinwave.systems.wavelet.schedules import RatioSchedule
+from sinwave.systems.wavelet.model import RatioSchedule, drawn_to
 
 NOISE = NoiseSource(7)
 

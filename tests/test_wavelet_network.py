@@ -22,11 +22,10 @@ from sinwave.systems.wavelet.closed_form import QUICK, ClosedForm
 from sinwave.systems.wavelet.combined import PATCHES, HybridPrior, MixedPrior, Relay
 from sinwave.systems.wavelet.expectation import Sight
 from sinwave.systems.wavelet.material import MARGIN, Material
-from sinwave.systems.wavelet.model import WaveletModel
+from sinwave.systems.wavelet.model import RatioSchedule, WaveletModel
 from sinwave.systems.wavelet.network import NetworkPrior
 from sinwave.systems.wavelet.options import FAST, REFERENCE, Configuration, Options
 from sinwave.systems.wavelet.recipe import WaveletRecipe
-from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.systems.wavelet.train import begin, fastest
 from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training, train

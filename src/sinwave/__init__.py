@@ -8,6 +8,7 @@ picture is opened. Errors are `SinwaveError`s; any callback may raise `Stop`, wh
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,9 @@ def open(
     picture: PictureLike, *, engine: Engine = "auto", seed: int = 0, device: str = "auto", threads: int | None = None
 ) -> Photo:
     """Open a picture (a path, bytes, a Pillow picture, an array), or a model file of `train`, to draw from and edit."""
-    from sinwave.tasks.photo import open_photo
-
-    return open_photo(picture, engine=engine, seed=seed, device=device, threads=threads)
+    opened = import_module("sinwave.tasks.photo").open_photo
+    photo: Photo = opened(picture, engine=engine, seed=seed, device=device, threads=threads)
+    return photo
 
 
 def train(
@@ -46,19 +47,19 @@ def train(
     **options: Any,
 ) -> TrainedFile:
     """Train a model on pictures; the options are those of `sinwave train --system SYSTEM --help`."""
-    from sinwave.tasks.train import train_files
-
-    places = _several(pictures)
-    return train_files(places, None if output is None else Path(output), system, options).run(on_progress, on_event)
+    place = None if output is None else Path(output)
+    training = import_module("sinwave.tasks.train").train_files(_several(pictures), place, system, options)
+    result: TrainedFile = training.run(on_progress, on_event)
+    return result
 
 
 def evaluate(
     source: str | PathLike[str], samples: str | PathLike[str] | Sequence[str | PathLike[str]], **options: Any
 ) -> Evaluation:
     """Measure samples of one picture; the options are those of `sinwave evaluate --help`."""
-    from sinwave.tasks.evaluate import Evaluate
-
-    return Evaluate(source=Path(source), samples=_several(samples), **options).run()
+    task = import_module("sinwave.tasks.evaluate").Evaluate(source=Path(source), samples=_several(samples), **options)
+    result: Evaluation = task.run()
+    return result
 
 
 def _several(places: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tuple[Path, ...]:
@@ -68,7 +69,5 @@ def _several(places: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tup
 
 def __getattr__(name: str) -> Any:
     if name in ("Frames", "Photo"):
-        from sinwave.tasks import photo
-
-        return getattr(photo, name)
+        return getattr(import_module("sinwave.tasks.photo"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,21 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sinwave.images.animation import write_frames
     from sinwave.images.header import Header, probe, read_text
     from sinwave.images.picture import Picture, from_uint8, looks_gray, read, read_any, read_bytes, to_uint8
-    from sinwave.images.writing import encode, sheet, write, write_frames
+    from sinwave.images.writing import encode, sheet, write
 
 __all__ = ["Header", "Picture", "encode", "from_uint8", "looks_gray", "probe", "read", "read_any", "read_bytes"]
 __all__ += ["read_text", "sheet", "to_uint8", "write", "write_frames"]
 
-_HEADER, _WRITING = ("Header", "probe", "read_text"), ("encode", "sheet", "write", "write_frames")
+_HOME = {"write_frames": "animation", **dict.fromkeys(("Header", "probe", "read_text"), "header")}
+_HOME |= dict.fromkeys(("encode", "sheet", "write"), "writing")
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "header" if name in _HEADER else "writing" if name in _WRITING else "picture"
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'picture')}"), name)
 
 
 def __dir__() -> list[str]:

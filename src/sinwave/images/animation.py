@@ -22,11 +22,12 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from sinwave.atomic import write_bytes
 from sinwave.errors import MissingError, OutputError
 from sinwave.images.picture import to_uint8
 from sinwave.images.writing import encoded, exif_of, saved
 
-__all__ = ["encode_frames", "need_video"]
+__all__ = ["need_video", "write_frames"]
 
 _COLORS, _SEEN = 256, 1 << 20
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
@@ -35,11 +36,11 @@ _SPREAD = 10.0
 """Gray levels between neighboring colors of a palette of a photograph, about."""
 
 
-def encode_frames(path: Path, frames: Tensor, fps: float, text: Mapping[str, str]) -> bytes:
-    """The bytes of the file."""
+def write_frames(path: Path, frames: Tensor, fps: float, *, overwrite: bool, text: Mapping[str, str]) -> None:
+    """Write frames (n, 3, h, w) in [-1, 1] as GIF, WebP or MP4, whole or not at all."""
     encoders = {".gif": _gif, ".webp": _webp, ".mp4": _h264}
     pictures = to_uint8(frames.detach().cpu()).permute(0, 2, 3, 1).contiguous().numpy()
-    return encoded(path, "an animation", encoders, pictures, fps, text)
+    write_bytes(path, encoded(path, "an animation", encoders, pictures, fps, text), overwrite=overwrite)
 
 
 def _gif(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -> bytes:

@@ -27,7 +27,7 @@ from sinwave.errors import InputError, OutputError
 from sinwave.images.picture import fitting_profile, from_uint8, to_uint8
 from sinwave.resize import resize
 
-__all__ = ["MAX_SIDE", "encode", "encoded", "exif_of", "saved", "sheet", "write", "write_frames"]
+__all__ = ["MAX_SIDE", "encode", "encoded", "exif_of", "saved", "sheet", "write"]
 
 MAX_SIDE = 4096
 _SHAPE = 1.4  # width / height that is pleasant on a screen
@@ -59,13 +59,6 @@ def write(
     """
     path = Path(path)
     write_bytes(path, encode(image, path, text=text, icc=icc, gray=gray), overwrite=overwrite)
-
-
-def write_frames(path: Path, frames: Tensor, fps: float, *, overwrite: bool, text: Mapping[str, str]) -> None:
-    """Write frames (n, 3, h, w) in [-1, 1] as GIF, WebP or MP4, whole or not at all."""
-    from sinwave.images.animation import encode_frames
-
-    write_bytes(path, encode_frames(path, frames, fps, text), overwrite=overwrite)
 
 
 def encode(

@@ -151,11 +151,13 @@ class Photo:
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
         """Train a model on the picture's file, and open it: see `sinwave.train`."""
-        from sinwave import train
+        from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:
             raise InputError("a model is trained on a picture file: save the photo, and open the file")
-        trained = train(self.picture.path, output, **options)
+        callbacks = {name: options.pop(name) for name in ("on_progress", "on_event") if name in options}
+        place, system = None if output is None else Path(output), options.pop("system", "wavelet")
+        trained = train_files((self.picture.path,), place, system, options).run(**callbacks)
         return replace(open_photo(trained.model, seed=self.seed), hardware=self.hardware)
 
     def generate(

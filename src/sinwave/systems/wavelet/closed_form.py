@@ -19,11 +19,10 @@ from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, VerticalSpan
 from sinwave.systems.wavelet.bands import Levels, Progression, Scale
 from sinwave.systems.wavelet.exact import FORBIDDEN, NO_LAYOUT, ExactDenoiser, Focus, Layout, Prices
-from sinwave.systems.wavelet.model import PROCESS, Following, Prior, Stage, Walk, WaveletModel, drawn_to
+from sinwave.systems.wavelet.model import PROCESS, Following, Prior, RatioSchedule, Stage, Walk, WaveletModel, drawn_to
 from sinwave.systems.wavelet.options import estimate, levels_for
 from sinwave.systems.wavelet.patches import PatchBank, useful_patch
 from sinwave.systems.wavelet.propagate import Candidates, PropagatedDenoiser, children, neighbors
-from sinwave.systems.wavelet.schedules import RatioSchedule
 from sinwave.threads import side_by_side
 from sinwave.wavelets import Size
 
@@ -191,13 +190,14 @@ class Untrained:
         return self._model(levels_for(self.picture.size), computing)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> WaveletModel:
+        from sinwave.systems.wavelet.combined import mixed
+
         pictures = [self.picture, *(other.pictures[0] for other in others)]
         depths = [levels_for(picture.size) for picture in pictures]
         if max(depths) > min(depths) + 1:
             large, little = (pictures[depths.index(end(depths))] for end in (max, min))
             raise InputError(f"{_name(large)} is too large to be mixed with {_name(little)}: make it smaller")
-        first, *rest = (Untrained(picture)._model(min(depths), computing) for picture in pictures)
-        return first.mixed(rest, shares)
+        return mixed([Untrained(picture)._model(min(depths), computing) for picture in pictures], shares)
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: patches of the picture, and weights of the new one."""

@@ -31,16 +31,15 @@ from sinwave.diffusion.sample import Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.contracts import VerticalSpan
-from sinwave.systems.wavelet.model import Following, Prior, Stage, Walk
+from sinwave.systems.wavelet.model import Following, Prior, RatioSchedule, Schedule, Stage, Walk, WaveletModel
 from sinwave.systems.wavelet.patches import LEAST_NOISE
-from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
 if TYPE_CHECKING:
     from sinwave.systems.wavelet.closed_form import ClosedForm
     from sinwave.systems.wavelet.network import NetworkPrior
 
-__all__ = ["PATCHES", "STEPS", "HybridPrior", "MixedPrior", "Mixture", "Relay", "owned", "priced"]
+__all__ = ["PATCHES", "STEPS", "HybridPrior", "MixedPrior", "Mixture", "Relay", "mixed", "owned", "priced"]
 
 PATCHES = RatioSchedule(steps=4, high=0.5, low=0.01)
 """The closed form's part of the coarsest walk: two steps with its large patches, and two with the small ones."""
@@ -124,6 +123,14 @@ class _InTurn(Sampler):
 
     def step(self, step: Step) -> Tensor:
         return (self.above if step.t > self.time else self.below).step(step)
+
+
+def mixed(models: Sequence[WaveletModel], shares: Sequence[float]) -> WaveletModel:
+    """Build a model in which each place is drawn by one of several, each with its share."""
+    first = models[0]
+    if any(model.progression != first.progression for model in models):
+        raise InputError("only wavelet models with the same number of scales can be mixed")
+    return WaveletModel(first.image, first.progression, MixedPrior([model.prior for model in models], shares))
 
 
 @final

@@ -9,9 +9,10 @@ gamma falls to 0 towards the end, so that a finer scale keeps the layout of the 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar, final
 
 import torch
@@ -20,18 +21,98 @@ from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Flow, Process, Scalar
-from sinwave.diffusion.sample import Constraint, by_strips, compose, sample
+from sinwave.diffusion.sample import Constraint, Ddim, Sampler, by_strips, compose, flow_times, sample
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import OnStep, PictureConstraint, Progress, ScaleConstraint, VerticalSpan
 from sinwave.systems.wavelet.bands import Progression, grid
-from sinwave.systems.wavelet.schedules import RatioSchedule, Schedule
 from sinwave.wavelets import Size
 
-__all__ = ["PROCESS", "Following", "Prior", "Stage", "Walk", "WaveletModel"]
+__all__ = [
+    "PROCESS",
+    "Following",
+    "Prior",
+    "RatioSchedule",
+    "Schedule",
+    "Stage",
+    "StepSchedule",
+    "Walk",
+    "WaveletModel",
+]
 
 PROCESS = Flow()
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """Times and sampler of the walk of a scale."""
+
+    sampler: Sampler = field(default=Ddim(), kw_only=True)
+
+    @property
+    @abstractmethod
+    def times(self) -> tuple[float, ...]:
+        """The times of the process, falling to 0."""
+
+    @abstractmethod
+    def starting_at(self, strength: float) -> Schedule:
+        """Return the last part of this walk: strength 0 changes nothing, strength 1 starts from pure noise."""
+
+
+@final
+@dataclass(frozen=True)
+class RatioSchedule(Schedule):
+    """Steps of `Flow` whose noise-to-signal ratio falls from `high` to `low` by equal factors.
+
+    At the ratio `middle` about half of a picture can be recognized in the noise.
+    """
+
+    steps: int
+    high: float
+    low: float
+    middle: float = 3.2
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        return flow_times(self.steps, self.low, self.high)
+
+    def starting_at(self, strength: float) -> RatioSchedule:
+        """Return the last part of this walk with steps of the same length.
+
+        Large patches are recognized in strong noise, and within a narrow range of ratios. So strengths are spread
+        around `middle`: strength = ratio^2 / (ratio^2 + middle^2), the share of noise in the power at the start if the
+        signal is weighted by `middle`.
+        """
+        if self.high == self.low:
+            return self
+        ratio = self.middle * math.sqrt(strength / (1 - strength)) if strength < 1 else self.high
+        high = min(max(ratio, self.low), self.high)
+        share = math.log(high / self.low) / math.log(self.high / self.low)
+        return replace(self, steps=max(1, round(share * self.steps)), high=high)
+
+    def descent(self, t: float) -> float:
+        """Position on the walk: 1 at its start, 0 at its last estimate, linear in the logarithm of the ratio."""
+        if self.high == self.low:
+            return 0.0
+        share = math.log(t / (1 - t) / self.low) / math.log(self.high / self.low)
+        return min(max(share, 0.0), 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class StepSchedule(Schedule):
+    """Steps k = `first`, `first` - 1, ... 0 of a process that was published with `total` steps."""
+
+    first: int
+    total: int = 100
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        return tuple(step / self.total for step in range(self.first, -1, -1))
+
+    def starting_at(self, strength: float) -> StepSchedule:
+        return replace(self, first=max(1, round(strength * self.first)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,20 +194,12 @@ class WaveletModel:
     """A generator that knows one picture (1, c, h, w): a `SingleImageModel`."""
 
     def __init__(self, image: Tensor, progression: Progression, prior: Prior) -> None:
-        self._image, self._progression, self._prior = image, progression, prior
+        self.image, self.progression, self.prior = image, progression, prior
         self.size = image.shape[2], image.shape[3]
         self.max_batch, self.default_first_scale = prior.max_batch, prior.default_first_scale
 
     def scales(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(scale.picture for scale in self._progression.split(image))
-
-    def mixed(self, others: Sequence[WaveletModel], shares: Sequence[float]) -> WaveletModel:
-        from sinwave.systems.wavelet.combined import MixedPrior
-
-        if any(other._progression != self._progression for other in others):
-            raise InputError("only wavelet models with the same number of scales can be mixed")
-        priors = [self._prior, *(other._prior for other in others)]
-        return WaveletModel(self._image, self._progression, MixedPrior(priors, shares))
+        return tuple(scale.picture for scale in self.progression.split(image))
 
     def generate(
         self,
@@ -138,7 +211,7 @@ class WaveletModel:
         on_step: OnStep | None = None,
     ) -> Tensor:
         given = [self._layout(size)] if variation < 1 else []
-        walk = self._prior.begin(noise.child("descent"), variation, span=VerticalSpan(), given=False)
+        walk = self.prior.begin(noise.child("descent"), variation, span=VerticalSpan(), given=False)
         return self._draw(walk, size, given, variation, noise, constrain, on_step)
 
     def refine(
@@ -152,12 +225,12 @@ class WaveletModel:
         constrain: ScaleConstraint | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        scales = self._progression.split(image)
+        scales = self.progression.split(image)
         if not 0 <= first < len(scales):
             raise InputError(f"the first scale is {first}: this model has {len(scales)}, counted from 0")
         given = [scale.bands for scale in scales[: first + 1]]
         size = image.shape[2], image.shape[3]
-        walk = self._prior.begin(noise.child("descent"), strength, span=span, given=True)
+        walk = self.prior.begin(noise.child("descent"), strength, span=span, given=True)
         return self._draw(walk, size, given, strength, noise, constrain, on_step)
 
     def _draw(
@@ -172,13 +245,13 @@ class WaveletModel:
     ) -> Tensor:
         if not 0 <= strength <= 1:
             raise InputError(f"variation and strength must be between 0 and 1, not {strength}")
-        sizes, first = self._progression.sizes(size), max(len(given) - 1, 0)
+        sizes, first = self.progression.sizes(size), max(len(given) - 1, 0)
         if first:
             walk.follow(first, given[first])
         bands, inherited = given[first - 1] if first else torch.empty(0), None
         for index, picture_size in list(enumerate(sizes))[first:]:
             if index > 0:
-                inherited = self._progression.inherited(bands, sizes[index - 1])
+                inherited = self.progression.inherited(bands, sizes[index - 1])
             stage = walk.stage(index, grid(picture_size), inherited)
             if given and index == first:
                 stage = replace(stage, guess=given[first], schedule=stage.schedule.starting_at(strength))
@@ -195,7 +268,7 @@ class WaveletModel:
                 constrain=compose(*(limit for limit in limits if limit is not None)),
                 on_step=self._reporter(on_step, (index, len(sizes)), picture_size, stage) if on_step else None,
             )
-        return self._progression.picture(bands, size)
+        return self.progression.picture(bands, size)
 
     def _reporter(
         self, on_step: OnStep, part: tuple[int, int], size: Size, stage: Stage
@@ -203,20 +276,20 @@ class WaveletModel:
         steps = len(stage.schedule.times) - 1
 
         def report(step: int, x: Tensor, clean: Tensor) -> None:
-            on_step(Progress(*part, step + 1, steps, lambda: self._progression.picture(clean, size).clamp(-1, 1)))
+            on_step(Progress(*part, step + 1, steps, lambda: self.progression.picture(clean, size).clamp(-1, 1)))
 
         return report
 
     def _layout(self, size: Size) -> Tensor:
         """The coarsest bands of the known picture in `size`; of one that is very large only they may stay."""
-        image = self._image if size == self.size else resize(self._image, size)
-        return self._progression.split(image)[0].bands
+        image = self.image if size == self.size else resize(self.image, size)
+        return self.progression.split(image)[0].bands
 
     def _on_bands(self, constrain: PictureConstraint, size: Size) -> Constraint:
         """A constraint on pictures of `size`, for their bands."""
 
         def on_bands(clean: Tensor, t: float) -> Tensor:
-            return self._progression.bands(constrain(self._progression.picture(clean, size)), clean.shape[1])
+            return self.progression.bands(constrain(self.progression.picture(clean, size)), clean.shape[1])
 
         return on_bands
 

@@ -27,7 +27,7 @@ from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, Size, VerticalSpan
 from sinwave.systems.files import ModelFile, with_weights
 from sinwave.systems.wavelet.closed_form import QUICK, ClosedForm
-from sinwave.systems.wavelet.combined import HybridPrior
+from sinwave.systems.wavelet.combined import HybridPrior, mixed
 from sinwave.systems.wavelet.expectation import LOOK, Energies, Expectation, Sight, Statistics
 from sinwave.systems.wavelet.material import MARGIN, guide
 from sinwave.systems.wavelet.model import Prior, Stage, Walk, WaveletModel
@@ -229,7 +229,7 @@ class Trained:
         alike = [other for other in others if isinstance(other, Trained)]
         if len(alike) < len(others):
             raise InputError("a model of the system wavelet can be mixed with models of the same system only")
-        return self.build(engine, computing).mixed([other.build(engine, computing) for other in alike], shares)
+        return mixed([source.build(engine, computing) for source in (self, *alike)], shares)
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: tiles of the network and the walk of the finest bands, or those of the closed form."""

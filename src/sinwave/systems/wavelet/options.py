@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sinwave.diffusion.process import Process
     from sinwave.nn.local import LocalShape
     from sinwave.systems.wavelet.bands import Progression
-    from sinwave.systems.wavelet.schedules import Schedule
+    from sinwave.systems.wavelet.model import Schedule
 
 __all__ = ["FAST", "REFERENCE", "STEPS", "Configuration", "Options", "Settings", "estimate", "levels_for"]
 
@@ -176,7 +176,7 @@ class Configuration:
 
     def schedule(self, index: int) -> Schedule:
         from sinwave.diffusion.sample import Ddim, Multistep
-        from sinwave.systems.wavelet.schedules import RatioSchedule, StepSchedule
+        from sinwave.systems.wavelet.model import RatioSchedule, StepSchedule
 
         if self.answers == "noise":
             # Published: ancestral steps at the coarsest scale, deterministic ones at the others.
