@@ -27,7 +27,7 @@ from sinwave.errors import MissingError, OutputError
 from sinwave.images.picture import to_uint8
 from sinwave.images.writing import encoded, exif_of, saved
 
-__all__ = ["need_video", "write_frames"]
+__all__ = ["encode_frames", "need_video", "write_frames"]
 
 _COLORS, _SEEN = 256, 1 << 20
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
@@ -38,9 +38,14 @@ _SPREAD = 10.0
 
 def write_frames(path: Path, frames: Tensor, fps: float, *, overwrite: bool, text: Mapping[str, str]) -> None:
     """Write frames (n, 3, h, w) in [-1, 1] as GIF, WebP or MP4, whole or not at all."""
+    write_bytes(path, encode_frames(path, frames, fps, text), overwrite=overwrite)
+
+
+def encode_frames(path: Path, frames: Tensor, fps: float, text: Mapping[str, str]) -> bytes:
+    """Encode frames (n, 3, h, w) in [-1, 1] as GIF, WebP or MP4, by the ending of the path."""
     encoders = {".gif": _gif, ".webp": _webp, ".mp4": _h264}
     pictures = to_uint8(frames.detach().cpu()).permute(0, 2, 3, 1).contiguous().numpy()
-    write_bytes(path, encoded(path, "an animation", encoders, pictures, fps, text), overwrite=overwrite)
+    return encoded(path, "an animation", encoders, pictures, fps, text)
 
 
 def _gif(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -> bytes:
