@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -323,6 +324,21 @@ def test_info_says_what_a_picture_is_and_how_it_was_made(tmp_path: Path, capsys:
     result = json.loads(capsys.readouterr().out)
     assert (result["width"], result["height"], result["format"]) == (30, 20, "PNG")
     assert result["text"] == {"command": "sinwave generate photo.jpg --seed 3"}
+
+
+def test_warnings_of_libraries_are_for_those_who_ask(tmp_path: Path) -> None:
+    path, entries = tmp_path / "odd.tif", [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, 200), (279, 256)]
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    beyond = struct.pack("<HHII", 34675, 7, 9999, 8)
+    table = struct.pack("<H", len(entries) + 1) + tags + beyond + bytes(4)
+    path.write_bytes((b"II*\0" + struct.pack("<I", 8) + table).ljust(200, b"\0") + bytes(range(256)))
+
+    def complaints(*words: str) -> str:
+        program = [sys.executable, *words, "-m", "sinwave", "info", path]
+        return subprocess.run(program, capture_output=True, text=True, check=True).stderr
+
+    assert complaints() == ""
+    assert "Tag data larger than file" in complaints("-W", "default")
 
 
 def test_info_of_no_picture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

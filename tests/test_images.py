@@ -380,6 +380,8 @@ PNG_BYTES = saved(Image.fromarray(colors(64, 64)), "PNG")
 FLAT_PNG = saved(Image.new("RGB", (64, 64)), "PNG")
 NAN = np.full((20, 24), 0.5, np.float32)
 NAN[3, 3] = np.nan
+SIGNALING = NAN.copy()
+SIGNALING.view(np.uint32)[3, 3] = 0x7FA00000
 ENDLESS = np.where(np.isnan(NAN), np.inf, NAN).astype(np.float32)
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -420,6 +422,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "too long": (saved(Image.new("L", (900, 16)), "PNG"), "900 x 16.*50 times"),
     "fully transparent": (saved(Image.new("RGBA", (32, 32), (9, 9, 9, 100)), "PNG"), "fully transparent"),
     "NaN": (tiff(NAN, 3), "NaN"),
+    "signaling NaN": (tiff(SIGNALING, 3), "NaN"),
     "infinity": (tiff(ENDLESS, 3), "infinite"),
     "float RGB TIFF": (tiff(np.zeros((20, 24, 3), np.float32), 3), "unsupported"),
     "huge text chunk": (png(colors(), 2, extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26)))), "damaged"),

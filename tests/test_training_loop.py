@@ -329,7 +329,8 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path):
 
 def test_a_log_has_each_step_once(tmp_path):
     file = tmp_path / "log.jsonl"
-    file.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"ste')
+    broken = ["[]", '{"step": "10"}', '{"step": 10, "halvings": "none"}']
+    file.write_text("\n".join(['{"step": 10}', *broken, '{"step": 20}', '{"step": 30}', '{"ste']))
     training = Training(Line(), Constant(None), Budget(40), 7)
     JsonLines(file, 20, halvings=0)
     assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [10, 20]

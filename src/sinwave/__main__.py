@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import warnings
 
 from sinwave.cli.main import main
 
@@ -11,6 +12,8 @@ def command() -> int:
     # Loading torch makes 160,000 objects that last as long as the process, and Python looks for garbage among all of
     # them again and again, and once more at exit: half a second and more.
     gc.set_threshold(10_000)
+    if not sys.warnoptions:  # as by python -W: what libraries say to developers, such as of odd tags in a TIFF
+        warnings.simplefilter("ignore")
     code = main()
     gc.freeze()
     return code

@@ -272,7 +272,8 @@ def _decoded(image: Image.Image, header: Header) -> Picture:
 
 
 def _deep_gray(image: Image.Image, header: Header, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    values = np.array(image, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # of NaN, which the next line refuses
+        values = np.array(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise InputError(f"{header.path}: the picture holds NaN or infinite values")
     notes.append(f"{header.depth}-bit: outputs are 8-bit")

@@ -207,10 +207,12 @@ class _Files:
 
     def write(self, number: int, image: Tensor) -> Tensor | None:
         """Write a result; it comes back for the sheet, shrunk, if it has a place there."""
-        from sinwave.images import looks_gray, write, write_frames
+        from sinwave.images import looks_gray, write
 
         file, text = self.names[number], self._about(str(number))
         if self._drawing.fps is not None:
+            from sinwave.images import write_frames
+
             write_frames(file, image, self._drawing.fps, overwrite=self._overwrite, text=text)
         else:
             # What was pasted into a gray picture, or blended with it, may have colors.

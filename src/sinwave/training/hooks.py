@@ -127,14 +127,14 @@ def _writer(folder: Path) -> Any:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log, without one that a kill has cut."""
+    """The whole lines of a log, without one that a kill has cut or that is none of ours."""
     lines: list[dict[str, Any]] = []
     for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             line = json.loads(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
+        if isinstance(line, dict) and isinstance(line.get("step"), int) and isinstance(line.get("halvings", 0), int):
             lines.append(line)
     return lines
 
