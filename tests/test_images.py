@@ -555,11 +555,12 @@ def test_no_text_is_no_text(tmp_path: Path, suffix: str) -> None:
     assert read_text(tmp_path / f"out{suffix}") == {}
 
 
-def test_the_description_of_another_program_is_read_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["a cat", "{", "[" * 50_000])
+def test_the_description_of_another_program_is_read_as_it_is(tmp_path: Path, words: str) -> None:
     exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = "a cat"
+    exif[ExifTags.Base.ImageDescription] = words
     path = put(tmp_path, saved(Image.fromarray(colors()), "JPEG", exif=exif))
-    assert read_text(path) == {"ImageDescription": "a cat"}
+    assert read_text(path) == {"ImageDescription": words}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])

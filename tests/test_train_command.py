@@ -346,6 +346,7 @@ def test_a_damaged_plan_is_refused_or_measured_anew_aloud(picture, tmp_path, cap
         (first, "the training was begun with settings"),  # whole, but of another precision than the state
         (second[:-5], "plan.json: the plan of the training here is damaged or missing; --overwrite begins anew"),
         (b"[]", "damaged or missing"),
+        (b"[" * 99_999, "damaged or missing"),
         (second.replace(b"bfloat16", b"float32"), "damaged or missing"),
         (None, "damaged or missing"),
     ):

@@ -329,7 +329,7 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path):
 
 def test_a_log_has_each_step_once(tmp_path):
     file = tmp_path / "log.jsonl"
-    broken = ["[]", '{"step": "10"}', '{"step": 10, "halvings": "none"}']
+    broken = ["[]", '{"step": "10"}', '{"step": 10, "halvings": "none"}', "[" * 99_999]
     file.write_text("\n".join(['{"step": 10}', *broken, '{"step": 20}', '{"step": 30}', '{"ste']))
     training = Training(Line(), Constant(None), Budget(40), 7)
     JsonLines(file, 20, halvings=0)

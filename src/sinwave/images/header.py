@@ -176,7 +176,7 @@ def _text(image: Image.Image) -> dict[str, str]:
         name, text = "comment", comment.decode("utf-8", "replace")
     if not isinstance(text, str):
         return {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         chunks = json.loads(text)
         if isinstance(chunks, dict) and all(isinstance(value, str) for value in chunks.values()):
             return chunks

@@ -96,7 +96,7 @@ class PlanFile:
             content = json.loads(file.read_bytes())
             plan, before, digest = dict(content["plan"]), dict(content["fingerprint"]), content["sha256"]
             sound = digest == _digest({"fingerprint": before, "plan": plan})
-        except (OSError, KeyError, ValueError, TypeError):
+        except (OSError, KeyError, ValueError, TypeError, RecursionError):
             sound = False
         if not sound and begun:
             raise InputError(f"{file}: the plan of the training here is damaged or missing; --overwrite begins anew")

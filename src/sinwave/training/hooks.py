@@ -132,7 +132,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int) and isinstance(line.get("halvings", 0), int):
             lines.append(line)
