@@ -72,6 +72,8 @@ def make_folder(folder: Path) -> None:
     """Make `folder` and what leads to it; an `OutputError` says why that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except RecursionError as error:  # pathlib goes up one folder a call
+        raise OutputError(f"{folder}: the folder cannot be made (the path has {len(folder.parts)} parts)") from error
     except (OSError, ValueError) as error:
         in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
         reason = "a file of that name is in the way" if in_the_way else getattr(error, "strerror", None) or error
