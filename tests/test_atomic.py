@@ -21,7 +21,7 @@ def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(tmp_path: Path) -
         "file": "a file of that name is in the way",
         "file/a": "a file of that name is in the way",
         "null\0": "null",
-        "x/" * 1900: r"the path has 19\d\d parts",
+        "x/" * 1900: r"(the path has 19\d\d parts|.*too long)",
     }.items():
         with pytest.raises(OutputError, match=f"the folder cannot be made .*{reason}"):
             make_folder(tmp_path / name)
