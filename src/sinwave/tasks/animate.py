@@ -33,7 +33,7 @@ class Animate(KeepingTask):
     amount: float = option(0.25, "how far the frames are from each other", low=0, high=1)
     first: int = first_scale(0, "the first scale that moves: 0 for shapes, later ones for texture only")
     format: Literal["gif", "webp", "mp4"] = option(
-        "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video] and is drawn again each time"
+        "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video] and is redrawn on every run"
     )
 
     @property

@@ -29,7 +29,9 @@ class Harmonize(KeepingTask):
     object: Picture | None = option(None, "the picture to be pasted, with transparency")
     at: Place | None = option(None, "the middle of the object in pixels of SOURCE (default: its middle)")
     object_scale: float = option(1.0, "how many times larger the object becomes", low=0.01, high=100, metavar="FACTOR")
-    strength: float = option(0.3, "how much noise the paste is redrawn from; 0 leaves it as it is", low=0, high=1)
+    strength: float = option(
+        0.3, "how much noise is added to the paste before redrawing; 0 leaves it as it is", low=0, high=1
+    )
     shape: float = option(0.9, "how much of its shape and its colors stays", low=0, high=1)
     first: int = first_scale(1, "the first scale that is redrawn: 1 for texture and edges, later ones for less", low=1)
     feather: int = option(8, "pixels outside of the mask that may change too", low=0, high=1000, metavar="PIXELS")

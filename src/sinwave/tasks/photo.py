@@ -59,14 +59,14 @@ class Drawn(TypedDict, total=False):
 
 
 class Common(Drawn, total=False):
-    """Options of every edit: `n` results; what is white in the mask `avoid` is never used of the picture."""
+    """Options of every edit: `n` results; areas of the picture that are white in the mask `avoid` are never used."""
 
     avoid: PictureLike | None
     n: int
 
 
 class Keeping(Common, total=False):
-    """Options of edits that may keep a part of their input: what is white in the mask `keep`."""
+    """Options of edits that may keep a part of their input: the part that is white in the mask `keep`."""
 
     keep: PictureLike | None
 

@@ -16,7 +16,7 @@ class Restyle(KeepingTask):
     """Draw CONTENT in the texture and the palette of SOURCE; its coarse structure stays."""
 
     content: Picture = option(help="the picture to restyle, of any size", positional=True, metavar="CONTENT")
-    strength: float = option(0.3, "how much noise its texture is redrawn from; 0 only exchanges colors", low=0, high=1)
+    strength: float = option(0.3, "how much noise is added before redrawing; 0 only exchanges colors", low=0, high=1)
     shape: float = option(0.7, "how much of its shapes stays", low=0, high=1)
     palette: float = option(1.0, "how much of its colors is exchanged", low=0, high=1)
     first: int = first_scale(1, "the first scale that is redrawn, from 0")

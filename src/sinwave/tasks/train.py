@@ -50,7 +50,7 @@ class TrainOptions(Machine):
         None, "train for about this many minutes (default: the steps of the preset)", low=0.05
     )
     steps: int | None = option(
-        None, "train for exactly this many steps; with stages, in the last one", low=1, high=10**7, metavar="N"
+        None, "train for exactly this many steps; SinGAN: at its finest scale", low=1, high=10**7, metavar="N"
     )
     seed: int = option(0, "the seed of the first weights and of all noise", low=0, high=2**63 - 1)
     samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")

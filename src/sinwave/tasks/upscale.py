@@ -37,7 +37,7 @@ class Upscale(EditTask):
 
     factor: float = option(2.0, "how many times larger each side becomes", low=1, high=8, metavar="FACTOR")
     strength: float = option(
-        0.05, "0 = only what can be told from the picture, 1 = much new detail; the network has none", low=0, high=1
+        0.05, "0 = only what can be told from the picture, 1 = much new detail; not for the network", low=0, high=1
     )
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto", "network or closed-form; hybrid for a model file; auto: the better one for SOURCE"

@@ -69,7 +69,7 @@ class Options:
         "paper, 2,000 at each, hours on a GPU",
     )
     concurrent_stages: int | None = option(
-        None, "train so many scales together, of six at the most (default: 1 of all)", low=1, high=6
+        None, "how many scales train at once; above 1, six in all at the most (default: 1)", low=1, high=6
     )
     max_size: int | None = option(
         None, "reduce a larger picture to this longer side (official: 250)", low=32, high=100_000

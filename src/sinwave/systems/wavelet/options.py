@@ -77,7 +77,7 @@ class Options:
     )
     width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale twice as large; bands: four scales of one size, a band each"
+        "levels", "levels: each scale is twice the one before; bands: four scales of one size, a band each"
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
