@@ -1,5 +1,7 @@
 """Folders with bad files, crops, batches, and the same batches prefetched."""
 
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -143,6 +145,14 @@ def test_the_fingerprint_is_that_of_names_and_sizes(tmp_path):
     after = Folder(path).fingerprint
     (path / "other.png").write_bytes(b"")
     assert len({before, after, Folder(path).fingerprint}) == 3
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_no_text_has_a_fingerprint(tmp_path):
+    write(tmp_path / "0.png", 0)
+    before = Folder(tmp_path).fingerprint
+    (tmp_path / "0.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    assert Folder(tmp_path).fingerprint != before
 
 
 def test_prefetched_batches_are_the_same_in_any_order(tmp_path):

@@ -82,11 +82,15 @@ def test_a_folder_is_learned_from_and_refused_where_it_makes_no_sense(picture, c
     Path("photos").mkdir()
     for name, value in (("a", 0.6), ("b", -0.2)):
         write(Path(f"photos/{name}.png"), torch.full((3, 20, 20), value))
-    command = ["train", "photos", "--steps", "60", "-q"]
+    Path("photos/bad.png").write_text("no picture")
+    Path("photos/.hidden.png").write_text("nor this")
+    command = ["train", "photos", "--steps", "60"]
     assert main([*command, "--system", "toys"]) == 0
+    complaints = capsys.readouterr().err
+    assert "bad.png: this is not a picture" in complaints
+    assert complaints.count("it is left out") == 1
     color = read_model(Path("photos.safetensors")).weights["color"]
     torch.testing.assert_close(color, torch.full((3,), 0.2), rtol=0, atol=0.05)
-    capsys.readouterr()
     assert main([*command, "--system", "toys", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"]
     write(Path("photos/c.png"), torch.zeros(3, 20, 20))
@@ -97,8 +101,13 @@ def test_a_folder_is_learned_from_and_refused_where_it_makes_no_sense(picture, c
     ):
         assert main([*command, "--system", system]) == 2
         assert sentence in capsys.readouterr().err
-    assert main(["train", "absent", "--system", "toys"]) == 2
-    assert "absent: there is no such file or folder" in capsys.readouterr().err
+    for path in ("absent", "photos/a.png"):
+        assert main(["train", path, "--system", "toys", "-o", "new.safetensors"]) == 2
+        sentence = f"{path}: there is no such folder, and the system toys learns from folders"
+        assert sentence in capsys.readouterr().err
+    Path("nothing").mkdir()
+    assert main(["train", "nothing", "--system", "toys"]) == 2
+    assert "nothing: the folder holds no files" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("row")

@@ -196,8 +196,6 @@ class Scale(NamedTuple("_Scale", [("down", float), ("across", float)]), _Written
 
     @classmethod
     def accept(cls, value: Any) -> Scale:
-        if isinstance(value, Scale):
-            return value
         match = _match(f"{_NUMBER}(?:[xX]{_NUMBER})?", value)
         across = float(match[1])
         down = float(match[2] or match[1])
@@ -222,8 +220,6 @@ class Place(NamedTuple("_Place", [("top", int), ("left", int)]), _Written):
 
     @classmethod
     def accept(cls, value: Any) -> Place:
-        if isinstance(value, Place):
-            return value
         match = _match(r"([+-]?\d{1,9})([+-]\d{1,9})", value)
         return cls(int(match[2]), int(match[1]))
 
@@ -240,8 +236,6 @@ class Region(NamedTuple("_Region", [("top", int), ("left", int), ("height", int)
 
     @classmethod
     def accept(cls, value: Any) -> Region:
-        if isinstance(value, Region):
-            return value
         width, height, left, top = map(int, _match(r"(\d{1,9})x(\d{1,9})\+(\d{1,9})\+(\d{1,9})", value).groups())
         if not width or not height:
             raise TypeError

@@ -188,7 +188,7 @@ def _checked(declared: Option, value: Any) -> Any:
 
 def _accepted(declared: Option, value: Any) -> Any:
     try:
-        return declared.kind.accept(value)
+        return value if isinstance(value, declared.kind) else declared.kind.accept(value)
     except TypeError:
         shown = repr(value) if isinstance(value, (str, int, float, bool, type(None), tuple)) else type(value).__name__
         raise InputError(f"{declared.spoken} must be {declared.noun}, not {shown}") from None

@@ -17,7 +17,6 @@ class Loaded:
     pictures: tuple
     abilities = frozenset({"generate"})
     engines = ("network",)
-    best_engine = "network"
 
     @property
     def size(self):
@@ -25,9 +24,6 @@ class Loaded:
 
     def build(self, engine, computing):
         return Model(self.color.to(computing.device, computing.dtype), self.grain)
-
-    def model(self, engine, device, dtype, convolutions=None):
-        return Model(self.color.to(device, dtype), self.grain)
 
     def memory(self, engine, size):
         return 12.0 * size[0] * size[1]
@@ -40,9 +36,6 @@ class Model:
     color: Any
     grain: float
     max_batch = 1
-
-    def effort(self, size):
-        return (1.0,)
 
     def generate(self, size, noise, *, variation=1.0, constrain=None, on_step=None):
         grain = self.grain * noise.normal((3, *size), like=self.color)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from sinwave.data.batches import Constant
-from sinwave.images import read
+from sinwave.data.folder import Folder
+from sinwave.images import read_any
 from sinwave.systems.contracts import Setup
 from sinwave.systems.files import ModelFile, encoded
 from sinwave.training.loop import Budget
@@ -56,7 +57,9 @@ def setup(pictures, options, request):
     """A training of 100 steps unless another number is asked for."""
     request.reserve(1e6, "")
     if isinstance(pictures[0], Path):
-        pictures = [read(file) for folder in pictures for file in sorted(folder.glob("*.png"))]
+        folders = [Folder(path, on_remark=request.remark) for path in pictures]
+        pixels = [folder.picture(number) for folder in folders for number in range(len(folder))]
+        pictures = [read_any(picture) for picture in pixels if picture is not None]
     recipe = ToyRecipe(torch.stack([picture.pixels.mean((1, 2)) for picture in pictures]).mean(0), options.rate)
     picture = encoded(pictures[0])
     return Setup(

@@ -50,7 +50,7 @@ class Folder:
     def fingerprint(self) -> str:
         """A hash of the names and sizes of all files: a training that goes on needs the same."""
         facts = [f"{file.relative_to(self.path).as_posix()}\0{file.stat().st_size}" for file in self.files]
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def picture(self, number: int) -> Tensor | None:
         """The picture (3, h, w) in [-1, 1] of a file, None if there is none."""

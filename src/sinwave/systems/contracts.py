@@ -189,6 +189,7 @@ class TrainingRequest(NamedTuple):
     steps, minutes   exactly so many, or about so long; at most one of them is given
     reserve          refuses a number of bytes that the device does not have, with a hint at what needs fewer, or ""
     decide           gives the plan of this training: that of its beginning, or else the one that is measured now
+    remark           passes a sentence on to the user, such as one about a bad file of a folder
     """
 
     seed: int
@@ -197,6 +198,7 @@ class TrainingRequest(NamedTuple):
     minutes: float | None
     reserve: Callable[[float, str], None]
     decide: Callable[[Callable[[OnTry], Plan]], Plan]
+    remark: Callable[[str], None]
 
 
 class Setup(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -125,15 +124,17 @@ class Train(TrainOptions):
         for path in self.pictures:
             if single and path.is_dir():
                 raise InputError(f"{path}: this is a folder, and the system {self.system} learns from single pictures")
-            if not single and not path.exists():
-                raise InputError(f"{path}: there is no such file or folder")
+            if not single and not path.is_dir():
+                raise InputError(f"{path}: there is no such folder, and the system {self.system} learns from folders")
         if not single:
             return list(self.pictures)
         return [read(path, max_pixels=self.max_pixels, min_side=MIN_SIDE) for path in self.pictures]
 
     def _fingerprint(self, pictures: list[Picture | Path]) -> dict[str, Any]:
         """Everything that must be the same for a training to go on."""
-        digests = [_digest(picture) if isinstance(picture, Path) else picture.sha256 for picture in pictures]
+        from sinwave.data.folder import Folder
+
+        digests = [Folder(source).fingerprint if isinstance(source, Path) else source.sha256 for source in pictures]
         return {
             "pictures": " ".join(digest[:16] for digest in digests),
             "system": self.system,
@@ -191,7 +192,7 @@ class Train(TrainOptions):
 
         on_progress("preparing", 0, 1)
         plan = PlanFile(self.run_folder, fingerprint, enter, on_progress, on_event)
-        request = TrainingRequest(self.seed, device, self.steps, self.minutes, reserve, plan.decide)
+        request = TrainingRequest(self.seed, device, self.steps, self.minutes, reserve, plan.decide, on_event)
         setup = self._system.door("setup")(pictures, self._options, request)
         enter()
         provenance = {
@@ -210,12 +211,3 @@ def train_files(pictures: tuple[Path, ...], output: Path | None, system: str, op
     rest = {name: value for name, value in options.items() if name not in names}
     own = from_json(table.find(system).door("options"), rest)
     return Train(pictures=pictures, output=output, system=system, options=own, **common)
-
-
-def _digest(path: Path) -> str:
-    """A digest of a file, or of the names and sizes of all files of a folder."""
-    if not path.is_dir():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    listing = "\n".join(f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in files)
-    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
