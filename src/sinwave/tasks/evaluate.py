@@ -108,7 +108,7 @@ class Evaluate(Measuring):
     pairs: tuple[Path, ...] = option(
         (),
         "restoration: folders of low-resolution, of true and of restored pictures, with equal names; "
-        "more folders are more methods",
+        "each further folder is another method",
         metavar="DIR",
     )
     real: Path | None = option(None, "a folder of real pictures")

@@ -18,7 +18,7 @@ __all__ = ["Harmonize"]
 
 @dataclass(frozen=True, kw_only=True)
 class Harmonize(KeepingTask):
-    """Give what was pasted into a picture the look of SOURCE; outside of the feathered mask nothing changes.
+    """Make an object that was pasted into SOURCE look like SOURCE; outside of the feathered mask nothing changes.
 
     Either --composite, which holds the paste already, with a --mask that is white where it is; or --object, a picture
     with transparency, which is put --at a place.
@@ -27,13 +27,17 @@ class Harmonize(KeepingTask):
     composite: Picture | None = option(None, "the picture with the paste, of any size")
     mask: Mask | None = option(None, "white where the paste is, of any size, hard or soft")
     object: Picture | None = option(None, "the picture to be pasted, with transparency")
-    at: Place | None = option(None, "the middle of the object in pixels of SOURCE (default: its middle)")
+    at: Place | None = option(
+        None, "where the middle of the object goes, in pixels of SOURCE (default: the middle of SOURCE)"
+    )
     object_scale: float = option(1.0, "how many times larger the object becomes", low=0.01, high=100, metavar="FACTOR")
     strength: float = option(
         0.3, "how much noise is added to the paste before redrawing; 0 leaves it as it is", low=0, high=1
     )
     shape: float = option(0.9, "how much of its shape and its colors stays", low=0, high=1)
-    first: int = first_scale(1, "the first scale that is redrawn: 1 for texture and edges, later ones for less", low=1)
+    first: int = first_scale(
+        1, "the coarsest scale that is redrawn (0 is the layout): 1 for texture and edges, higher for less", low=1
+    )
     feather: int = option(8, "pixels outside of the mask that may change too", low=0, high=1000, metavar="PIXELS")
 
     def __post_init__(self) -> None:

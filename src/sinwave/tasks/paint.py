@@ -18,7 +18,7 @@ class Paint(KeepingTask):
 
     drawing: Picture = option(help="the drawing, of any size", positional=True, metavar="DRAWING")
     strength: float = option(0.5, "0 = the drawing as it is, 1 = only its layout", low=0, high=1)
-    first: int | None = first_scale(None, f"the first scale that is redrawn, from 0 {MODELS_DEFAULT}")
+    first: int | None = first_scale(None, f"the coarsest scale that is redrawn; 0 is the layout {MODELS_DEFAULT}")
     colors: int | None = option(None, "first reduce it to this many colors of SOURCE", low=2, high=64, metavar="N")
 
     def prepare(self, inputs: Inputs) -> Drawing:

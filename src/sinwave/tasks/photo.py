@@ -49,7 +49,7 @@ class Drawn(TypedDict, total=False):
     engine        how to draw; default: as the photo was opened
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate (h, w, 3) bytes, after all constraints, at its own scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), after all constraints, at its own scale
     """
 
     engine: Engine | None
@@ -114,7 +114,7 @@ class Photo:
 
     @property
     def results(self) -> tuple[Photo, ...]:
-        """The results of the edit that this one is the first of."""
+        """All results of the edit that drew this photo."""
         return self._results or (self,)
 
     @property
@@ -183,7 +183,7 @@ class Photo:
         feather: int = 8,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Give what was pasted into a composite the look of this picture."""
+        """Make the pasted part of a composite look like this picture."""
         return self._edit("harmonize", locals())
 
     def edit(
@@ -196,7 +196,7 @@ class Photo:
         feather: int = 16,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Make a picture plausible in which things were moved, copied or erased."""
+        """Repair a picture in which things were moved, copied or erased."""
         return self._edit("edit", locals())
 
     def paint(
@@ -208,7 +208,7 @@ class Photo:
         colors: int | None = None,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Turn a drawing into a picture of this kind."""
+        """Turn a drawing into a picture in the style of this one."""
         return self._edit("paint", locals())
 
     def inpaint(self, mask: PictureLike, *, strength: float = 1.0, **common: Unpack[Keeping]) -> Photo:
@@ -249,7 +249,7 @@ class Photo:
         band: float = 0.2,
         **common: Unpack[Common],
     ) -> Photo:
-        """Draw a texture like it that continues over its own border."""
+        """Draw a texture like this picture that repeats without a seam."""
         return self._edit("tile", locals())
 
     def place(
@@ -277,7 +277,7 @@ class Photo:
         return self._edit("restyle", locals())
 
     def upscale(self, factor: float = 2.0, *, strength: float = 0.05, **common: Unpack[Common]) -> Photo:
-        """Enlarge it with detail of its own; reduced again, it is this picture."""
+        """Enlarge this picture with new detail; the result, reduced again, equals the picture."""
         return self._edit("upscale", locals())
 
     def blend(

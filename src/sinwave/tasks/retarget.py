@@ -30,9 +30,7 @@ class Retarget(EditTask):
 
     size: Size | None = option(None, "the new size in pixels")
     scale: Scale | None = option(None, "the new size as multiples of width and height: 2x1")
-    strength: float = option(
-        0.5, "how much noise is added at each step of the stretching; 1 = a new layout", low=0, high=1
-    )
+    strength: float = option(0.5, "how much noise is added at each resizing step; 1 = a new layout", low=0, high=1)
     stretch: float = option(
         1.15, "the largest factor of one step on the way to the new size", low=1.01, high=4, metavar="FACTOR"
     )

@@ -186,8 +186,8 @@ class Task(ABC):
     source: Source = option(help="the picture to learn from, or a model file of sinwave train", positional=True)
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: the picture's own patches, nothing to train; from a model file also network, what was trained, "
-        "or hybrid, the network's layout with patches for the detail; auto: the best there is",
+        "closed-form: from patches of the picture, without training; a model file also has network: by the trained "
+        "network alone; and hybrid: its layout, with patches for the detail; auto: the best of these",
     )
 
     def __post_init__(self) -> None:
@@ -212,14 +212,14 @@ class Task(ABC):
 class EditTask(Task):
     """A task that may be told what of the source it must not use."""
 
-    avoid: Mask | None = option(None, "a mask: its white areas of SOURCE are never used, such as a watermark")
+    avoid: Mask | None = option(None, "a mask: SOURCE is never used where it is white, such as a watermark")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepingTask(EditTask):
-    """An edit of a picture of which a part may be kept."""
+    """An edit that can keep a part of its input."""
 
-    keep: Mask | None = option(None, "a mask: its white areas of the input stay as they are")
+    keep: Mask | None = option(None, "a mask: the input stays as it is where the mask is white")
 
     def canvas(self, inputs: Inputs, pixels: Tensor, change: Tensor | None = None) -> Canvas:
         """Begin with `pixels`, of which so much may `change` as the edit says, and nothing of what is kept."""

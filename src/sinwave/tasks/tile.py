@@ -20,7 +20,7 @@ __all__ = ["Tile", "wrapping"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tile(EditTask):
-    """Draw a texture like SOURCE that continues over its own border, of any size, to be laid side by side.
+    """Draw a texture like SOURCE, of any size, that repeats without a seam.
 
     A margin around the tile repeats what is on its other side, in every estimate; a band along the border is drawn
     anew, from nothing, so that no end of the texture is left in it.
@@ -29,12 +29,14 @@ class Tile(EditTask):
     size: Size | None = option(None, "size of the tile in pixels (default: that of SOURCE)")
     variation: float | None = option(
         None,
-        "0 = SOURCE except its seams, 1 = a new texture (default: 0, or 1 if larger than SOURCE)",
+        "0 = SOURCE except its seams, 1 = a new texture (default: 0; 1 for a tile larger than SOURCE)",
         low=0,
         high=1,
     )
     axes: Literal["both", "x", "y"] = option("both", "x: left meets right; y: top meets bottom; both")
-    band: float = option(0.2, "the share of the shorter side that is always new along each border", low=0.01, high=0.5)
+    band: float = option(
+        0.2, "how wide the strip is that is new along each border, as a share of the shorter side", low=0.01, high=0.5
+    )
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import mirrored

@@ -36,15 +36,17 @@ class TrainOptions(Machine):
     """
 
     pictures: tuple[Path, ...] = option(
-        help="the picture to learn from, or several, such as views of one thing, for one model; or a folder, for a "
-        "system that learns from folders",
+        help="the picture to learn from, or several for one model, such as views of one thing; for a system that "
+        "learns from folders, a folder",
         positional=True,
         metavar="PICTURE",
     )
     output: Path | None = option(
         None, "the model file (default: the name of the first PICTURE)", short="-o", metavar="NAME.safetensors"
     )
-    system: str = option("wavelet", "what is trained; --system NAME --help shows its options", metavar="NAME")
+    system: str = option(
+        "wavelet", "the kind of model, such as singan; --system NAME --help shows its options", metavar="NAME"
+    )
     minutes: float | None = option(
         None, "train for about this many minutes (default: the steps of the preset)", low=0.05
     )

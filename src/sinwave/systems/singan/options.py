@@ -69,10 +69,10 @@ class Options:
         "paper, 2,000 at each, hours on a GPU",
     )
     concurrent_stages: int | None = option(
-        None, "how many scales train at once; above 1, six in all at the most (default: 1)", low=1, high=6
+        None, "how many scales train at once (default: 1); above 1, the pyramid has at most six scales", low=1, high=6
     )
     max_size: int | None = option(
-        None, "reduce a larger picture to this longer side (official: 250)", low=32, high=100_000
+        None, "reduce a picture whose longer side is larger (official: 250)", low=32, high=100_000
     )
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Settings(Configuration):
     penalty: float = option(0.1, "the weight of the critic's penalty", low=0)
     penalty_every: int = option(1, "one of so many iterations has the penalty, so many times", low=1)
     fidelity: float = option(10.0, "the weight of the reconstruction", low=0)
-    max_size: int | None = option(None, "a picture is reduced to this longer side", low=1)
+    max_size: int | None = option(None, "reduce a picture whose longer side is larger", low=1)
 
     def counts(self, sizes: Sequence[Size]) -> tuple[int, ...]:
         finest = math.prod(sizes[-1])

@@ -65,8 +65,7 @@ class Options:
 
     preset: Literal["fast", "reference"] = option(
         "fast",
-        "fast: 700 steps, minutes on a laptop; reference: the published thesis, hours on a GPU, until the loss stops "
-        "falling",
+        "fast: 700 steps, minutes on a laptop; reference: as published, hours on a GPU, until the loss stops falling",
     )
     receptive_field: int | None = option(
         None,
@@ -77,7 +76,7 @@ class Options:
     )
     width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale is twice the one before; bands: four scales of one size, a band each"
+        "levels", "levels: each scale doubles the size; bands: all scales have one size, each adds a wavelet band"
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
