@@ -39,9 +39,7 @@ COMMANDS = {
     "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
     **{verb: Command("sinwave.cli.draw", summary) for verb, summary in DRAWING.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure the quality, the diversity and the copying of pictures"),
-    "report": Command(
-        "sinwave.cli.evaluate", "put samples, the parts of the source in them, and all scores on one page"
-    ),
+    "report": Command("sinwave.cli.evaluate", "put samples, where their patches come from, and all scores on one page"),
     "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
     "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
 }

@@ -23,7 +23,7 @@ DRAWING: Mapping[str, str] = {
     "extend": "grow the canvas by margins that continue the picture",
     "retarget": "another shape, with the layout kept and nothing stretched",
     "tile": "a texture that repeats without a seam",
-    "place": "a new picture in which regions stand where they are wanted",
+    "place": "a new picture with a region of SOURCE where you want it",
     "restyle": "redraw a picture in the texture and the colors of another",
     "upscale": "a larger picture with detail of its own, consistent with the small one",
     "animate": "an animated loop of redrawings, as GIF, WebP or MP4",

@@ -46,8 +46,8 @@ class Measuring:
 
     weights: Path | None = option(None, "a folder of published weights, searched before the usual places")
     niqe: Path | None = option(None, "for NIQE: its parameter file, or a folder of good pictures to fit it to")
-    cache: Path | None = option(None, "where figures are kept (default: your cache folder)")
-    anew: bool = option(False, "compute everything anew, and keep nothing")
+    cache: Path | None = option(None, "where scores are cached (default: your cache folder)")
+    anew: bool = option(False, "compute everything anew, without the cache")
     device: str = option("auto", "for metrics with networks: auto, cpu, cuda, mps, ...; auto takes the fastest")
     threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
     max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)

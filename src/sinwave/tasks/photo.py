@@ -95,8 +95,8 @@ class Frames:
 class Photo:
     """A picture with all edits as methods; each returns a new photo.
 
-    Every edit takes the options of `Common`. It returns the first of `n` results; `.results` has them all. Any callback
-    may raise `sinwave.Stop`.
+    Every edit takes the options of `Common`, and with them `Drawn`'s. It returns the first of `n` results; `.results`
+    has them all. Any callback may raise `sinwave.Stop`.
     """
 
     picture: Picture
@@ -288,7 +288,7 @@ class Photo:
         variation: float = 1.0,
         **common: Unpack[Common],
     ) -> Photo:
-        """Draw a new picture of this one and others, each with its share."""
+        """Draw a new picture from this one and others, each with its share."""
         arguments = {**locals(), "weights": tuple(map(float, weights))}
         arguments["others"] = tuple(other._source() if isinstance(other, Photo) else other for other in others)
         return self._edit("blend", arguments)

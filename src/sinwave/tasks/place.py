@@ -13,7 +13,7 @@ __all__ = ["Place"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place(EditTask):
-    """Draw a new picture like SOURCE in which a region of it stands where it is wanted, once or several times."""
+    """Draw a new picture like SOURCE with a region of it where you want it, once or several times."""
 
     region: kinds.Region = option(help="the region of SOURCE: width, height, left and top")
     at: tuple[kinds.Place, ...] = option(help="where the region's upper left corner stands in the new picture")

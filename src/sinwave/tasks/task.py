@@ -186,8 +186,8 @@ class Task(ABC):
     source: Source = option(help="the picture to learn from, or a model file of sinwave train", positional=True)
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: from patches of the picture, without training; a model file also has network: by the trained "
-        "network alone; and hybrid: its layout, with patches for the detail; auto: the best of these",
+        "closed-form: patches of the picture, without training; for a model file also network: the trained network "
+        "alone, or hybrid: its layout, and patches for the detail; auto: the best of these",
     )
 
     def __post_init__(self) -> None:

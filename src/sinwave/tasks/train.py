@@ -36,8 +36,8 @@ class TrainOptions(Machine):
     """
 
     pictures: tuple[Path, ...] = option(
-        help="the picture to learn from, or several for one model, such as views of one thing; for a system that "
-        "learns from folders, a folder",
+        help="the picture to learn from, or several for one model, such as views of one thing; or a folder, for "
+        "systems that learn from folders",
         positional=True,
         metavar="PICTURE",
     )

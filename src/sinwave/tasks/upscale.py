@@ -40,7 +40,9 @@ class Upscale(EditTask):
         0.05, "0 = only what can be told from the picture, 1 = much new detail; not for the network", low=0, high=1
     )
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
-        "auto", "network or closed-form; hybrid for a model file; auto: the better one for SOURCE"
+        "auto",
+        "closed-form; network: a small one that is trained on SOURCE now; hybrid, for a model file; auto: the best of "
+        "them for SOURCE",
     )
 
     def prepare(self, inputs: Inputs) -> Drawing:
