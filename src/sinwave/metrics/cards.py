@@ -75,7 +75,7 @@ _ALL = (
     Card("st_lpips_diversity", "ST-LPIPS diversity", "novelty", inf, 0.0, _SINGLE,
          "mean ST-LPIPS (Alex) between two samples", _ST_ALEX),
     Card("copied", "copied area", "novelty", 0.0, 1.0, _SINGLE,
-         "share of a sample in squares of 24 x 24 pixels that the source contains too"),
+         "share of a sample covered by 24 x 24 squares that the source contains too"),
     Card("offsets", "entropy of offsets", "novelty", 1.0, 0.0, _SINGLE,
          "how fragmented the copying from the source is: 0 for one piece"),
     Card("seam", "seam", "quality", 0.0, inf, _SINGLE,

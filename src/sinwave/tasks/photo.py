@@ -95,7 +95,7 @@ class Frames:
 class Photo:
     """A picture with all edits as methods; each returns a new photo.
 
-    Every edit takes the options of `Common`, and with them `Drawn`'s. It returns the first of `n` results; `.results`
+    Every edit takes the options `Drawn` and `Common`, listed below. It returns the first of `n` results; `.results`
     has them all. Any callback may raise `sinwave.Stop`.
     """
 

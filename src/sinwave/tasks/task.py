@@ -212,7 +212,7 @@ class Task(ABC):
 class EditTask(Task):
     """A task that may be told what of the source it must not use."""
 
-    avoid: Mask | None = option(None, "a mask: SOURCE is never used where it is white, such as a watermark")
+    avoid: Mask | None = option(None, "a mask: SOURCE is never used where the mask is white, such as a watermark")
 
 
 @dataclass(frozen=True, kw_only=True)

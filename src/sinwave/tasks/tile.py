@@ -35,7 +35,7 @@ class Tile(EditTask):
     )
     axes: Literal["both", "x", "y"] = option("both", "x: left meets right; y: top meets bottom; both")
     band: float = option(
-        0.2, "how wide the strip is that is new along each border, as a share of the shorter side", low=0.01, high=0.5
+        0.2, "width of the new strip along each border, as a share of the shorter side", low=0.01, high=0.5
     )
 
     def prepare(self, inputs: Inputs) -> Drawing:
