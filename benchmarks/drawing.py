@@ -18,13 +18,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pixel_space
 import recipe
 import torch
+from reporting import peak_memory_mb
 from sources import Size
 from torch import Tensor
 
@@ -120,22 +120,6 @@ def work(job: Job, files: Sequence[str]) -> None:
             write(file, sample[0], overwrite=True)
             write_json(file.with_suffix(".json"), dataclasses.asdict(cost))
             print(f"{file.parent}: sample {file.stem}, {cost.seconds:.2f} s", file=sys.stderr, flush=True)
-
-
-def peak_memory_mb() -> float | None:
-    """Peak memory of this process, None where the system does not tell it."""
-    status = Path("/proc/self/status")
-    # On Linux ru_maxrss includes the parent's, so it is only the second choice.
-    if status.exists():
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        if lines:
-            return int(lines[0].split()[1]) / 1024
-    try:
-        resource = import_module("resource")
-    except ImportError:
-        return None
-    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def costs(job: Job, count: int) -> list[Cost]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -66,3 +67,19 @@ def deliver(parts: Iterable[str], file: Path | None) -> None:
         file.write_text(report, encoding="utf-8")
     else:
         print(report, end="")
+
+
+def peak_memory_mb() -> float | None:
+    """Peak memory of this process, None where the system does not tell it."""
+    status = Path("/proc/self/status")
+    # On Linux ru_maxrss includes the parent's, so it is only the second choice.
+    if status.exists():
+        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if lines:
+            return int(lines[0].split()[1]) / 1024
+    try:
+        resource = import_module("resource")
+    except ImportError:
+        return None
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -20,10 +20,10 @@ from sinwave.tasks import DRAWING, task_of
 from sinwave.tasks.demo import Demo
 from sinwave.tasks.evaluate import Evaluate, Measuring
 from sinwave.tasks.machine import Hardware
-from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo
+from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
 from sinwave.tasks.run import Output
-from sinwave.tasks.task import EditTask, KeepingTask, Task
+from sinwave.tasks.task import EditTask, EngineTask, KeepingTask, Task
 from sinwave.tasks.train import TrainOptions
 
 HERE = Path(__file__).parent
@@ -34,9 +34,10 @@ _OTHERS: dict[str, type[Any]] = {
     "info": Info,
     "train": TrainOptions,
 }
-_SHARED = {
+_SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
     "Every command that draws": [Output, Hardware, Task],
+    "Generate, and every edit": [EngineTask],
     "Every edit": [EditTask],
     "Edits that can keep a part of their input": [KeepingTask],
     "Evaluate and report": [Measuring],
@@ -92,7 +93,7 @@ def python_api() -> str:
                 continue
             shown = [f"`{name}`"] if isinstance(member, property) else _signature(name, function)
             lines += [*shown, _sentence(function), ""]
-    for options in (Drawn, Common, Keeping):
+    for options in (Watched, Drawn, Common, Keeping):
         lines += [f"## Options: {options.__name__}", "", "```text", inspect.getdoc(options) or "", "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "place": "place hubble_deep_field.png --region 60x50+105+85 --at 10+20 170+110",
     "restyle": "restyle immunohistochemistry.png chelsea.png",
     "upscale": "upscale chelsea.png --factor 3",
-    "upscale by a network": "upscale chelsea.png --factor 3 --engine network",
+    "upscale by patches": "upscale chelsea.png --factor 3 --model patches",
     "animate": "animate gravel.png --strength 0.6 --amount 0.3",
     "blend": "blend grass.png gravel.png -n 2",
 }

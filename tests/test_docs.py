@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sinwave.cli.main import COMMANDS, main
+from sinwave.systems.table import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
 USER = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "notes" not in page.parts)]
@@ -39,7 +40,8 @@ def test_the_site_has_every_page() -> None:
 @cache
 def options_of(command: str) -> frozenset[str]:
     """Return the options that the help of a command lists."""
-    ways = [["--help"], ["--system", "singan", "--help"]] if command == "train" else [["--help"]]
+    systems = [name for name, system in SYSTEMS.items() if system.options] if command == "train" else []
+    ways = [["--help"], *(["--system", name, "--help"] for name in systems)]
     with contextlib.redirect_stdout(io.StringIO()) as text:
         assert all(main([command, *way]) == 0 for way in ways)
     lines = re.findall(r"^  (?:(-\w), )?(--[a-z-]+)", text.getvalue(), re.MULTILINE)
@@ -74,8 +76,9 @@ def test_the_reference_is_that_of_the_code() -> None:
 
 
 def test_user_documents_are_short() -> None:
-    words = sum(len(page.read_text(encoding="utf-8").split()) for page in USER)
-    assert words <= 9_000
+    """The reference, which is written by a program, grows with what there is."""
+    written = [page for page in USER if page.name not in ("cli.md", "python-api.md")]
+    assert sum(len(page.read_text(encoding="utf-8").split()) for page in written) <= 6_500
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 600
 
 

@@ -1,9 +1,7 @@
 """Every engine: the same seed draws the same bits, `build` changes nothing, and a network without a part is said."""
 
-import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from drawing import small_singan, small_wavelet, write_small
@@ -60,11 +58,12 @@ def test_no_bit_depends_on_threads_or_on_how_many_are_drawn(source: str, engine:
 
 
 def test_no_bit_of_what_is_enlarged_depends_on_threads(folder: Path) -> None:
-    pictures = []
-    for count in (1, 2):
-        with threads(count):
-            pictures += [sinwave.open(folder / "land.png", seed=3).upscale(1.5, engine="network").pixels]
-    assert torch.equal(*pictures)
+    for model in ("small", "zero-shot", "patches"):
+        pictures = []
+        for count in (1, 2):
+            with threads(count):
+                pictures += [sinwave.open(folder / "land.png", seed=3).upscale(1.5, model=model).pixels]
+        assert torch.equal(*pictures), model
 
 
 @pytest.mark.parametrize("make", [small_wavelet, small_singan])
@@ -116,18 +115,3 @@ def test_a_network_without_a_part_in_the_result_is_said(
         assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(InputError, match="the engine network needs a model file of every source"):
         chosen.blend(land)
-
-
-@pytest.mark.parametrize(("side", "engine"), [(64, "network"), (48, "closed-form")])
-def test_the_engine_that_comes_nearer_enlarges_and_a_note_says_the_figures(
-    side: int, engine: str, tmp_path: Path
-) -> None:
-    """A larger picture teaches a network more."""
-    y, x = np.mgrid[:side, :side]
-    lines = torch.from_numpy(np.sign(np.sin((x + 0.4 * y) / 4) + np.sin(y / 9))).float()
-    write(tmp_path / "lines.png", 0.9 * lines.expand(3, -1, -1), overwrite=False)
-    (note,) = sinwave.open(tmp_path / "lines.png").upscale(2).notes
-    assert note.startswith(f"the engine {engine} draws: it gives a part of the picture, reduced, back with ")
-    best, other = map(float, re.findall(r"with ([\d.]+\d)", note))
-    assert best > other > 5
-    assert sinwave.open(tmp_path / "lines.png").upscale(2, engine="closed-form").notes == ()

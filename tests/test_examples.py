@@ -47,4 +47,4 @@ def test_it_runs(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=True, env=dict(os.environ))
     assert "sinwave tile gravel.png" in done.stdout
     assert (tmp_path / "out/tile/gravel-tile-sheet.png").exists()
-    assert (tmp_path / "out/upscale/chelsea-upscale-0000.png").exists()
+    assert (tmp_path / "out/upscale/chelsea-upscale.png").exists()

@@ -70,7 +70,7 @@ def test_every_edit_is_there(place: Path):
         photo.place("16x12+4+30", ["2+3", "30+20"], (40, 60)),
         photo.restyle(other, avoid=mask),
         photo.blend(photo.extend(top=8), weights=(1.0, 2.0)),
-        photo.upscale(2, engine="network"),
+        photo.upscale(2, model="zero-shot"),
         photo.extend(left=8, keep=np.ones((48, 64), np.uint8)),
     ]
     sizes = [(48, 56)] * 4 + [(40, 60), (48, 56), (40, 60), (48, 56), (48, 56), (96, 112), (48, 64)]
@@ -90,18 +90,20 @@ def test_what_is_wrong_is_said(place: Path):
         photo.extend(lef=3)
     with pytest.raises(InputError, match="left must be between 0 and 100000, not -3"):
         photo.extend(left=-3)
-    with pytest.raises(InputError, match="factor must be between 1 and 8, not 0"):
+    with pytest.raises(InputError, match="factor must be between 1 and 16, not 0"):
         photo.upscale(0)
     with pytest.raises(InputError, match="retarget has no option 'keep'"):
         photo.retarget((40, 40), keep=np.ones((4, 4)))
     with pytest.raises(InputError, match="shape"):
         photo.paint(np.zeros((4, 4, 2)))
-    with pytest.raises(InputError, match="learns from all of the picture"):
-        photo.upscale(2, engine="network", avoid=np.ones((4, 4), np.uint8))
     with pytest.raises(InputError, match="nothing is left"):
-        photo.upscale(2, avoid=np.full((4, 4), 255, np.uint8))
+        photo.extend(left=2, avoid=np.full((4, 4), 255, np.uint8))
     with pytest.raises(InputError, match="engine must be one of auto, closed-form, network, hybrid, not 'netwrok'"):
-        photo.upscale(2, engine="netwrok")
+        photo.extend(left=2, engine="netwrok")
+    with pytest.raises(InputError, match="upscale has no option 'engine'"):
+        photo.upscale(2, engine="network")
+    with pytest.raises(InputError, match="model must be small, zero-shot, patches or a model file, and 'smal' is none"):
+        photo.upscale(2, model="smal")
     with pytest.raises(InputError, match="the engine hybrid needs a model file"):
         photo.extend(left=8, engine="hybrid")
     with pytest.raises(InputError, match="the mask is black"):
@@ -268,7 +270,7 @@ STOPPED = {
     "generate": lambda photo, **on: photo.generate(3, **on),
     "inpaint": lambda photo, **on: photo.inpaint(hole(), **on),
     "animate": lambda photo, **on: photo.animate(frames=3, **on),
-    "upscale": lambda photo, **on: photo.upscale(2, engine="network", **on),
+    "upscale": lambda photo, **on: photo.upscale(2, model="zero-shot", **on),
 }
 
 
@@ -290,7 +292,7 @@ def test_any_callback_may_stop_the_work_within_a_step(name: str, callback: str, 
 @pytest.mark.parametrize("callback", ["on_progress", "on_estimate"])
 def test_work_that_is_stopped_leaves_no_partial_file(name: str, callback: str, place: Path):
     Image.fromarray(hole()).save("hole.png")
-    options = {"inpaint": {"mask": "hole.png"}, "animate": {"frames": 3}, "upscale": {"engine": "network"}}
+    options = {"inpaint": {"mask": "hole.png"}, "animate": {"frames": 3}, "upscale": {"model": "zero-shot"}}
     task = task_of(name)(source="land.png", **options.get(name, {}))
     with pytest.raises(sinwave.Stop):
         Run(task, Output(count=2, output=Path("out"))).run(**{callback: stopping(3)})

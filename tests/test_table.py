@@ -24,7 +24,9 @@ PIXELS = NoiseSource(0).normal((1, 3, 40, 48), "picture").clamp(-1, 1)
 def test_a_file_of_a_system_that_is_unknown_or_has_no_files_is_refused(tmp_path):
     for system in ("telepathy", "zero-shot"):
         write_model(tmp_path / f"{system}.safetensors", ModelFile(system, {}, {}, {}, ()))
-        with pytest.raises(InputError, match=rf"is of the system {system}, and this version has wavelet, singan$"):
+        with pytest.raises(
+            InputError, match=rf"is of the system {system}, and this version has wavelet, singan, residual-sr$"
+        ):
             load(tmp_path / f"{system}.safetensors")
 
 

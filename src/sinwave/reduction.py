@@ -3,6 +3,9 @@
     small = A x B'           A along the rows, B along the columns: the matrices of `resize`
     nearest to x             x + A+ (small - A x B') B+'        A+ = A' (A A')^-1
 
+A is banded, and A+ nearly so: its weights fall by a factor of three or more from pixel to pixel of the small picture,
+so a part of A+ is computed from the part of A around it. Memory and time grow with the pixels of the large picture.
+
 Pictures are clipped to [-1, 1]: where the small one is black or white, the reduction may lie beyond. Both sets are
 convex, and a point of both is approached by alternating projections, with the momentum of Beck and Teboulle ("A fast
 iterative shrinkage-thresholding algorithm", 2009). If the small picture was sharpened much, no picture may reduce to it
@@ -19,9 +22,16 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sinwave.resize import resize
+from sinwave.resize import Blocks, Kind, product, resize, rows_of
 
 __all__ = ["Reduction"]
+
+_BLOCK = 128
+_REACH = 24
+"""Pixels of the small picture beyond which A+ is nothing: less than a millionth of its largest weight."""
+
+_CLEAR = 1.4
+"""Below this factor A+ has no such bound: where a pixel is the mean of two, it remembers all others."""
 
 _WHITE = 1.0 - 1e-6
 _ENOUGH = 0.4 / 127.5
@@ -31,9 +41,10 @@ _ENOUGH = 0.4 / 127.5
 @final
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """Condition that a picture (b, c, h, w), reduced by antialiased bicubic resizing, is `small` (1, c, h', w')."""
+    """Condition that a picture (b, c, h, w), reduced by antialiased resizing, is `small` (b or 1, c, h', w')."""
 
     small: Tensor
+    kind: Kind = "bicubic"
 
     def nearest(self, picture: Tensor) -> Tensor:
         """Return the nearest picture that reduces to the small one exactly; it may leave [-1, 1]."""
@@ -56,7 +67,7 @@ class Reduction:
         return (self.small - self._reduced(picture).clamp(-1, 1)).abs()
 
     def _reduced(self, picture: Tensor) -> Tensor:
-        return resize(picture, (self.small.shape[2], self.small.shape[3]))
+        return resize(picture, (self.small.shape[2], self.small.shape[3]), self.kind)
 
     def _missing(self, picture: Tensor) -> Tensor:
         reduced = self._reduced(picture)
@@ -65,16 +76,29 @@ class Reduction:
 
     def _moved(self, picture: Tensor, missing: Tensor) -> Tensor:
         rows, columns = (
-            _inverse(large, little).to(picture)
+            _inverse(large, little, self.kind, picture.dtype, picture.device)
             for large, little in zip(picture.shape[2:], self.small.shape[2:], strict=True)
         )
-        return picture + rows @ missing @ columns.mT
+        with torch.autocast(picture.device.type, enabled=False):
+            return picture + product(columns, product(rows, missing).mT).mT
 
 
-@lru_cache(maxsize=4)
-def _inverse(large: int, little: int) -> Tensor:
-    """Compute A+ (large, little), the pseudo-inverse of the reduction along one axis."""
-    identity = torch.eye(large, dtype=torch.float64)[None, None]
-    matrix = resize(identity, (little, large))[0, 0]
-    inverse: Tensor = torch.linalg.solve(matrix @ matrix.T, matrix).T
-    return inverse
+@lru_cache(maxsize=8)
+def _inverse(large: int, little: int, kind: Kind, dtype: torch.dtype, device: torch.device) -> Blocks:
+    """Compute A+ (large, little), the pseudo-inverse of the reduction along one axis, `_BLOCK` rows at a time."""
+    starts = range(0, large, _BLOCK)
+    blocks = (_rows_of_inverse(large, little, kind, start, min(start + _BLOCK, large)) for start in starts)
+    return [(inputs, weights.to(device, dtype)) for inputs, weights in blocks]
+
+
+def _rows_of_inverse(large: int, little: int, kind: Kind, start: int, stop: int) -> tuple[slice, Tensor]:
+    """Rows `start` to `stop` of A+, from the rows of A that are near enough to matter."""
+    reach = _REACH if large >= _CLEAR * little else little
+    first = max(0, math.floor(start * little / large) - reach)
+    last = min(little, math.ceil(stop * little / large) + reach)
+    reached, matrix = rows_of(large, little, kind, first, last)
+    part = torch.zeros(stop - start, last - first, dtype=torch.float64)
+    both = slice(max(start, reached.start), min(stop, reached.stop))
+    inside = matrix[:, both.start - reached.start : both.stop - reached.start]
+    part[both.start - start : both.stop - start] = torch.linalg.solve(matrix @ matrix.T, inside).T
+    return slice(first, last), part

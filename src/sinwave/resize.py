@@ -13,8 +13,8 @@ overlap of the two pixels, antialiased or not: it keeps the mean, and an integer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, final, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor
@@ -23,9 +23,12 @@ from torch.nn import functional
 from sinwave.errors import InputError
 from sinwave.wavelets import Size
 
-__all__ = ["Kind", "Resampler", "blur", "resize"]
+__all__ = ["Blocks", "Kind", "Resampler", "blocks_of", "blur", "product", "resize", "rows_of"]
 
 Kind = Literal["bicubic", "bilinear", "area", "lanczos"]
+
+Blocks: TypeAlias = Sequence[tuple[slice, Tensor]]
+"""Rows of a banded matrix, some at a time, with the range of inputs that they reach."""
 
 _BLOCK = 128  # outputs per matrix product; smaller blocks multiply fewer zeros outside of the band
 
@@ -43,14 +46,14 @@ class Resampler:
         if min(after) < 1:
             raise InputError(f"the size is {after[0]} x {after[1]}: it must be at least 1 x 1")
         self._rows, self._columns = (
-            [] if n == m else _blocks(n, m, kind, antialias, like) for n, m in zip(before, after, strict=True)
+            [] if n == m else blocks_of(n, m, kind, antialias, like) for n, m in zip(before, after, strict=True)
         )
 
     def __call__(self, image: Tensor) -> Tensor:
         """Resample a picture (b, c, h, w)."""
         # Autocast would compute matrix products in half precision; a picture needs all of its bits.
         with torch.autocast(image.device.type, enabled=False):
-            return _product(self._rows, _product(self._columns, image.mT).mT).contiguous()
+            return product(self._rows, product(self._columns, image.mT).mT).contiguous()
 
 
 def resize(image: Tensor, size: Size, kind: Kind = "bicubic", antialias: bool = True) -> Tensor:
@@ -60,21 +63,27 @@ def resize(image: Tensor, size: Size, kind: Kind = "bicubic", antialias: bool = 
     return Resampler((image.shape[2], image.shape[3]), size, kind, antialias, like=image)(image)
 
 
-def _blocks(before: int, length: int, kind: Kind, antialias: bool, like: Tensor) -> list[tuple[slice, Tensor]]:
-    """Blocks of rows of W, with the range of inputs that they reach."""
+def blocks_of(before: int, length: int, kind: Kind, antialias: bool, like: Tensor) -> Blocks:
+    """Compute W for one axis."""
+    starts = range(0, length, _BLOCK)
+    blocks = (rows_of(before, length, kind, start, min(start + _BLOCK, length), antialias) for start in starts)
+    return [(inputs, weights.to(like)) for inputs, weights in blocks]
+
+
+def rows_of(
+    before: int, length: int, kind: Kind, start: int, stop: int, antialias: bool = True
+) -> tuple[slice, Tensor]:
+    """Compute rows `start` to `stop` of W in float64, and the range of inputs that they reach."""
     ratio = before / length
     reach, kernel = _kernel(kind, ratio, antialias)
-    blocks = []
-    for start in range(0, length, _BLOCK):
-        centers = (torch.arange(start, min(start + _BLOCK, length), dtype=torch.float64) + 0.5) * ratio
-        low = max(math.floor(centers[0].item() - reach), 0)
-        high = min(math.ceil(centers[-1].item() + reach), before)
-        weights = kernel(torch.arange(low, high, dtype=torch.float64) + 0.5 - centers[:, None])
-        blocks.append((slice(low, high), (weights / weights.sum(1, keepdim=True)).to(like)))
-    return blocks
+    centers = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * ratio
+    low = max(math.floor(centers[0].item() - reach), 0)
+    high = min(math.ceil(centers[-1].item() + reach), before)
+    weights = kernel(torch.arange(low, high, dtype=torch.float64) + 0.5 - centers[:, None])
+    return slice(low, high), weights / weights.sum(1, keepdim=True)
 
 
-def _product(blocks: list[tuple[slice, Tensor]], image: Tensor) -> Tensor:
+def product(blocks: Blocks, image: Tensor) -> Tensor:
     """Multiply W x along the last axis but one; without blocks W is the identity."""
     return torch.cat([weights @ image[..., inputs, :] for inputs, weights in blocks], -2) if blocks else image
 

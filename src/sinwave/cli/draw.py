@@ -63,7 +63,7 @@ def _as_json(seed: int, result: Written) -> dict[str, Any]:
     memory = peak_memory()
     return {
         "files": [str(file) for file in result.files],
-        "sheet": str(result.sheet),
+        "sheet": None if result.sheet is None else str(result.sheet),
         "seed": seed,
         "seconds": round(result.seconds, 3),
         "peak_memory_mb": None if memory is None else round(memory / 1e6, 1),
@@ -77,7 +77,7 @@ def _rows(showing: Showing, seed: int, result: Written) -> list[tuple[str, objec
     rows: list[tuple[str, object]] = [
         ("pictures", f"{len(result.files)} of {width} x {height} pixels{kept}"),
         ("files", str(first) if first == last else f"{first} ... {last.name}"),
-        ("look at", result.sheet),
+        *([] if result.sheet is None else [("look at", result.sheet)]),
         ("seed", seed),
         ("time", f"{result.seconds:.1f} s"),
     ]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.images import read
+from sinwave.images import from_uint8, read, to_uint8
 from sinwave.rng import fold
 
 __all__ = ["Crops", "Folder", "FolderBatches"]
@@ -30,10 +30,19 @@ class Folder:
     """Files by number, in the order of their names; files and folders whose names begin with a dot are hidden."""
 
     def __init__(
-        self, path: str | PathLike[str], *, min_side: int = 16, on_remark: Callable[[str], None] = lambda sentence: None
+        self,
+        path: str | PathLike[str],
+        *,
+        min_side: int = 16,
+        memory: float = 1e9,
+        on_remark: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        """`on_remark` gets a sentence for each bad file, once; pictures have at least `min_side` pixels a side."""
+        """`on_remark` gets a sentence for each bad file, once; pictures have at least `min_side` pixels a side.
+
+        Pictures that were read stay in `memory`, as far as so many bytes hold them.
+        """
         self.path, self._min_side, self._on_remark = Path(path), min_side, on_remark
+        self._kept, self._free = dict[int, Tensor](), memory
         if not self.path.is_dir():
             raise InputError(f"{path}: there is no such folder")
         self.files = tuple(
@@ -56,6 +65,8 @@ class Folder:
         """The picture (3, h, w) in [-1, 1] of a file, None if there is none."""
         if number in self._bad:
             return None
+        if (kept := self._kept.get(number)) is not None:
+            return from_uint8(kept)
         try:
             picture = read(self.files[number], min_side=self._min_side)
             if picture.opaque is not None:
@@ -63,7 +74,15 @@ class Folder:
         except InputError as error:
             self._remark(number, str(error))
             return None
+        self._keep(number, picture.pixels)
         return picture.pixels
+
+    def _keep(self, number: int, pixels: Tensor) -> None:
+        """Remember a picture as bytes, if that loses nothing."""
+        values = to_uint8(pixels)
+        if values.numel() <= self._free and torch.equal(from_uint8(values), pixels):
+            self._kept[number] = values
+            self._free -= values.numel()
 
     def _remark(self, number: int, sentence: str) -> None:
         with self._lock:

@@ -117,7 +117,7 @@ class SingleImageModel(Generator, Protocol):
 
 @runtime_checkable
 class SuperResolver(Protocol):
-    """A model that enlarges a picture in one go."""
+    """A model that enlarges a picture, whatever its size."""
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`; chance, if there is any, is from `noise`."""
@@ -164,8 +164,8 @@ class Loaded(Protocol):
     def pictures(self) -> tuple[Picture, ...]:
         """The pictures that it was made from, as far as it keeps them."""
 
-    def build(self, engine: str, computing: Computing) -> SingleImageModel:
-        """Build the model that draws with one of the `engines`."""
+    def build(self, engine: str, computing: Computing) -> SingleImageModel | SuperResolver:
+        """Build the model that draws with one of the `engines`, of a kind that the abilities name."""
 
     def mix(
         self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing
@@ -213,6 +213,7 @@ class Setup(NamedTuple):
     receptive_field  positions along a side of a scale that an output depends on
     size             (height, width) of the picture that the model knows
     preview          whether the model can be drawn from after so many steps
+    sheet            the sheet of a look, from the model file as it is; if None, of pictures that the model draws
     work             the work of the first so many steps, in any unit
     """
 
@@ -229,4 +230,5 @@ class Setup(NamedTuple):
     receptive_field: int | None = None
     size: Size | None = None
     preview: Callable[[int], bool] = lambda step: True
+    sheet: Callable[[ModelFile], Tensor] | None = None
     work: Callable[[int], float] = float

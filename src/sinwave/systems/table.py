@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from sinwave.images import Picture
     from sinwave.systems.files import ModelFile
 
-__all__ = ["SYSTEMS", "System", "estimate", "find", "is_model_file", "load", "of_picture", "opened"]
+__all__ = [
+    "SYSTEMS",
+    "System",
+    "estimate",
+    "find",
+    "foreign",
+    "is_model_file",
+    "load",
+    "of_picture",
+    "opened",
+    "shipped",
+]
 
 GROUP = "sinwave.systems"
 
@@ -30,6 +41,8 @@ class System(NamedTuple):
     options      a frozen dataclass of what a user may set in a training; its module loads without torch
     setup        `setup(pictures, options, request) -> Setup`; pictures are paths unless it learns from a picture
     load         `load(file, path) -> Loaded`, a model file ready to draw
+    shipped      `shipped(name) -> Loaded`, a model that comes with the package or is published; `ships` are their names
+    foreign      `foreign(path, steps) -> Loaded`, weights of another program
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
     cost         an estimate of the time and memory that drawing takes; its module loads without torch
     """
@@ -42,8 +55,11 @@ class System(NamedTuple):
     learns_from: Literal["picture", "folder", "pairs"] = "picture"
     untrained: str | None = None
     cost: str | None = None
+    shipped: str | None = None
+    ships: tuple[str, ...] = ()
+    foreign: str | None = None
 
-    def door(self, name: Literal["options", "setup", "load", "untrained", "cost"]) -> Any:
+    def door(self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign"]) -> Any:
         """Import what stands behind a door; `InputError` if the system has none or if it does not open."""
         place: str | None = getattr(self, name)
         if place is None:
@@ -91,6 +107,17 @@ SYSTEMS: Mapping[str, System] = _Systems(
         load="sinwave.systems.singan.model:from_file",
     ),
     System(
+        "residual-sr",
+        "super-resolution, learned from a folder",
+        options="sinwave.systems.residual_sr.options:Options",
+        setup="sinwave.systems.residual_sr.train:setup",
+        load="sinwave.systems.residual_sr.model:from_file",
+        learns_from="folder",
+        shipped="sinwave.systems.residual_sr.model:shipped",
+        ships=("small", "resshift-v1", "resshift-v2", "resshift-v3", "resshift-bicubic", "sinsr-v1", "sinsr-v2"),
+        foreign="sinwave.systems.residual_sr.foreign:from_weights",
+    ),
+    System(
         "zero-shot",
         "a network that learns to enlarge one picture from itself",
         untrained="sinwave.systems.zero_shot.enlarger:Untrained",
@@ -131,6 +158,22 @@ def opened(file: ModelFile, path: Path) -> Loaded:
         names = ", ".join(name for name in SYSTEMS if SYSTEMS[name].load)
         raise InputError(f"{path}: the model is of the system {file.system}, and this version has {names}")
     loaded: Loaded = SYSTEMS[file.system].door("load")(file, path)
+    return loaded
+
+
+def shipped(name: str) -> Loaded | None:
+    """Load the model of that name, which comes with the package or is published; None if there is none."""
+    for system in SYSTEMS.values():
+        if name in system.ships:
+            loaded: Loaded = system.door("shipped")(name)
+            return loaded
+    return None
+
+
+def foreign(path: Path, steps: int | None = None) -> Loaded:
+    """Load weights of another program, from which a picture comes in so many `steps`."""
+    (system,) = (system for system in SYSTEMS.values() if system.foreign is not None)
+    loaded: Loaded = system.door("foreign")(path, steps)
     return loaded
 
 

@@ -8,13 +8,13 @@ from typing import ClassVar
 from sinwave.errors import InputError
 from sinwave.kinds import Scale, Size
 from sinwave.options import option
-from sinwave.tasks.task import Drawing, Inputs, Task
+from sinwave.tasks.task import Drawing, EngineTask, Inputs
 
 __all__ = ["Generate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(Task):
+class Generate(EngineTask):
     """Draw new pictures that look like SOURCE, of any size: a picture, with nothing to train, or a trained model.
 
     Writes NAME-0000.png, NAME-0001.png, ... and the contact sheet NAME-sheet.png. The same seed draws the same

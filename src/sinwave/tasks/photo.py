@@ -43,19 +43,23 @@ OnEstimate: TypeAlias = Callable[[NDArray[np.uint8]], None]
 MAX_PIXELS = 100_000_000
 
 
-class Drawn(TypedDict, total=False):
-    """Options of all that is drawn.
+class Watched(TypedDict, total=False):
+    """Options of every task.
 
-    engine        how to draw; default: as the photo was opened
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
     on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), after all constraints, at its own scale
     """
 
-    engine: Engine | None
     seed: int
     on_progress: OnProgress
     on_estimate: OnEstimate | None
+
+
+class Drawn(Watched, total=False):
+    """Options of all that is drawn by an engine, as the photo was opened if none is named."""
+
+    engine: Engine | None
 
 
 class Common(Drawn, total=False):
@@ -95,8 +99,8 @@ class Frames:
 class Photo:
     """A picture with all edits as methods; each returns a new photo.
 
-    Every edit takes the options `Drawn` and `Common`, listed below. It returns the first of `n` results; `.results`
-    has them all. Any callback may raise `sinwave.Stop`.
+    Edits take the options `Watched`, `Drawn` and `Common`, listed below. An edit returns the first of `n` results;
+    `.results` has them all. Any callback may raise `sinwave.Stop`.
     """
 
     picture: Picture
@@ -276,8 +280,22 @@ class Photo:
         """Draw another picture in the texture and the palette of this one."""
         return self._edit("restyle", locals())
 
-    def upscale(self, factor: float = 2.0, *, strength: float = 0.05, **common: Unpack[Common]) -> Photo:
+    def upscale(
+        self,
+        factor: float | None = None,
+        *,
+        size: SizeLike | None = None,
+        longest: int | None = None,
+        model: str | PathLike[str] = "small",
+        reduction: Literal["bicubic", "area", "lanczos", "camera"] = "bicubic",
+        consistency: float | None = None,
+        fidelity: float | None = None,
+        steps: int | None = None,
+        n: int = 1,
+        **common: Unpack[Watched],
+    ) -> Photo:
         """Enlarge this picture with new detail; the result, reduced again, equals the picture."""
+        model = str(model)
         return self._edit("upscale", locals())
 
     def blend(
@@ -344,14 +362,14 @@ class Photo:
         return [results[number] for number in range(n)], (*ready.notes, *notes)
 
     def _task(self, verb: str, engine: Engine | None, options: Mapping[str, Any]) -> Task:
-        declared = task_of(verb)
-        names = [option.name for option in facts(declared) if option.name not in ("source", "engine")]
-        for name in options:
+        declared, chosen = task_of(verb), {} if engine is None else {"engine": engine}
+        names = [option.name for option in facts(declared) if option.name != "source"]
+        for name in [*options, *chosen]:
             if name not in names:
                 raise InputError(f"{verb} has no option {name!r}; it has {', '.join(names)}")
         values = {name: value.picture if isinstance(value, Photo) else value for name, value in options.items()}
-        task = declared(source=Source(self.picture), engine=engine or "auto", **values)
-        return replace(task, source=self._source(None if task.learns and engine == "network" else engine))
+        task = declared(source=Source(self.picture), **chosen, **values)
+        return replace(task, source=self._source(engine))
 
 
 def _bytes(picture: Tensor) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from sinwave.errors import InputError, OutputError, Stop
 from sinwave.kinds import Picture, Source
 from sinwave.options import facts, option
 from sinwave.tasks.machine import Hardware, OnEstimate, OnProgress, Tally, in_parallel, silent, workers_for
-from sinwave.tasks.task import Drawing, EditTask, Inputs, Task, of_one_kind, open_source
+from sinwave.tasks.task import Drawing, EditTask, Inputs, Task, of_one_kind
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,7 @@ class Written(NamedTuple):
     """The files that were written or, made by the same command before, kept; and sentences for the user."""
 
     files: tuple[Path, ...]
-    sheet: Path
+    sheet: Path | None
     size: tuple[int, int]
     kept: int
     seconds: float
@@ -78,9 +78,7 @@ class Prepared(NamedTuple):
 
 def prepared(task: Task, computing: Computing, max_pixels: int) -> Prepared:
     """Read the inputs of a task, and refuse what cannot be drawn."""
-    # A network that learns from the picture itself needs no model file.
-    engine = "auto" if task.engine == "network" and task.learns else task.engine
-    opened = open_source(task.source, engine, max_pixels)
+    opened = task.open(max_pixels)
     inputs = Inputs(opened, max_pixels, computing.device, computing.dtype)
     drawing = task.prepare(inputs)
     inputs.check(drawing.size, frames=drawing.frames)
@@ -191,8 +189,11 @@ class _Files:
         self._picture, self._drawing, self._overwrite = ready.picture, ready.drawing, run.output.overwrite
         self.count = run.output.count or task.count
         name = task.source.name if task.verb == "generate" else f"{task.source.name}-{task.verb}"
-        self.names = tuple(folder / f"{name}-{number:04d}{task.suffix}" for number in range(self.count))
-        self.sheet = folder / f"{name}-sheet.png"
+        if task.overview or self.count > 1:
+            self.names = tuple(folder / f"{name}-{number:04d}{task.suffix}" for number in range(self.count))
+            self.sheet: Path | None = folder / f"{name}-sheet.png"
+        else:
+            self.names, self.sheet = (folder / f"{name}{task.suffix}",), None
         self._text = {
             "Software": f"sinwave {__version__}",
             "sinwave:command": shlex.join(_words(task, run.output.seed, run.hardware.dtype)),
@@ -203,7 +204,7 @@ class _Files:
         self._shrink = min(1.0, MAX_SIDE / max(*self._drawing.size, *self._picture.size))
         # What the same command has finished before is kept; another file in its place is an error.
         self.missing = [n for n in range(self.count) if not self._is_finished(self.names[n], str(n))]
-        self._replace_sheet = self._overwrite or self._is_finished(self.sheet, "sheet")
+        self._replace_sheet = self._overwrite or (self.sheet is not None and self._is_finished(self.sheet, "sheet"))
 
     def write(self, number: int, image: Tensor) -> Tensor | None:
         """Write a result; it comes back for the sheet, shrunk, if it has a place there."""
@@ -218,11 +219,14 @@ class _Files:
             # What was pasted into a gray picture, or blended with it, may have colors.
             gray = self._picture.gray and looks_gray(image)
             write(file, image, overwrite=self._overwrite, text=text, icc=self._picture.icc, gray=gray)
-        return self._small(image) if number < ON_SHEET else None
+        return self._small(image) if self.sheet is not None and number < ON_SHEET else None
 
     def write_sheet(self, results: Mapping[int, Tensor | None]) -> None:
-        """Write the sheet of the source, the other inputs and the results: those given, and those that are files."""
+        """Write the sheet, if there is one: the source, other inputs, and results, those given and those in files."""
         from sinwave.images import read, sheet, write
+
+        if self.sheet is None:
+            return
 
         def small(number: int) -> Tensor:
             if (image := results.get(number)) is not None:

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from sinwave.rng import Noise
     from sinwave.tasks.canvas import Canvas
 
-__all__ = ["MODELS_DEFAULT", "Drawing", "EditTask", "Inputs", "KeepingTask", "Opened", "Task", "first_scale"]
+__all__ = [
+    "MODELS_DEFAULT",
+    "Drawing",
+    "EditTask",
+    "EngineTask",
+    "Inputs",
+    "KeepingTask",
+    "Opened",
+    "Task",
+    "first_scale",
+]
 __all__ += ["of_one_kind", "open_source"]
 
 MODELS_DEFAULT = "(default: 1; 0 for a wavelet network, 2 for SinGAN)"
@@ -178,17 +188,12 @@ class Task(ABC):
 
     count: ClassVar[int] = 1
     """How many results it draws unless another number is asked for."""
-    learns: ClassVar[bool] = False
-    """Whether its engine network learns from the picture itself, and so needs no model file."""
     quick: ClassVar[bool] = False
     """Whether few steps are enough, since most of the picture stays."""
+    overview: ClassVar[bool] = True
+    """Whether a sheet shows the source beside a single result too."""
 
     source: Source = option(help="the picture to learn from, or a model file of sinwave train", positional=True)
-    engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
-        "auto",
-        "closed-form: patches of the picture, without training; for a model file also network: the trained network "
-        "alone, or hybrid: its layout, and patches for the detail; auto: the best of these",
-    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -204,12 +209,30 @@ class Task(ABC):
         return ".png"
 
     @abstractmethod
+    def open(self, max_pixels: int) -> Opened:
+        """Read the source, and choose what draws."""
+
+    @abstractmethod
     def prepare(self, inputs: Inputs) -> Drawing:
         """Read the inputs, and say how the result is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditTask(Task):
+class EngineTask(Task):
+    """A task whose source is drawn from, by one of the engines that it has."""
+
+    engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
+        "auto",
+        "closed-form: patches of the picture, without training; for a model file also network: the trained network "
+        "alone, or hybrid: its layout, and patches for the detail; auto: the best of these",
+    )
+
+    def open(self, max_pixels: int) -> Opened:
+        return open_source(self.source, self.engine, max_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTask(EngineTask):
     """A task that may be told what of the source it must not use."""
 
     avoid: Mask | None = option(None, "a mask: SOURCE is never used where the mask is white, such as a watermark")

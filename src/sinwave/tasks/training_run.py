@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, final
 
 import torch
+from torch import Tensor
 
 from sinwave import __version__
 from sinwave.atomic import write_bytes
@@ -215,18 +216,22 @@ class TrainingRun:
                 self._draw(file, report.step)
 
     def _draw(self, content: ModelFile, step: int) -> None:
-        """Draw as `sinwave generate` does."""
-        trained = opened(content, self._target)
-        picture, size = trained.pictures[0].pixels, trained.pictures[0].size
-        model = trained.build(trained.engines[0], Computing(self._request.device, torch.float32))
-        streams, variation = [NoiseSource(0).child("picture", n) for n in range(3)], 0.7
-        with torch.inference_mode():
-            samples = [model.generate(size, noise, variation=variation)[0].cpu() for noise in streams]
-        image = sheet(picture, samples)
+        """Write the sheet of a look."""
+        image = (self._setup.sheet or self._drawings)(content)
         file = self._folder / f"samples-{step:06d}.png"
         data = encode(image, file)
         write_bytes(file, data, overwrite=True)
         self._tensorboard.image("samples", data, step)
+
+    def _drawings(self, content: ModelFile) -> Tensor:
+        """Draw as `sinwave generate` does."""
+        trained = opened(content, self._target)
+        picture, size = trained.pictures[0].pixels, trained.pictures[0].size
+        model: Any = trained.build(trained.engines[0], Computing(self._request.device, torch.float32))
+        streams, variation = [NoiseSource(0).child("picture", n) for n in range(3)], 0.7
+        with torch.inference_mode():
+            samples = [model.generate(size, noise, variation=variation)[0].cpu() for noise in streams]
+        return sheet(picture, samples)
 
     def _write(self, *, finished: bool) -> ModelFile:
         training, setup = self.training, self._setup

@@ -1,141 +1,182 @@
-"""Upscale: a larger picture whose detail is that of the picture itself, and which, reduced, is that picture again."""
+"""Upscale: a larger picture with new detail which, reduced, is the small one again."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sinwave.errors import InputError
+from sinwave.kinds import Size
 from sinwave.options import option
 from sinwave.systems import table
-from sinwave.systems.contracts import Computing, OnStep, PictureConstraint, Size, SuperResolver
-from sinwave.tasks.task import Drawing, EditTask, Inputs, Opened
+from sinwave.systems.contracts import Loaded, OnStep, PictureConstraint, SuperResolver
+from sinwave.tasks.task import Drawing, Inputs, Opened, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sinwave import images
     from sinwave.rng import Noise
 
 __all__ = ["Upscale"]
 
-_PROBE = 160
-"""Pixels along a side of the part of a picture on which engines are compared."""
+_LARGEST = 16
+_STRENGTH = 0.05
+"""The noise that patches begin with: little, since the small picture says most."""
+
+_UNSURE = 0.6
+"""The share of the projection where a camera has reduced the picture, nobody knows how."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upscale(EditTask):
-    """Enlarge SOURCE with detail that it has elsewhere; reduced again, it is SOURCE within a gray level.
+class Upscale(Task):
+    """Enlarge SOURCE with detail that is not in it; reduced again, the result is SOURCE within a gray level.
 
-    Two engines know nothing but SOURCE. network is a small one that learns in seconds, from SOURCE itself, how to
-    enlarge it: nearest to what a better camera would have seen. closed-form puts in patches of SOURCE: sharper. auto
-    reduces a part of SOURCE, enlarges it with both, and takes the one that comes nearer.
+    The model small comes with sinwave and takes a moment. Two others know nothing but SOURCE: zero-shot trains a
+    network on it for some seconds, and patches puts in patches of SOURCE, sharp and invented. Or name a model file: one
+    that `sinwave train --system residual-sr` has made, or one of a picture like SOURCE.
     """
 
-    learns: ClassVar[bool] = True
     quick: ClassVar[bool] = True
+    overview: ClassVar[bool] = False
 
-    factor: float = option(2.0, "how many times larger each side becomes", low=1, high=8, metavar="FACTOR")
-    strength: float = option(
-        0.05, "0 = only what can be told from the picture, 1 = much new detail; not for the network", low=0, high=1
+    factor: float | None = option(
+        None, "how many times larger each side becomes (default: 4)", low=1, high=_LARGEST, metavar="FACTOR"
     )
-    engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
-        "auto",
-        "closed-form; network: a small one that is trained on SOURCE now; hybrid, for a model file; auto: the best of "
-        "them for SOURCE",
+    size: Size | None = option(None, "the size of the result in pixels, instead of a factor")
+    longest: int | None = option(
+        None, "the longer side of the result in pixels, instead of a factor", low=16, high=10**6, metavar="PIXELS"
     )
+    model: str = option(
+        "small", "small, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
+    )
+    reduction: Literal["bicubic", "area", "lanczos", "camera"] = option(
+        "bicubic", "how SOURCE was reduced, as far as you know; camera: it never was, a camera took it"
+    )
+    consistency: float | None = option(
+        None,
+        f"how far the result is moved to what reduces to SOURCE exactly (default: 1; for camera {_UNSURE})",
+        low=0,
+        high=1,
+    )
+    fidelity: float | None = option(
+        None, "for patches: 1 = only what can be told from SOURCE, 0 = much new detail (default: 0.95)", low=0, high=1
+    )
+
+    steps: int | None = option(
+        None, "for a file of published weights: 1 takes it for SinSR, 4 or 15 for ResShift", low=1, high=15
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps not in (None, 1, 4, 15):
+            raise InputError(f"steps must be 1, 4 or 15, not {self.steps}")
+        if sum(value is not None for value in (self.factor, self.size, self.longest)) > 1:
+            raise InputError("factor, size and longest exclude each other: give one of them")
+
+    def open(self, max_pixels: int) -> Opened:
+        if isinstance(self.source.value, Opened):
+            picture = self.source.value.picture
+        elif self.source.path is not None and table.is_model_file(self.source.path):
+            raise InputError(f"{self.source}: upscale enlarges a picture, and this is a model file (see --model)")
+        else:
+            picture = self.source.read(max_pixels)
+        loaded = self._loaded(picture)
+        if self.fidelity is not None and "refine" not in loaded.abilities:
+            raise InputError(f"the model {self.model} has one result, and no use for fidelity")
+        return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        source = inputs.pixels
-        sizes = turns(inputs.size, self.factor)
-        inputs.check(*sizes or [inputs.size])
-        if self.engine == "network" and (self.avoid is not None or inputs.opened.picture.opaque is not None):
-            raise InputError(
-                "the network learns from all of the picture, what is avoided or transparent too: use the closed form"
-            )
-        return Drawing(
-            sizes[-1] if sizes else inputs.size,
-            lambda model, noise, on_step: self.drawn(model, source, noise, on_step),
-            build=lambda sources, computing: self._built(sources[0], computing),
-        )
+        source, size = inputs.pixels, self._size(inputs.size)
+        inputs.check(size)
+        return Drawing(size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step))
 
-    def drawn(self, model: Any, picture: Tensor, noise: Noise, on_step: OnStep | None = None) -> Tensor:
-        """Enlarge a picture (1, 3, h, w), by a network in one go, or turn by turn from the patches of a model."""
-        from sinwave.reduction import Reduction
-        from sinwave.resize import resize
-        from sinwave.tasks.canvas import Canvas, redraw, turned_into
-
-        reduction, large = Reduction(picture), picture
-        sizes = turns((picture.shape[2], picture.shape[3]), self.factor)
+    def drawn(
+        self, model: Any, picture: Tensor, size: tuple[int, int], noise: Noise, on_step: OnStep | None = None
+    ) -> Tensor:
+        """Enlarge a picture (1, 3, h, w) to `size`."""
+        if tuple(picture.shape[2:]) == size:
+            return picture
         if isinstance(model, SuperResolver):
-            return model.upscale(picture, sizes[-1], noise, on_step=on_step) if sizes else picture
-        for turn, size in enumerate(sizes):
-            guess = reduction.nearest(resize(large, size))
-            finest = len(model.scales(guess)) - 1
+            large = model.upscale(picture, size, noise, on_step=on_step)
+        else:
+            strength = _STRENGTH if self.fidelity is None else 1 - self.fidelity
+            large = _by_patches(model, picture, size, strength, noise, on_step)
+        return self._consistent(large, picture)
 
-            def reduced(scale: int, last: int = finest) -> PictureConstraint | None:
-                return reduction.nearest if scale == last else None
+    def _size(self, small: tuple[int, int]) -> tuple[int, int]:
+        """Compute the size of the result."""
+        if self.size is not None:
+            size = tuple(self.size)
+        else:
+            factor = self.longest / max(small) if self.longest is not None else self.factor or 4.0
+            size = tuple(max(1, round(factor * side)) for side in small)
+        if any(large < side for large, side in zip(size, small, strict=True)):
+            raise InputError(
+                f"the result would have {size[1]} x {size[0]} pixels, and SOURCE has {small[1]} x {small[0]}: "
+                "upscale does not make a picture smaller"
+            )
+        if max(large / side for large, side in zip(size, small, strict=True)) > _LARGEST:
+            raise InputError(f"the result would be more than {_LARGEST} times as large as SOURCE")
+        return size[0], size[1]
 
-            chance, report = noise.child("turn", turn), turned_into(on_step, turn, len(sizes))
-            drawn = redraw(model, Canvas(guess), self.strength, chance, first=finest, also=[reduced], on_step=report)
-            large = reduction.in_range(drawn)
-        return large
+    def _loaded(self, picture: images.Picture) -> Loaded:
+        """Load the model that the user has named."""
+        path = Path(self.model)
+        if self.steps is not None and (not path.exists() or table.is_model_file(path)):
+            raise InputError(f"the model {self.model} has no use for steps: only a file of published weights has")
+        if self.model in ("zero-shot", "patches"):
+            return table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
+        if not path.exists():
+            if (loaded := table.shipped(self.model)) is not None:
+                return loaded
+            raise InputError(f"model must be small, zero-shot, patches or a model file, and {self.model!r} is none")
+        loaded = table.load(path) if table.is_model_file(path) else table.foreign(path, self.steps)
+        if not {"upscale", "refine"} & loaded.abilities:
+            raise InputError(f"{path}: this model cannot enlarge pictures")
+        return loaded
 
-    def _built(self, opened: Opened, computing: Computing) -> tuple[Any, tuple[str, ...]]:
-        """Choose the engine; auto takes a measurement."""
-        if self.engine == "network":
-            return _learner(opened, computing), ()
-        if self.engine != "auto" or opened.trained or opened.picture.opaque is not None or self.factor == 1:
-            return opened.build(computing), ()
-        fidelity = {engine: self._fidelity(engine, opened, computing) for engine in ("network", "closed-form")}
-        best, other = sorted(fidelity, key=lambda engine: -fidelity[engine])
-        note = (
-            f"the engine {best} draws: it gives a part of the picture, reduced, back with {fidelity[best]:.1f} dB, "
-            f"and {other} with {fidelity[other]:.1f}"
-        )
-        return _learner(opened, computing) if best == "network" else opened.build(computing), (note,)
+    def _consistent(self, large: Tensor, small: Tensor) -> Tensor:
+        """Move the result to, or towards, the pictures in range that reduce to the small one."""
+        from sinwave.reduction import Reduction
 
-    def _fidelity(self, engine: str, opened: Opened, computing: Computing) -> float:
-        """PSNR of luma of a part of the picture, reduced and enlarged again."""
-        from sinwave.images import from_uint8, to_uint8
-        from sinwave.metrics.fidelity import psnr_y
-        from sinwave.resize import resize
-        from sinwave.rng import NoiseSource
-
-        part = _busiest(opened.picture.pixels)
-        height, width = (max(16, round(side / self.factor)) for side in part.shape[1:])
-        small = from_uint8(to_uint8(resize(part[None], (height, width))))
-        picture = replace(opened.picture, pixels=small[0])
-        loaded = table.of_picture(picture, "zero-shot" if engine == "network" else "wavelet")
-        low = small.to(computing.device, computing.dtype)
-        again = self.drawn(loaded.build(loaded.engines[0], computing), low, NoiseSource(0))
-        size = (again.shape[2], again.shape[3])
-        return psnr_y(to_uint8(again[0].float().cpu()), to_uint8(resize(part[None], size)[0]))
-
-
-def _learner(opened: Opened, computing: Computing) -> Any:
-    return table.of_picture(opened.picture, "zero-shot").build("network", computing)
-
-
-def _busiest(picture: Tensor) -> Tensor:
-    """Cut the part of a picture (3, h, w) that varies most out of nine."""
-    height, width = (min(_PROBE, side) for side in picture.shape[1:])
-    rows, columns = ((picture.shape[1] - height), (picture.shape[2] - width))
-    parts = [
-        picture[:, rows * i // 2 : rows * i // 2 + height, columns * j // 2 : columns * j // 2 + width]
-        for i in range(3)
-        for j in range(3)
-    ]
-    return max(parts, key=lambda part: float(part.std()))
+        camera = self.reduction == "camera"
+        share = self.consistency if self.consistency is not None else _UNSURE if camera else 1.0
+        if share == 0:
+            return large.clamp(-1, 1)
+        reduction = Reduction(small, "bicubic" if self.reduction == "camera" else self.reduction)
+        nearest = reduction.nearest(large)
+        return reduction.in_range(nearest) if share == 1 else (large + share * (nearest - large)).clamp(-1, 1)
 
 
-def turns(small: Size, factor: float) -> list[Size]:
+def _by_patches(
+    model: Any, picture: Tensor, size: tuple[int, int], strength: float, noise: Noise, on_step: OnStep | None
+) -> Tensor:
+    """Enlarge by factors of 2 at the most, each time with what a model of one picture draws."""
+    from sinwave.reduction import Reduction
+    from sinwave.resize import resize
+    from sinwave.tasks.canvas import Canvas, redraw, turned_into
+
+    reduction, large = Reduction(picture), picture
+    sizes = _turns((picture.shape[2], picture.shape[3]), size)
+    for turn, now in enumerate(sizes):
+        guess = reduction.nearest(resize(large, now))
+        finest = len(model.scales(guess)) - 1
+
+        def reduced(scale: int, last: int = finest) -> PictureConstraint | None:
+            return reduction.nearest if scale == last else None
+
+        chance, report = noise.child("turn", turn), turned_into(on_step, turn, len(sizes))
+        large = redraw(model, Canvas(guess), strength, chance, first=finest, also=[reduced], on_step=report)
+        large = large if turn == len(sizes) - 1 else reduction.in_range(large)
+    return large
+
+
+def _turns(small: tuple[int, int], large: tuple[int, int]) -> list[tuple[int, int]]:
     """List the sizes on the way, by equal factors of 2 at the most."""
-    large = [round(factor * side) for side in small]
-    actual = max(b / a for a, b in zip(small, large, strict=True))
-    count = max(0, math.ceil(math.log2(actual) - 1e-9))
+    down, right = (b / a for a, b in zip(small, large, strict=True))
+    count = max(1, math.ceil(math.log2(max(down, right)) - 1e-9))
     parts = [(turn + 1) / count for turn in range(count)]
-    return [
-        (round(small[0] * math.pow(large[0] / small[0], part)), round(small[1] * math.pow(large[1] / small[1], part)))
-        for part in parts
-    ]
+    return [(round(small[0] * math.pow(down, part)), round(small[1] * math.pow(right, part))) for part in parts]

@@ -1,0 +1,86 @@
+"""A plain network that works in the size of the small picture and enlarges by rearranging channels.
+
+    h_0 = act(conv(x)),        h_k = act(h_{k-1} + conv(h_{k-1})),  k = 1 .. n
+    answer = enlarge(x) + shuffle_s(conv_s(h_n))                    (b, 3, h, w) -> (b, 3, s h, s w)
+
+act(x) = max(x, x / 2). `shuffle_s` puts s^2 channels of a position into a square of s x s pixels (Shi et al., 2016),
+and there is one last convolution for each factor s; `enlarge` repeats pixels. The sum h + conv(h) is one convolution
+whose middle has 1 added, and so it is stored: other programs load such a network (the "compact" layout of Real-ESRGAN,
+Wang et al., 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["FACTORS", "SLOPE", "EnlargingNetwork", "Shape"]
+
+FACTORS = (2, 3, 4)
+SLOPE = 0.5
+_GAIN = 0.1
+"""Each sum begins as a small change of its input."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels inside, sums, and the factors of enlargement."""
+
+    width: int = 64
+    blocks: int = 16
+    factors: tuple[int, ...] = FACTORS
+
+    @property
+    def radius(self) -> int:
+        """Positions of the small picture to each side that an output depends on."""
+        return self.blocks + 2
+
+
+@final
+class EnlargingNetwork(nn.Module):
+    """Network from a small picture to a large one; `draw(shape, name)` gives its random weights."""
+
+    def __init__(self, shape: Shape, draw: Callable[[torch.Size, str], Tensor] | None = None) -> None:
+        super().__init__()
+        self.shape, width = shape, shape.width
+        self.head = _convolution(3, width)
+        self.body = nn.ModuleList(_convolution(width, width) for _ in range(shape.blocks))
+        self.tails = nn.ModuleList(_convolution(width, 3 * factor**2) for factor in shape.factors)
+        if draw is not None:
+            self._begin(draw)
+
+    @property
+    def hidden(self) -> tuple[nn.Parameter, ...]:
+        """The kernels between the first and the last layer."""
+        return tuple(kernel for name, kernel in self.body.named_parameters() if name.endswith("weight"))
+
+    def forward(self, low: Tensor, factor: int) -> Tensor:
+        """Enlarge pictures (b, 3, h, w); outside of them is zero."""
+        x = functional.leaky_relu(self.head(low), SLOPE)
+        for layer in self.body:
+            x = functional.leaky_relu(layer(x), SLOPE)
+        detail = functional.pixel_shuffle(self.tails[self.shape.factors.index(factor)](x), factor)
+        return detail + functional.interpolate(low, scale_factor=factor, mode="nearest")
+
+    @torch.no_grad()
+    def _begin(self, draw: Callable[[torch.Size, str], Tensor]) -> None:
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") and not name.startswith("tails"):
+                parameter.copy_(draw(parameter.shape, name) * math.sqrt(2 / parameter[0].numel()))
+            else:
+                parameter.zero_()
+        for kernel in self.hidden:
+            kernel.mul_(_GAIN).add_(nn.init.dirac_(torch.empty_like(kernel)))
+
+
+def _convolution(before: int, after: int) -> nn.Conv2d:
+    """Make a 3 x 3 convolution without initializing it: the usual constructor would use the global generator."""
+    layer = nn.utils.skip_init(nn.Conv2d, before, after, 3, padding=1)  # type: ignore[no-untyped-call]
+    assert isinstance(layer, nn.Conv2d)
+    return layer

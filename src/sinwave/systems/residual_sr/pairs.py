@@ -1,0 +1,63 @@
+"""Pairs of a small and a large picture to learn from: crops of pictures, and their reduction.
+
+A step has one factor, and its small crops one size, so a step of factor 2 has large crops half as wide as one of 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sinwave.data.batches import Batches
+from sinwave.images import from_uint8, to_uint8
+from sinwave.resize import resize
+from sinwave.rng import fold
+from sinwave.systems.residual_sr.network import FACTORS
+from sinwave.systems.residual_sr.options import Condition
+
+__all__ = ["PairBatches", "Pairs"]
+
+_SHARES = (0.2, 0.2, 0.6)
+"""Of the factors: the largest has the most to learn."""
+
+
+class Pairs(NamedTuple):
+    """Small pictures (b, 3, h, w), and large ones that are `factor` times as large, all in [-1, 1]."""
+
+    low: Tensor
+    high: Tensor
+    factor: int
+
+
+@final
+class PairBatches:
+    """Pairs made of crops (b, 3, side, side), side = max(factors) times that of the small ones."""
+
+    def __init__(self, sources: Sequence[Batches[Tensor]], side: int, condition: Condition, seed: int) -> None:
+        """`sources` give parts of a batch; the small crops have `side` pixels a side."""
+        self._sources, self._side, self._condition, self._seed = tuple(sources), side, condition, seed
+
+    def at(self, step: int) -> Pairs:
+        generator = torch.Generator().manual_seed(fold(self._seed, "pairs", step))
+        factor = FACTORS[int(torch.multinomial(torch.tensor(_SHARES), 1, generator=generator))]
+        crops = torch.cat([source.at(step) for source in self._sources])
+        high = _turned(crops, generator)[..., : factor * self._side, : factor * self._side].contiguous()
+        return Pairs(self._low(high, generator), high, factor)
+
+    def _low(self, high: Tensor, generator: torch.Generator) -> Tensor:
+        size = (self._side, self._side)
+        if self._condition == "photo":
+            from sinwave.data.degrade import REAL_ESRGAN, degrade
+
+            return torch.stack([degrade(picture, size, generator, REAL_ESRGAN) for picture in high])
+        return from_uint8(to_uint8(resize(high, size)))
+
+
+def _turned(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn a batch of squares by one of the four ways that mirroring left and right leaves open."""
+    way = int(torch.randint(4, (), generator=generator))
+    crops = crops.flip(2) if way & 1 else crops
+    return crops.mT if way & 2 else crops
