@@ -19,6 +19,7 @@ from sinwave.systems.table import SYSTEMS
 from sinwave.tasks import DRAWING, task_of
 from sinwave.tasks.demo import Demo
 from sinwave.tasks.evaluate import Evaluate, Measuring
+from sinwave.tasks.export import Export
 from sinwave.tasks.machine import Hardware
 from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
@@ -31,6 +32,7 @@ _OTHERS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "report": Report,
     "demo": Demo,
+    "export": Export,
     "info": Info,
     "train": TrainOptions,
 }

@@ -50,3 +50,14 @@ def test_what_was_cut_off_need_not_be_matched():
     assert resize(truth, (12, 15)).abs().max() > 1.05
     picture = reduction.in_range(reduction.nearest(resize(small, (24, 30))))
     assert (127.5 * reduction.misfit(from_uint8(to_uint8(picture)))).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["bicubic", "area", "lanczos"])
+@pytest.mark.parametrize(("large", "little"), [(512, 128), (640, 211), (450, 300), (140, 100), (101, 100), (60, 60)])
+def test_the_pseudo_inverse_in_parts_is_the_dense_one(kind, large, little):
+    matrix = resize(torch.eye(large, dtype=torch.float64)[None, None], (little, large), kind)[0, 0]
+    expected = torch.linalg.pinv(matrix)
+    identity = torch.eye(little, dtype=torch.float64)[None, None]
+    reduction = Reduction(identity, kind)
+    nothing = torch.zeros(1, 1, large, little, dtype=torch.float64)
+    torch.testing.assert_close(reduction.nearest(nothing)[0, 0], expected, rtol=0, atol=2e-8)

@@ -117,7 +117,7 @@ def test_no_bit_depends_on_threads() -> None:
     for count in (1, 2):
         with threads(count):
             results.append(Enlarger(network(Shape(16, 4)), tile=20).upscale(low, (160, 224), NoiseSource(0)))
-    torch.testing.assert_close(*results, rtol=0, atol=1e-6)
+    assert torch.equal(*results)
 
 
 def pairs(step: int = 0, condition: str = "clean", seed: int = 0) -> Pairs:
@@ -203,6 +203,8 @@ def test_a_folder_is_learned_from_by_the_command_and_enlarges(
     assert (127.5 * Reduction(read(small).pixels[None]).misfit(large)).max() <= 1
     assert main(["generate", str(model), "-o", str(tmp_path)]) == 2
     assert "model.safetensors" in capsys.readouterr().err
+    assert main(["info", str(model)]) == 0
+    assert "residual-sr" in capsys.readouterr().out
 
 
 def test_a_training_goes_on_from_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +229,7 @@ def test_the_model_of_the_package_is_small_and_better_than_what_needs_no_weights
     reduction = Reduction(small)
     results = [enlarger.upscale(small, (256, 256), NoiseSource(0)), resize(small, (256, 256))]
     errors = [(reduction.in_range(reduction.nearest(large)) - truth).square().mean().item() for large in results]
-    assert errors[0] < 0.85 * errors[1]
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

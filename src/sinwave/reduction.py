@@ -86,16 +86,19 @@ class Reduction:
 @lru_cache(maxsize=8)
 def _inverse(large: int, little: int, kind: Kind, dtype: torch.dtype, device: torch.device) -> Blocks:
     """Compute A+ (large, little), the pseudo-inverse of the reduction along one axis, `_BLOCK` rows at a time."""
-    starts = range(0, large, _BLOCK)
-    blocks = (_rows_of_inverse(large, little, kind, start, min(start + _BLOCK, large)) for start in starts)
-    return [(inputs, weights.to(device, dtype)) for inputs, weights in blocks]
+    if large == little:
+        return []
+    size = _BLOCK if large >= _CLEAR * little else large
+    # What was made in inference mode could not be used in a training later on.
+    with torch.inference_mode(False):
+        blocks = (_rows(large, little, kind, start, min(start + size, large)) for start in range(0, large, size))
+        return [(inputs, weights.to(device, dtype)) for inputs, weights in blocks]
 
 
-def _rows_of_inverse(large: int, little: int, kind: Kind, start: int, stop: int) -> tuple[slice, Tensor]:
+def _rows(large: int, little: int, kind: Kind, start: int, stop: int) -> tuple[slice, Tensor]:
     """Rows `start` to `stop` of A+, from the rows of A that are near enough to matter."""
-    reach = _REACH if large >= _CLEAR * little else little
-    first = max(0, math.floor(start * little / large) - reach)
-    last = min(little, math.ceil(stop * little / large) + reach)
+    first = max(0, math.floor(start * little / large) - _REACH)
+    last = min(little, math.ceil(stop * little / large) + _REACH)
     reached, matrix = rows_of(large, little, kind, first, last)
     part = torch.zeros(stop - start, last - first, dtype=torch.float64)
     both = slice(max(start, reached.start), min(stop, reached.stop))

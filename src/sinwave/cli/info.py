@@ -56,7 +56,8 @@ def _show_model(file: Path, showing: Showing, manifest: Manifest) -> int:
     if showing.json:
         show_json({"file": str(file), **facts, "options": dict(manifest.options)})
         return 0
-    words = {name: f"{value[1]} x {value[0]}" if name == "size" else value for name, value in facts.items()}
+    there = {name: value for name, value in facts.items() if value is not None}
+    words = {name: f"{value[1]} x {value[0]}" if name == "size" else value for name, value in there.items()}
     rows = [(name.replace("_", " "), value) for name, value in words.items()]
     settings = ", ".join(f"{name} {value}" for name, value in manifest.options.items())
     show_table([("file", file), *rows, ("options", settings)])

@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": Command("sinwave.cli.evaluate", "measure the quality, the diversity and the copying of pictures"),
     "report": Command("sinwave.cli.evaluate", "put samples, where their patches come from, and all scores on one page"),
     "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
+    "export": Command("sinwave.cli.export", "write a model that enlarges in the form of another program"),
     "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
 }
 

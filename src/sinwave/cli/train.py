@@ -107,4 +107,5 @@ def _rows(result: TrainedFile, memory: int | None) -> list[tuple[str, object]]:
         rows.append(("time", f"{result.seconds:.1f} s, {result.numerics}"))
     if memory is not None:
         rows.append(("memory", f"{memory / 1e6:.0f} MB at the most"))
-    return [*rows, ("next", f"sinwave generate {result.model}")]
+    draws = "generate" in table.load(result.model).abilities
+    return [*rows, ("next", f"sinwave {'generate' if draws else 'upscale PICTURE --model'} {result.model}")]

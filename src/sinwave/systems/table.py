@@ -23,8 +23,10 @@ __all__ = [
     "SYSTEMS",
     "System",
     "estimate",
+    "export",
     "find",
     "foreign",
+    "has_shipped",
     "is_model_file",
     "load",
     "of_picture",
@@ -43,6 +45,7 @@ class System(NamedTuple):
     load         `load(file, path) -> Loaded`, a model file ready to draw
     shipped      `shipped(name) -> Loaded`, a model that comes with the package or is published; `ships` are their names
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
+    export       `export(loaded, form, factor) -> bytes`, a model in the form of another program
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
     cost         an estimate of the time and memory that drawing takes; its module loads without torch
     """
@@ -58,8 +61,11 @@ class System(NamedTuple):
     shipped: str | None = None
     ships: tuple[str, ...] = ()
     foreign: str | None = None
+    export: str | None = None
 
-    def door(self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign"]) -> Any:
+    def door(
+        self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign", "export"]
+    ) -> Any:
         """Import what stands behind a door; `InputError` if the system has none or if it does not open."""
         place: str | None = getattr(self, name)
         if place is None:
@@ -116,6 +122,7 @@ SYSTEMS: Mapping[str, System] = _Systems(
         shipped="sinwave.systems.residual_sr.model:shipped",
         ships=("small", "resshift-v1", "resshift-v2", "resshift-v3", "resshift-bicubic", "sinsr-v1", "sinsr-v2"),
         foreign="sinwave.systems.residual_sr.foreign:from_weights",
+        export="sinwave.systems.residual_sr.export:export",
     ),
     System(
         "zero-shot",
@@ -161,6 +168,11 @@ def opened(file: ModelFile, path: Path) -> Loaded:
     return loaded
 
 
+def has_shipped(name: str) -> bool:
+    """Whether a model of that name comes with the package, or is published."""
+    return any(name in system.ships for system in SYSTEMS.values())
+
+
 def shipped(name: str) -> Loaded | None:
     """Load the model of that name, which comes with the package or is published; None if there is none."""
     for system in SYSTEMS.values():
@@ -172,9 +184,14 @@ def shipped(name: str) -> Loaded | None:
 
 def foreign(path: Path, steps: int | None = None) -> Loaded:
     """Load weights of another program, from which a picture comes in so many `steps`."""
-    (system,) = (system for system in SYSTEMS.values() if system.foreign is not None)
-    loaded: Loaded = system.door("foreign")(path, steps)
+    loaded: Loaded = _with("foreign")(path, steps)
     return loaded
+
+
+def export(loaded: Loaded, form: str, factor: int) -> bytes:
+    """Encode a model that enlarges for another program."""
+    data: bytes = _with("export")(loaded, form, factor)
+    return data
 
 
 def of_picture(picture: Picture, system: str = "wavelet") -> Loaded:
@@ -187,6 +204,11 @@ def estimate(source: Size, size: Size, system: str = "wavelet") -> Estimate:
     """Estimate what drawing a picture of `size` takes, from a picture with nothing to train; without torch."""
     cost: Estimate = find(system).door("cost")(source, size)
     return cost
+
+
+def _with(door: Literal["foreign", "export"]) -> Any:
+    """Open a door that one system has."""
+    return next(system for system in SYSTEMS.values() if getattr(system, door)).door(door)
 
 
 def _added() -> dict[str, EntryPoint]:

@@ -336,7 +336,10 @@ class Photo:
     def _edit(self, verb: str, arguments: Mapping[str, Any]) -> Photo:
         """Make the photos of a task from the arguments of its method, as `locals` gives them."""
         drawn, notes = self._drawn(verb, arguments)
-        pictures = [replace(self.picture, pixels=pixels.clamp(-1, 1), opaque=None) for pixels in drawn]
+        pictures = [
+            replace(self.picture, pixels=pixels[:3].clamp(-1, 1), opaque=pixels[3] >= 0 if len(pixels) > 3 else None)
+            for pixels in drawn
+        ]
         made_by = {"steps": (*self.steps, verb), "notes": notes, "_results": ()}
         photos = tuple(replace(self, picture=picture, **made_by) for picture in pictures)  # type: ignore[arg-type]
         return replace(photos[0], _results=photos) if len(photos) > 1 else photos[0]

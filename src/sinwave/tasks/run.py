@@ -217,7 +217,7 @@ class _Files:
             write_frames(file, image, self._drawing.fps, overwrite=self._overwrite, text=text)
         else:
             # What was pasted into a gray picture, or blended with it, may have colors.
-            gray = self._picture.gray and looks_gray(image)
+            gray = self._picture.gray and looks_gray(image[:3])
             write(file, image, overwrite=self._overwrite, text=text, icc=self._picture.icc, gray=gray)
         return self._small(image) if self.sheet is not None and number < ON_SHEET else None
 
@@ -264,7 +264,7 @@ class _Files:
         """Shrink a picture, or the first of some frames, for the sheet."""
         from sinwave.resize import resize
 
-        image = image if image.dim() == 3 else image[0]
+        image = image[:3] if image.dim() == 3 else image[0]
         if self._shrink == 1:
             return image
         height, width = (max(1, round(self._shrink * side)) for side in image.shape[1:])
@@ -295,7 +295,7 @@ def _words(task: Task, seed: int, dtype: str) -> list[str]:
 
 def _digest(task: Task) -> str:
     """The digest of all pictures that the result is made of; that of the source, if there is no other."""
-    digests = []
+    digests = list(task.digests())
     for declared in facts(type(task)):
         value = getattr(task, declared.name)
         digests += [item.sha256 for item in (value if declared.several else [value]) if isinstance(item, Picture)]

@@ -208,6 +208,10 @@ class Task(ABC):
         """The ending of the result's file."""
         return ".png"
 
+    def digests(self) -> tuple[str, ...]:
+        """Digests of files beside the pictures that a result depends on."""
+        return ()
+
     @abstractmethod
     def open(self, max_pixels: int) -> Opened:
         """Read the source, and choose what draws."""

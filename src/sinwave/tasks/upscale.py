@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sinwave.errors import InputError
-from sinwave.kinds import Size
+from sinwave.kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
 from sinwave.systems.contracts import Loaded, OnStep, PictureConstraint, SuperResolver
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Upscale"]
 
 _LARGEST = 16
+_BLEED = 8.0
+"""The largest blur, in pixels, by which colors are continued: models look about as far."""
+
 _STRENGTH = 0.05
 """The noise that patches begin with: little, since the small picture says most."""
 
@@ -42,6 +45,7 @@ class Upscale(Task):
     quick: ClassVar[bool] = True
     overview: ClassVar[bool] = False
 
+    source: Source = option(help="the picture to enlarge, or a folder of pictures", positional=True)
     factor: float | None = option(
         None, "how many times larger each side becomes (default: 4)", low=1, high=_LARGEST, metavar="FACTOR"
     )
@@ -89,9 +93,17 @@ class Upscale(Task):
         return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        source, size = inputs.pixels, self._size(inputs.size)
+        source, size, opaque = inputs.pixels, self._size(inputs.size), inputs.opened.picture.opaque
         inputs.check(size)
-        return Drawing(size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step))
+        if opaque is None:
+            return Drawing(size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step))
+        visible = inputs.move(opaque[None, None].float())
+        source = _continued(source, visible)
+
+        def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
+            return _with_alpha(self.drawn(model, source, size, noise, on_step), visible)
+
+        return Drawing(size, draw)
 
     def drawn(
         self, model: Any, picture: Tensor, size: tuple[int, int], noise: Noise, on_step: OnStep | None = None
@@ -124,19 +136,30 @@ class Upscale(Task):
 
     def _loaded(self, picture: images.Picture) -> Loaded:
         """Load the model that the user has named."""
-        path = Path(self.model)
-        if self.steps is not None and (not path.exists() or table.is_model_file(path)):
+        path = self._file
+        if self.steps is not None and (path is None or table.is_model_file(path)):
             raise InputError(f"the model {self.model} has no use for steps: only a file of published weights has")
-        if self.model in ("zero-shot", "patches"):
-            return table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
-        if not path.exists():
-            if (loaded := table.shipped(self.model)) is not None:
-                return loaded
-            raise InputError(f"model must be small, zero-shot, patches or a model file, and {self.model!r} is none")
+        if path is None:
+            loaded = table.shipped(self.model)
+            return loaded or table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
         loaded = table.load(path) if table.is_model_file(path) else table.foreign(path, self.steps)
         if not {"upscale", "refine"} & loaded.abilities:
             raise InputError(f"{path}: this model cannot enlarge pictures")
         return loaded
+
+    @property
+    def _file(self) -> Path | None:
+        """The model file, None for a model that has a name; a file of such a name is ./NAME."""
+        if self.model in ("zero-shot", "patches") or table.has_shipped(self.model):
+            return None
+        path = Path(self.model)
+        if not path.is_file():
+            raise InputError(f"model must be small, zero-shot, patches or a model file, and {self.model!r} is none")
+        return path
+
+    def digests(self) -> tuple[str, ...]:
+        path = self._file
+        return () if path is None else (Source(path).sha256,)
 
     def _consistent(self, large: Tensor, small: Tensor) -> Tensor:
         """Move the result to, or towards, the pictures in range that reduce to the small one."""
@@ -149,6 +172,31 @@ class Upscale(Task):
         reduction = Reduction(small, "bicubic" if self.reduction == "camera" else self.reduction)
         nearest = reduction.nearest(large)
         return reduction.in_range(nearest) if share == 1 else (large + share * (nearest - large)).clamp(-1, 1)
+
+
+def _continued(picture: Tensor, visible: Tensor) -> Tensor:
+    """Continue the colors of what is visible (1, 1, h, w) into what is near, so that no edge is seen there."""
+    import torch
+
+    from sinwave.resize import blur
+
+    result, missing, sigma = picture, visible == 0, 1.0
+    while sigma <= _BLEED and missing.any():
+        weight = blur(visible, sigma)
+        near = missing & (weight > 1e-3)
+        result = torch.where(near, blur(picture * visible, sigma) / weight.clamp(min=1e-3), result)
+        missing, sigma = missing & ~near, 2 * sigma
+    return result
+
+
+def _with_alpha(large: Tensor, visible: Tensor) -> Tensor:
+    """Add a fourth channel, the enlarged outline, in [-1, 1]."""
+    import torch
+
+    from sinwave.resize import resize
+
+    alpha = resize(2 * visible - 1, (large.shape[2], large.shape[3])).clamp(-1, 1)
+    return torch.cat([large, alpha], 1)
 
 
 def _by_patches(

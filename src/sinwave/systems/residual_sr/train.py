@@ -16,6 +16,7 @@ from sinwave.data.dead_leaves import DeadLeavesBatches
 from sinwave.data.folder import Crops, Folder, FolderBatches
 from sinwave.errors import InputError
 from sinwave.images import sheet
+from sinwave.kinds import Source
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
@@ -43,7 +44,8 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     request.reserve(1.5e9 + _memory(settings), "--batch and --crop make a step smaller")
     network = _network(settings, options.start, request)
     batches = _batches(folders, settings, request, "train")
-    held_out = _batches(folders, settings, request, "held out")
+    silent = request._replace(remark=lambda sentence: None)  # the folder's bad files have been named
+    held_out = _batches(folders, settings, silent, "held out")
     looks = [held_out.at(step) for step in range(_LOOKS)]
     if options.precision == "auto":
         plan = request.decide(lambda on_try: {"precision": _fastest(settings, network, looks, on_try)})
@@ -57,7 +59,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         budget=Budget(stop, 10**9),
         schedule=_SCHEDULE,
         average=settings.average,
-        settings=dataclasses.asdict(settings),
+        settings={**dataclasses.asdict(settings), "start": options.start and Source(options.start).sha256},
         numerics=f"{settings.precision}, channels last",
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         keep=lambda weights: model_file(settings, weights),
@@ -113,6 +115,10 @@ def _batches(folders: Sequence[Path], settings: Settings, request: TrainingReque
     """Pairs of crops of the folders' pictures, and of dead leaves."""
     side, seed = max(FACTORS) * settings.crop, fold(request.seed, name)
     leaves = round(settings.leaves * settings.batch)
+    if settings.batch - leaves < len(folders) and leaves < settings.batch:
+        raise InputError(
+            f"a batch has {settings.batch - leaves} crops for {len(folders)} folders: --batch must be larger"
+        )
     shares = [(settings.batch - leaves) // len(folders)] * len(folders)
     shares[0] += settings.batch - leaves - sum(shares)
     sources: list[Batches[Tensor]] = [

@@ -127,9 +127,7 @@ class Untrained:
 
     def build(self, engine: str, computing: Computing) -> Enlarger:
         if self.picture.opaque is not None:
-            raise InputError(
-                "the network learns from all of the picture, what is avoided or transparent too: use the closed form"
-            )
+            raise InputError("zero-shot learns from all of the picture, what is transparent too: take another model")
         return Enlarger()
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:

@@ -1,0 +1,112 @@
+"""The model small of `sinwave upscale`, made again from nothing.
+
+    python recipes/small.py PHOTOGRAPHS WORK
+
+PHOTOGRAPHS holds the nine files of `PHOTOGRAPHS` below, from the package lomiri-wallpapers 20.04.0 (CC BY 4.0 and
+CC0 1.0; THIRD_PARTY.md names their authors). WORK becomes a folder with the training pictures and the run:
+
+    photographs   reduced by 2 and by 3, so that nothing of their JPEG compression is left
+    leaves        eight pictures of dead leaves
+    pages         three pages of random words in the font that comes with Pillow (CC0)
+
+A training that was interrupted goes on. small.jsonl, beside this file, is the log of the one that made the shipped
+file; its leaves and pages were drawn by earlier versions of these lines, with other random numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sinwave.data.dead_leaves import DeadLeaves
+from sinwave.images import write
+from sinwave.systems.files import read_model, write_model
+
+PHOTOGRAPHS = {
+    "aitzgorri_by_Aitzol_Berasategi.jpg": "66268e7b48f8854d36a28765fac6e23e",
+    "friends_by_Aitzol_Berasategi.jpg": "cc40e313c74e421edffe3403def413c1",
+    "life_by_Aitzol_Berasategi.jpg": "4c119350ead80201fe256850c3d31630",
+    "picosdeeuropa_by_Aitzol_Berasategi.jpg": "414d0072b2f6f2c555deafeaef6e45c4",
+    "Picture_0B_by_freespace.jpg": "c8c0ab18e48d9e0419fe42881112137f",
+    "Picture_1A_by_freespace.jpg": "89e86af38d04daaef975665dc2127e9f",
+    "seeding_by_Clements_Engelhardt.jpg": "a5634d1ab5e41a3568e92d4a894a500c",
+    "sunset_by_Aitzol_Berasategi.jpg": "474dab6a4b9f94dc76c29dfe30e9f5db",
+    "Wine_by_Jakkub_Mede.jpg": "d2e96e6d4da40dd804b3d0ce295e94de",
+}
+"""Names, and the first half of a SHA-256."""
+
+STEPS = 10_000
+LETTERS = "eeeettaaooiinsshrdlucmfwypvbgkjqxzABCDEFGHIJKLMNOPRSTUVWZ0123456789"
+SIDE = 1024
+
+
+def photographs(folder: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Reduce each photograph, if it is the right one."""
+    for name, digest in PHOTOGRAPHS.items():
+        data = (folder / name).read_bytes()
+        if not hashlib.sha256(data).hexdigest().startswith(digest):
+            raise SystemExit(f"{folder / name}: this is another file than the one that the model learned from")
+        picture = Image.open(folder / name).convert("RGB")
+        for factor in (2, 3):
+            size = (picture.width // factor, picture.height // factor)
+            if min(size) >= 400:
+                box = (0, 0, factor * size[0], factor * size[1])
+                yield f"{name.split('_by_')[0]}-{factor}", picture.resize(size, Image.Resampling.LANCZOS, box=box)
+
+
+def page(number: int) -> Image.Image:
+    """Print random words in sizes of 9 to 64 pixels, on a sheet that is turned a little."""
+    draws, side = random.Random(number), 2 * SIDE
+    paper, ink = (tuple(draws.randint(low, high) for _ in range(3)) for low, high in ((200, 255), (0, 70)))
+    if draws.random() < 0.4:
+        paper, ink = ink, paper
+    sheet = Image.new("RGB", (side, side), paper)
+    draw, top = ImageDraw.Draw(sheet), 20
+    while top < side:
+        size = 2 * draws.choice([9, 11, 13, 16, 20, 28, 40, 64])
+        words = ("".join(draws.choice(LETTERS) for _ in range(draws.randint(2, 9))) for _ in range(60))
+        line = " ".join(word + draws.choice(["", "", ",", ".", ":", "-"]) for word in words)
+        color = ink if draws.random() < 0.7 else tuple(draws.randint(0, 255) for _ in range(3))
+        draw.text((draws.randint(-50, 60), top), line, fill=color, font=ImageFont.load_default(size))
+        top += int(size * draws.uniform(1.05, 1.6))
+        if draws.random() < 0.2:
+            draw.rectangle((0, top, side, top + draws.randint(1, 9)), fill=color)
+            top += 20
+    turned = sheet.rotate(draws.uniform(-8, 8) if number else 0, Image.Resampling.BICUBIC, fillcolor=paper)
+    return turned.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def material(source: Path, folder: Path) -> None:
+    """Write the training pictures, once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in [*photographs(source), *((f"page-{number}", page(number)) for number in range(3))]:
+        if not (folder / f"{name}.png").exists():
+            picture.save(folder / f"{name}.png")
+    for number in range(8):
+        if not (folder / f"leaves-{number}.png").exists():
+            write(folder / f"leaves-{number}.png", DeadLeaves(largest=0.25)(SIDE, 7, number, 0))
+
+
+def main(source: Path, work: Path) -> None:
+    """Make the material, train, and write the weights in half precision."""
+    material(source, work / "pictures")
+    trained = work / "trained.safetensors"
+    command = [sys.executable, "-m", "sinwave", "train", str(work / "pictures"), "-o", str(trained)]
+    command += ["--system", "residual-sr", "--steps", str(STEPS), "--leaves", "0", "--precision", "bfloat16"]
+    subprocess.run(command, check=True)
+    model = read_model(trained)
+    half = {name: weight.half() for name, weight in model.weights.items()}
+    write_model(work / "small.safetensors", dataclasses.replace(model, weights=half), overwrite=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
