@@ -1,1 +1,1 @@
-"""Super-resolution by a residual shift: the published networks of ResShift and of SinSR, its one-step student."""
+"""Super-resolution: a small network that comes with the package, and the published ones of ResShift and SinSR."""

@@ -1,10 +1,4 @@
-"""Options of a training, and facts of a model; loads without torch.
-
-| space     | the network answers                              | anchor           | noise                            |
-|-----------|--------------------------------------------------|------------------|----------------------------------|
-| `pixels`  | the large picture                                | A+ small         | in the null space of A, by band  |
-| published | the latent of the large picture (`.published`)   | that of a smooth enlargement | everywhere           |
-"""
+"""Options of a training, and facts of a model; loads without torch."""
 
 from __future__ import annotations
 
@@ -26,7 +20,7 @@ Condition = Literal["clean", "photo"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Super-resolution by residual shift: a small network learns from a folder of sharp pictures to enlarge others."""
+    """Super-resolution: a small network learns from a folder of sharp pictures to enlarge others."""
 
     condition: Condition = option(
         "clean", "clean: small pictures are reduced ones; photo: they are blurred, noisy and compressed as well"
