@@ -54,30 +54,31 @@ def cli() -> str:
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
         words = [metavar(option, bare=True) for option in own_first([cls]) if option.facts.positional]
         lines += [f"## {name}", "", f"`{' '.join(['sinwave', name, *words])}`: {command.summary}.", ""]
-        lines += [*_table(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
+        lines += [*_list(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
     for name in (name for name, system in SYSTEMS.items() if system.options):
-        lines += [f"## train --system {name}", "", *_table(own_first([SYSTEMS[name].door("options")])), ""]
+        lines += [f"## train --system {name}", "", *_list(own_first([SYSTEMS[name].door("options")])), ""]
     seen = {"source"}
     for title, classes in _SHARED.items():
         options = [option for option in own_first(classes) if option.name not in seen]
         seen |= {option.name for option in options}
-        lines += [f"## {title}", "", *_table(options), ""]
+        lines += [f"## {title}", "", *_list(options), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(options: Any) -> Iterator[str]:
-    rows = [_row(option) for option in options]
-    if rows:
-        yield from ("| option | meaning | default |", "|---|---|---|", *rows)
+def _list(options: Any) -> Iterator[str]:
+    for option in options:
+        text = f"- `{_name(option)}`: {option.facts.help}"
+        default = None if option.required or option.default in (None, False, ()) else option.default
+        yield text if default is None or "(default:" in text else f"{text} (default: {default})"
 
 
-def _row(option: Option) -> str:
-    name = metavar(option, bare=True) if option.facts.positional else f"--{option.name.replace('_', '-')}"
-    if not option.facts.positional and option.kind is not bool and not option.facts.counted:
-        name += " " + metavar(option).replace("{", "").replace("}", "").replace(",", "\\|")
-    name = f"{option.facts.short}, {name}" if option.facts.short else name
-    shown = "" if option.required or option.default in (None, False, ()) else str(option.default)
-    return f"| `{name}` | {option.facts.help.replace('|', chr(92) + '|')} | {shown} |"
+def _name(option: Option) -> str:
+    if option.facts.positional:
+        return metavar(option, bare=True)
+    name = f"--{option.name.replace('_', '-')}"
+    if option.kind is not bool and not option.facts.counted:
+        name += " " + metavar(option).strip("{}").replace(",", "|")
+    return f"{option.facts.short}, {name}" if option.facts.short else name
 
 
 def python_api() -> str:
@@ -103,7 +104,7 @@ def python_api() -> str:
 def _signature(name: str, function: Any) -> list[str]:
     text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
     text = (
-        re.sub(r"'([^']*)'", r"\1", text)
+        re.sub(r"'([^']*)'", r"\1", text.replace('"', ""))
         .replace("**common: Unpack[", "**options: ")
         .replace("Unpack", "")
         .replace("<function silent", "silent #<")

@@ -76,9 +76,7 @@ def test_the_reference_is_that_of_the_code() -> None:
 
 
 def test_user_documents_are_short() -> None:
-    """The reference, which is written by a program, grows with what there is."""
-    written = [page for page in USER if page.name not in ("cli.md", "python-api.md")]
-    assert sum(len(page.read_text(encoding="utf-8").split()) for page in written) <= 6_500
+    assert sum(len(page.read_text(encoding="utf-8").split()) for page in USER) <= 9_000
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 600
 
 

@@ -24,7 +24,7 @@ def bound(value: float) -> str:
 
 def row(card: Card) -> str:
     name = f"`{card.name}`" + ("" if card.default else " *by name*")
-    needs = ", ".join(weights.file for weights in card.weights) or "nothing"
+    needs = ", ".join(weights.file for weights in card.weights)
     protocols = ", ".join(card.protocols)
     ends = f"{bound(card.best)} ... {bound(card.worst)}"
     return f"| {card.title} | {name} | {card.kind} | {ends} | {protocols} | {card.meaning} | {needs} |"
