@@ -20,7 +20,7 @@ from sinwave.tasks import DRAWING, task_of
 from sinwave.tasks.demo import Demo
 from sinwave.tasks.evaluate import Evaluate, Measuring
 from sinwave.tasks.export import Export
-from sinwave.tasks.machine import Hardware
+from sinwave.tasks.machine import Hardware, Machine
 from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
 from sinwave.tasks.run import Output
@@ -38,9 +38,10 @@ _OTHERS: dict[str, type[Any]] = {
 }
 _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
+    "Every command that draws, and train": [Machine],
     "Every command that draws": [Output, Hardware, Task],
-    "Generate, and every edit": [EngineTask],
-    "Every edit": [EditTask],
+    "Generate, and every edit but upscale": [EngineTask],
+    "Every edit but upscale": [EditTask],
     "Edits that can keep a part of their input": [KeepingTask],
     "Evaluate and report": [Measuring],
 }
@@ -48,7 +49,7 @@ _SHARED: dict[str, list[type[Any]]] = {
 
 def cli() -> str:
     """Describe every command; options that many share stand once, at the end."""
-    lines = ["# The command line", "", "As `sinwave COMMAND --help`. Written by `docs/generate.py`.", ""]
+    lines = ["# The command line", "", "The text of `sinwave COMMAND --help`, by `docs/generate.py`.", ""]
     shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
     for name, command in COMMANDS.items():
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
@@ -57,10 +58,10 @@ def cli() -> str:
         lines += [*_list(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
     for name in (name for name, system in SYSTEMS.items() if system.options):
         lines += [f"## train --system {name}", "", *_list(own_first([SYSTEMS[name].door("options")])), ""]
-    seen = {"source"}
+    seen: set[tuple[str, Any]] = set()
     for title, classes in _SHARED.items():
-        options = [option for option in own_first(classes) if option.name not in seen]
-        seen |= {option.name for option in options}
+        options = [o for o in own_first(classes) if o.name != "source" and (o.name, o.facts) not in seen]
+        seen |= {(option.name, option.facts) for option in options}
         lines += [f"## {title}", "", *_list(options), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -83,11 +84,13 @@ def _name(option: Option) -> str:
 
 def python_api() -> str:
     """List the public face: signatures and first sentences."""
-    lines = ["# Python", "", "`import sinwave` has these names. Written by `docs/generate.py`.", ""]
+    lines = ["# Python", "", "The names in `sinwave`, by `docs/generate.py`.", ""]
     for name in sinwave.__all__:
         value = getattr(sinwave, name)
         if inspect.isfunction(value):
             lines += [f"## sinwave.{name}", "", *_signature(f"sinwave.{name}", value), _sentence(value), ""]
+        elif inspect.isclass(value) and issubclass(value, Exception):
+            lines += [f"`sinwave.{name}`", _sentence(value), ""]
     for cls in (Photo, Frames):
         lines += [f"## {cls.__name__}", "", _paragraph(cls), ""]
         for name, member in vars(cls).items():
@@ -111,7 +114,7 @@ def _signature(name: str, function: Any) -> list[str]:
     )
     text = re.sub(r"(\*\*options: \w+)\]", r"\1", text)
     text = re.sub(r"silent #<[^>]*>", "silent", re.sub(r"<function <lambda>[^>]*>", "silent", text))
-    return ["```text", f"{name}{text}", "```", ""]
+    return [f"    {name}{text}", ""]
 
 
 def _sentence(value: Any) -> str:

@@ -52,7 +52,7 @@ def options_of(command: str) -> frozenset[str]:
 def commands(page: Path) -> list[list[str]]:
     """Return the words of every line of a page that begins with `sinwave COMMAND`."""
     lines = re.findall(r"^(?:    |- `)?sinwave ([^#`\n]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return [words for line in lines if (words := shlex.split(line))[0] in COMMANDS]
+    return [shlex.split(line) for line in lines if line.split()[0] in COMMANDS]
 
 
 @pytest.mark.parametrize("page", [page for page in USER if commands(page)], ids=name)

@@ -25,13 +25,13 @@ def bound(value: float) -> str:
 def row(card: Card) -> str:
     name = f"`{card.name}`" + ("" if card.default else " *by name*")
     needs = ", ".join(weights.file for weights in card.weights)
-    protocols = ", ".join(card.protocols)
+    protocols = ", ".join(card.protocols).replace("single", "samples")
     ends = f"{bound(card.best)} ... {bound(card.worst)}"
     return f"| {card.title} | {name} | {card.kind} | {ends} | {protocols} | {card.meaning} | {needs} |"
 
 
 def cards_table() -> str:
-    head = "| metric | name | kind | best ... worst | protocols | what it is | needs |\n|---|---|---|---|---|---|---|\n"
+    head = "| metric | name | kind | best ... worst | for | what it is | needs |\n|---|---|---|---|---|---|---|\n"
     return head + "\n".join(map(row, CARDS.values())) + "\n"
 
 

@@ -12,7 +12,7 @@ __all__ = ["InputError", "MissingError", "OutputError", "SinwaveError", "Stop", 
 
 
 class SinwaveError(Exception):
-    """The root: a front end catches this class and no other."""
+    """Base class of all errors: catch this one."""
 
     exit_code: ClassVar[int] = 2
 
@@ -39,7 +39,7 @@ class TrainingError(SinwaveError, RuntimeError):
 
 
 class Stop(SinwaveError):  # noqa: N818 - a request, not a fault
-    """Raised by a callback to end the work within a step; files that are written are whole, the others absent."""
+    """Raised by a callback to end the work, at most one step later; every file is complete or absent."""
 
     def __init__(self, message: str = "stopped") -> None:
         super().__init__(message)

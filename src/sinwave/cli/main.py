@@ -39,9 +39,9 @@ COMMANDS = {
     "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
     **{verb: Command("sinwave.cli.draw", summary) for verb, summary in DRAWING.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure the quality, the diversity and the copying of pictures"),
-    "report": Command("sinwave.cli.evaluate", "put samples, where their patches come from, and all scores on one page"),
+    "report": Command("sinwave.cli.evaluate", "make a page of samples, the origin of their patches, and all scores"),
     "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
-    "export": Command("sinwave.cli.export", "write a model that enlarges in the form of another program"),
+    "export": Command("sinwave.cli.export", "write an enlarging model in another program's format"),
     "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
 }
 

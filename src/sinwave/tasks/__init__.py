@@ -21,7 +21,7 @@ DRAWING: Mapping[str, str] = {
     "paint": "turn a drawing into a picture of the source's kind",
     "inpaint": "remove what a mask covers, and fill the hole",
     "extend": "grow the canvas by margins that continue the picture",
-    "retarget": "another shape, with the layout kept and nothing stretched",
+    "retarget": "another shape, with the layout kept and objects in proportion",
     "tile": "a texture that repeats without a seam",
     "place": "a new picture with a region of SOURCE where you want it",
     "restyle": "redraw a picture in the texture and the colors of another",

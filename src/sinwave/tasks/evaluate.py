@@ -107,8 +107,8 @@ class Evaluate(Measuring):
     samples: tuple[Path, ...] = option((), "samples: folders or picture files", metavar="PATH")
     pairs: tuple[Path, ...] = option(
         (),
-        "restoration: folders of low-resolution, of true and of restored pictures, with equal names; "
-        "each further folder is another method",
+        "three folders of equally named files: low-resolution, true and restored pictures; each further folder is "
+        "another method",
         metavar="DIR",
     )
     real: Path | None = option(None, "a folder of real pictures")

@@ -23,14 +23,14 @@ class Exported(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a model that enlarges pictures in the form of another program.
+    """Write an enlarging model in another program's format.
 
     compact is a .safetensors file that ComfyUI, chaiNNer and other programs with spandrel load as an upscaler. onnx is
     a graph for onnxruntime. Neither contains the step that makes a result agree with its source exactly.
     """
 
     model: str = option(help="small, or a model file of sinwave train --system residual-sr", positional=True)
-    to: Literal["compact", "onnx"] = option("compact", "the form to write; onnx needs sinwave[onnx]")
+    to: Literal["compact", "onnx"] = option("compact", "compact: for spandrel, as in ComfyUI; onnx needs sinwave[onnx]")
     factor: int = option(4, "how many times it enlarges: 2, 3 or 4", low=2, high=4)
     output: Path | None = option(None, "the file (default: MODEL-x4.safetensors or .onnx)", short="-o", metavar="FILE")
     overwrite: bool = option(False, "replace a file that is there already")

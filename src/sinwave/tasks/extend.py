@@ -22,7 +22,7 @@ class Extend(KeepingTask):
     right: int = option(0, "pixels to add on the right", low=0, high=100_000, metavar="PIXELS")
     top: int = option(0, "pixels to add above", low=0, high=100_000, metavar="PIXELS")
     bottom: int = option(0, "pixels to add below", low=0, high=100_000, metavar="PIXELS")
-    strength: float = option(0.9, "0 = the margins are a mirror, 1 = they are new", low=0, high=1)
+    strength: float = option(0.9, "0 = the margins mirror SOURCE, 1 = they are new", low=0, high=1)
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import mirrored, redraw

@@ -34,7 +34,7 @@ class Harmonize(KeepingTask):
     strength: float = option(
         0.3, "how much noise is added to the paste before redrawing; 0 leaves it as it is", low=0, high=1
     )
-    shape: float = option(0.9, "how much of its shape and its colors stays", low=0, high=1)
+    shape: float = option(0.9, "how much of the paste's shape and colors stays", low=0, high=1)
     first: int = first_scale(
         1, "the coarsest scale that is redrawn (0 is the layout): 1 for texture and edges, higher for less", low=1
     )

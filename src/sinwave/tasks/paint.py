@@ -17,7 +17,7 @@ class Paint(KeepingTask):
     """Turn DRAWING, strokes or clip art, into a picture of the kind of SOURCE."""
 
     drawing: Picture = option(help="the drawing, of any size", positional=True, metavar="DRAWING")
-    strength: float = option(0.5, "0 = the drawing as it is, 1 = only its layout", low=0, high=1)
+    strength: float = option(0.5, "0 = the drawing as it is; higher is freer", low=0, high=1)
     first: int | None = first_scale(None, f"the coarsest scale that is redrawn; 0 is the layout {MODELS_DEFAULT}")
     colors: int | None = option(None, "first reduce it to this many colors of SOURCE", low=2, high=64, metavar="N")
 

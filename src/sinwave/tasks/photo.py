@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), after all constraints, at its own scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), after all constraints, as large as its scale
     """
 
     seed: int
@@ -57,20 +57,30 @@ class Watched(TypedDict, total=False):
 
 
 class Drawn(Watched, total=False):
-    """Options of all that is drawn by an engine, as the photo was opened if none is named."""
+    """Options of `Watched`, and:
+
+    engine   default: that of the photo
+    """
 
     engine: Engine | None
 
 
 class Common(Drawn, total=False):
-    """Options of every edit: `n` results; areas of the picture that are white in the mask `avoid` are never used."""
+    """Options of `Drawn`, and:
+
+    n       how many results
+    avoid   a mask: white areas of the picture are never used
+    """
 
     avoid: PictureLike | None
     n: int
 
 
 class Keeping(Common, total=False):
-    """Options of edits that may keep a part of their input: the part that is white in the mask `keep`."""
+    """Options of `Common`, and:
+
+    keep   a mask: white areas of the input stay as they are
+    """
 
     keep: PictureLike | None
 
@@ -97,10 +107,10 @@ class Frames:
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Photo:
-    """A picture with all edits as methods; each returns a new photo.
+    """A picture with all edits as methods.
 
-    Edits take the options `Watched`, `Drawn` and `Common`, listed below. An edit returns the first of `n` results;
-    `.results` has them all. Any callback may raise `sinwave.Stop`.
+    `animate` returns frames. Every other edit returns a new photo, the first of `n` results; `.results` has them all.
+    The common options of edits are listed below. Any callback may raise `sinwave.Stop`.
     """
 
     picture: Picture
@@ -241,7 +251,7 @@ class Photo:
         stretch: float = 1.15,
         **common: Unpack[Common],
     ) -> Photo:
-        """Bring it into another shape, WIDTHxHEIGHT or (height, width), with nothing in it stretched."""
+        """Bring it into another shape, with its objects in proportion."""
         return self._edit("retarget", locals())
 
     def tile(
@@ -294,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail; the result, reduced again, equals the picture."""
+        """Enlarge this picture with new detail; by default the result, reduced again, equals it within a gray level where possible."""
         model = str(model)
         return self._edit("upscale", locals())
 

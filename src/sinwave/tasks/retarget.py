@@ -22,7 +22,7 @@ __all__ = ["Retarget"]
 
 @dataclass(frozen=True, kw_only=True)
 class Retarget(EditTask):
-    """Bring SOURCE into another shape with its layout kept and nothing in it stretched.
+    """Bring SOURCE into another shape with its layout kept and its objects in proportion.
 
     It is stretched a little and redrawn, again and again: what is stretched a little is recognized, and comes back in
     its own proportions (as in GPNN: Granot et al., 2022).
@@ -32,7 +32,7 @@ class Retarget(EditTask):
     scale: Scale | None = option(None, "the new size as multiples of width and height: 2x1")
     strength: float = option(0.5, "how much noise is added at each resizing step; 1 = a new layout", low=0, high=1)
     stretch: float = option(
-        1.15, "the largest factor of one step on the way to the new size", low=1.01, high=4, metavar="FACTOR"
+        1.15, "how far one step may stretch SOURCE before it is redrawn", low=1.01, high=4, metavar="FACTOR"
     )
 
     def __post_init__(self) -> None:

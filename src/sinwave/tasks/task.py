@@ -39,7 +39,7 @@ __all__ = [
 ]
 __all__ += ["of_one_kind", "open_source"]
 
-MODELS_DEFAULT = "(default: 1; 0 for a wavelet network, 2 for SinGAN)"
+MODELS_DEFAULT = "(default: 1; with --engine network 0; for SinGAN 2)"
 
 _FRAME = 50
 """Bytes for a pixel of each further frame of an animation: four copies of three floats."""
@@ -227,8 +227,8 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: patches of the picture, without training; for a model file also network: the trained network "
-        "alone, or hybrid: its layout, and patches for the detail; auto: the best of these",
+        "closed-form: patches of the picture; for model files also network, and hybrid: layout from the network, "
+        "detail from patches; auto: hybrid where possible",
     )
 
     def open(self, max_pixels: int) -> Opened:

@@ -47,11 +47,9 @@ class TrainOptions(Machine):
     system: str = option(
         "wavelet", "the kind of model, such as singan; --system NAME --help shows its options", metavar="NAME"
     )
-    minutes: float | None = option(
-        None, "train for about this many minutes (default: the steps of the preset)", low=0.05
-    )
+    minutes: float | None = option(None, "train for about this many minutes (default: as the preset says)", low=0.05)
     steps: int | None = option(
-        None, "train for exactly this many steps; SinGAN: at its finest scale", low=1, high=10**7, metavar="N"
+        None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
     )
     seed: int = option(0, "the seed of the first weights and of all noise", low=0, high=2**63 - 1)
     samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")

@@ -61,16 +61,14 @@ class Upscale(Task):
     )
     consistency: float | None = option(
         None,
-        f"how far the result is moved to what reduces to SOURCE exactly (default: 1; for camera {_UNSURE})",
+        f"how closely the result, reduced, equals SOURCE: 1 = exactly (default: 1; for camera {_UNSURE})",
         low=0,
         high=1,
     )
-    fidelity: float | None = option(
-        None, "for patches: 1 = only what can be told from SOURCE, 0 = much new detail (default: 0.95)", low=0, high=1
-    )
+    fidelity: float | None = option(None, "for patches: 0 = much new detail, 1 = least (default: 0.95)", low=0, high=1)
 
     steps: int | None = option(
-        None, "for a file of published weights: 1 takes it for SinSR, 4 or 15 for ResShift", low=1, high=15
+        None, "for published weights: 1 if they are SinSR's, 4 or 15 if ResShift's", low=1, high=15
     )
 
     def __post_init__(self) -> None:

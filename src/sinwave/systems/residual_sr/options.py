@@ -22,15 +22,13 @@ Condition = Literal["clean", "photo"]
 class Options:
     """Super-resolution: a small network learns from a folder of sharp pictures to enlarge others."""
 
-    condition: Condition = option(
-        "clean", "clean: small pictures are reduced ones; photo: they are blurred, noisy and compressed as well"
-    )
+    condition: Condition = option("clean", "clean: inputs are only reduced; photo: also blurred, noisy and compressed")
     width: int = option(64, "channels of the network", low=4, high=512, metavar="CHANNELS")
     blocks: int = option(16, "layers of the network between its first and its last", low=1, high=256)
-    crop: int = option(48, "pixels along a side of the small crops", low=8, high=256, metavar="PIXELS")
+    crop: int = option(48, "side of a crop of the input", low=8, high=256, metavar="PIXELS")
     batch: int = option(8, "crops a step", low=1, high=1024)
     leaves: float = option(
-        0.25, "the share of crops that are drawn as dead leaves, not cut from PICTURE", low=0, high=1
+        0.25, "the share of crops that are random overlapping shapes (dead leaves), not cut from PICTURE", low=0, high=1
     )
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     start: Path | None = option(None, "a model file to begin with, instead of random weights", metavar="FILE")

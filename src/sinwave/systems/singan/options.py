@@ -65,14 +65,14 @@ class Options:
 
     preset: Literal["fast", "official"] = option(
         "fast",
-        "fast: 800 steps at the finest scale and more at the others, minutes on a laptop; official: the published "
-        "paper, 2,000 at each, hours on a GPU",
+        "fast: 800 steps at the finest scale and more at the others, minutes on a laptop; official: as published, "
+        "2,000 at every scale, hours on a GPU",
     )
     concurrent_stages: int | None = option(
         None, "how many scales train at once (default: 1); above 1, the pyramid has at most six scales", low=1, high=6
     )
     max_size: int | None = option(
-        None, "reduce a picture whose longer side is larger (official: 250)", low=32, high=100_000
+        None, "reduce a picture whose longer side is larger (default if official: 250)", low=32, high=100_000
     )
 
     def __post_init__(self) -> None:

@@ -69,12 +69,14 @@ class Options:
     )
     receptive_field: int | None = option(
         None,
-        "how far an output sees, in positions of its scale: small for variety, large for layout (fast: 17)",
+        "how far an output sees, in positions of its scale: small for variety, large for layout (default if fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
     )
-    width: int | None = option(None, "channels of the network (fast: 72)", low=8, high=512, metavar="CHANNELS")
+    width: int | None = option(
+        None, "channels of the network (default if fast: 72)", low=8, high=512, metavar="CHANNELS"
+    )
     progression: Literal["levels", "bands"] = option(
         "levels", "levels: each scale doubles the size; bands: all scales have one size, each adds a wavelet band"
     )
