@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), after all constraints, as large as its scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), constraints applied, as large as its scale
     """
 
     seed: int
@@ -304,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail; by default the result, reduced again, equals it within a gray level where possible."""
+        """Enlarge this picture with new detail, so that the result, reduced again, equals it within a gray level."""
         model = str(model)
         return self._edit("upscale", locals())
 
