@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate as uint8 (h, w, 3), constraints applied, as large as its scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate, uint8 (h, w, 3), constrained, as large as its scale
     """
 
     seed: int
