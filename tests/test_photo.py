@@ -100,6 +100,10 @@ def test_what_is_wrong_is_said(place: Path):
         photo.extend(left=2, avoid=np.full((4, 4), 255, np.uint8))
     with pytest.raises(InputError, match="engine must be one of auto, closed-form, network, hybrid, not 'netwrok'"):
         photo.extend(left=2, engine="netwrok")
+    with pytest.raises(InputError, match="animate has no option 'n'"):
+        photo.animate(frames=2, n=2)
+    with pytest.raises(InputError, match="n must be 1 or more, not 0"):
+        photo.extend(left=2, n=0)
     with pytest.raises(InputError, match="upscale has no option 'engine'"):
         photo.upscale(2, engine="network")
     with pytest.raises(InputError, match="model must be small, zero-shot, patches or a model file, and 'smal' is none"):

@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate, uint8 (h, w, 3), constrained, as large as its scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate, uint8 (h, w, 3), constrained, at its scale's size
     """
 
     seed: int
@@ -329,10 +329,12 @@ class Photo:
         strength: float = 0.5,
         amount: float = 0.25,
         first: int = 0,
-        **common: Unpack[Keeping],
+        avoid: PictureLike | None = None,
+        keep: PictureLike | None = None,
+        **common: Unpack[Drawn],
     ) -> Frames:
         """Bring it to life: a loop of redrawings."""
-        (result,), _ = self._drawn("animate", locals())
+        (result,), _ = self._drawn("animate", _options(locals()), 1)
         return Frames(result, fps, self._text("animate"))
 
     def _source(self, engine: Engine | None = None) -> Source:
@@ -345,7 +347,8 @@ class Photo:
 
     def _edit(self, verb: str, arguments: Mapping[str, Any]) -> Photo:
         """Make the photos of a task from the arguments of its method, as `locals` gives them."""
-        drawn, notes = self._drawn(verb, arguments)
+        options = _options(arguments)
+        drawn, notes = self._drawn(verb, options, options.pop("n", 1))
         pictures = [
             replace(self.picture, pixels=pixels[:3].clamp(-1, 1), opaque=pixels[3] >= 0 if len(pixels) > 3 else None)
             for pixels in drawn
@@ -354,13 +357,13 @@ class Photo:
         photos = tuple(replace(self, picture=picture, **made_by) for picture in pictures)  # type: ignore[arg-type]
         return replace(photos[0], _results=photos) if len(photos) > 1 else photos[0]
 
-    def _drawn(self, verb: str, arguments: Mapping[str, Any]) -> tuple[list[Tensor], tuple[str, ...]]:
+    def _drawn(self, verb: str, options: dict[str, Any], n: int) -> tuple[list[Tensor], tuple[str, ...]]:
         """Draw the results of a task, the first of which is that of the command with the same seed."""
-        options = {name: value for name, value in arguments.items() if name not in ("self", "common")}
-        options |= arguments["common"]
-        n, engine, seed = options.pop("n", 1), options.pop("engine", None), options.pop("seed", self.seed)
+        engine, seed = options.pop("engine", None), options.pop("seed", self.seed)
         on_progress, on_estimate = options.pop("on_progress", silent), options.pop("on_estimate", None)
         task = self._task(verb, engine, options)
+        if n < 1:
+            raise InputError(f"n must be 1 or more, not {n}")
 
         def noise(number: int) -> NoiseSource:
             return NoiseSource(seed).child("picture", number).child(*self.steps)
@@ -383,6 +386,12 @@ class Photo:
         values = {name: value.picture if isinstance(value, Photo) else value for name, value in options.items()}
         task = declared(source=Source(self.picture), **chosen, **values)
         return replace(task, source=self._source(engine))
+
+
+def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a method, from its arguments."""
+    named = {name: value for name, value in arguments.items() if name not in ("self", "common")}
+    return {**named, **arguments["common"]}
 
 
 def _bytes(picture: Tensor) -> NDArray[np.uint8]:

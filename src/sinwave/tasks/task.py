@@ -227,8 +227,8 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: patches of the picture; for model files also network, and hybrid: layout from the network, "
-        "detail from patches; auto: hybrid where possible",
+        "closed-form: patches only; for model files, network: no patches, hybrid: layout from the network, detail "
+        "from patches; auto: hybrid where possible",
     )
 
     def open(self, max_pixels: int) -> Opened:
@@ -239,7 +239,7 @@ class EngineTask(Task):
 class EditTask(EngineTask):
     """A task that may be told what of the source it must not use."""
 
-    avoid: Mask | None = option(None, "a mask: SOURCE is never used where the mask is white, such as a watermark")
+    avoid: Mask | None = option(None, "a mask: what it covers in SOURCE, such as a watermark, is never used")
 
 
 @dataclass(frozen=True, kw_only=True)

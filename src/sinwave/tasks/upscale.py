@@ -61,7 +61,7 @@ class Upscale(Task):
     )
     consistency: float | None = option(
         None,
-        f"how closely the result, reduced, equals SOURCE: 1 = exactly (default: 1; for camera {_UNSURE})",
+        f"how closely the result, reduced, equals SOURCE: 1 = within a gray level (default: 1; for camera {_UNSURE})",
         low=0,
         high=1,
     )
