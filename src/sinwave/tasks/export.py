@@ -32,7 +32,9 @@ class Export:
     model: str = option(help="small, or a model file of sinwave train --system residual-sr", positional=True)
     to: Literal["compact", "onnx"] = option("compact", "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]")
     factor: int = option(4, "how many times it enlarges: 2, 3 or 4", low=2, high=4)
-    output: Path | None = option(None, "the file (default: MODEL-x4.safetensors or .onnx)", short="-o", metavar="FILE")
+    output: Path | None = option(
+        None, "the file (default: MODEL-xFACTOR.safetensors or .onnx)", short="-o", metavar="FILE"
+    )
     overwrite: bool = option(False, "replace a file that is there already")
 
     def __post_init__(self) -> None:

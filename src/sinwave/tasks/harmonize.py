@@ -36,7 +36,7 @@ class Harmonize(KeepingTask):
     )
     shape: float = option(0.9, "how much of the paste's shape and colors stays", low=0, high=1)
     first: int = first_scale(
-        1, "the coarsest scale that is redrawn (0 is the layout); 1: texture and edges, more: fine texture", low=1
+        1, "the coarsest scale that is redrawn: 0 = layout, 1 = texture and edges, 2+ = fine texture", low=1
     )
     feather: int = option(8, "pixels outside of the mask that may change too", low=0, high=1000, metavar="PIXELS")
 

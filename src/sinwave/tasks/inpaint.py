@@ -17,7 +17,7 @@ class Inpaint(KeepingTask):
     """Remove what MASK covers from SOURCE, and fill the hole with what the rest of it is made of."""
 
     mask: Mask = option(help="white where something is to be removed, of any size", positional=True)
-    strength: float = option(1.0, "0 = SOURCE as it is, 1 = nothing of it comes back", low=0, high=1)
+    strength: float = option(1.0, "under the mask: 0 = SOURCE as it is, 1 = all new", low=0, high=1)
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import redraw

@@ -19,7 +19,7 @@ class Paint(KeepingTask):
     drawing: Picture = option(help="the drawing, of any size", positional=True, metavar="DRAWING")
     strength: float = option(0.5, "0 = the drawing as it is; higher is freer", low=0, high=1)
     first: int | None = first_scale(None, f"the coarsest scale that is redrawn; 0 is the layout {MODELS_DEFAULT}")
-    colors: int | None = option(None, "first reduce it to this many colors of SOURCE", low=2, high=64, metavar="N")
+    colors: int | None = option(None, "first reduce DRAWING to N colors of SOURCE", low=2, high=64, metavar="N")
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import redraw

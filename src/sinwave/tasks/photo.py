@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate, uint8 (h, w, 3), constrained, at its scale's size
+    on_estimate   `on_estimate(pixels)`: the newest estimate with its constraints: uint8 (h, w, 3) of its scale
     """
 
     seed: int
@@ -164,7 +164,7 @@ class Photo:
         return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
-        """Train a model on the picture's file, and open it: see `sinwave.train`."""
+        """Train on the picture's file, and open the model: see `sinwave.train`."""
         from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:

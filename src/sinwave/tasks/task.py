@@ -227,7 +227,7 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: patches only; for model files, network: no patches, hybrid: layout from the network, detail "
+        "closed-form: only patches; with a model file also network: no patches; or hybrid: network layout, detail "
         "from patches; auto: hybrid where possible",
     )
 
