@@ -40,8 +40,8 @@ _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
     "Every command that draws, and train": [Machine],
     "Every command that draws": [Output, Hardware, Task],
-    "Generate, and every edit but upscale": [EngineTask],
-    "Every edit but upscale": [EditTask],
+    "Generate, animate and every edit": [EngineTask],
+    "Animate and every edit": [EditTask],
     "Edits that can keep a part of their input": [KeepingTask],
     "Evaluate and report": [Measuring],
 }
@@ -49,7 +49,7 @@ _SHARED: dict[str, list[type[Any]]] = {
 
 def cli() -> str:
     """Describe every command; options that many share stand once, at the end."""
-    lines = ["# The command line", "", "The text of `sinwave COMMAND --help`, by `docs/generate.py`.", ""]
+    lines = ["# The command line", "", "Written by `docs/generate.py` from `sinwave COMMAND --help`.", ""]
     shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
     for name, command in COMMANDS.items():
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
@@ -84,7 +84,7 @@ def _name(option: Option) -> str:
 
 def python_api() -> str:
     """List the public face: signatures and first sentences."""
-    lines = ["# Python", "", "The names in `sinwave`, by `docs/generate.py`.", ""]
+    lines = ["# Python", "", "Written by `docs/generate.py`: the names in `sinwave`.", ""]
     for name in sinwave.__all__:
         value = getattr(sinwave, name)
         if inspect.isfunction(value):

@@ -114,7 +114,7 @@ class Evaluate(Measuring):
     real: Path | None = option(None, "a folder of real pictures")
     fake: Path | None = option(None, "a folder of generated pictures")
     metrics: tuple[str, ...] = option(
-        (), f"the metrics to compute (default: all but {BY_NAME}): {', '.join(CARDS)}", metavar="NAME"
+        (), f"the metrics to compute: {', '.join(CARDS)} (default: all but {BY_NAME})", metavar="NAME"
     )
 
     def __post_init__(self) -> None:

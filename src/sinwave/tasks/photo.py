@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: that of the photo
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate with its constraints: uint8 (h, w, 3) of its scale
+    on_estimate   `on_estimate(pixels)`: the newest estimate, constraints applied: uint8 (h, w, 3), at its scale
     """
 
     seed: int
@@ -107,10 +107,10 @@ class Frames:
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Photo:
-    """A picture with all edits as methods.
+    """A picture with all tasks as methods.
 
-    `animate` returns frames. Every other edit returns a new photo, the first of `n` results; `.results` has them all.
-    The common options of edits are listed below. Any callback may raise `sinwave.Stop`.
+    `generate` returns a list and `animate` frames. Every other task returns a new photo, the first of `n` results;
+    `.results` has them all. Any callback may raise `sinwave.Stop`. The common options are listed below.
     """
 
     picture: Picture
@@ -164,7 +164,7 @@ class Photo:
         return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
-        """Train on the picture's file, and open the model: see `sinwave.train`."""
+        """Train on the opened picture file, and open the model: see `sinwave.train`."""
         from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:

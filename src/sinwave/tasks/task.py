@@ -39,7 +39,7 @@ __all__ = [
 ]
 __all__ += ["of_one_kind", "open_source"]
 
-MODELS_DEFAULT = "(default: 1; with --engine network 0; for SinGAN 2)"
+MODELS_DEFAULT = "(default: 1; 0 with --engine network; 2 for SinGAN)"
 
 _FRAME = 50
 """Bytes for a pixel of each further frame of an animation: four copies of three floats."""
@@ -227,8 +227,8 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: only patches; with a model file also network: no patches; or hybrid: network layout, detail "
-        "from patches; auto: hybrid where possible",
+        "closed-form (patches only); with a model file also network (no patches) or hybrid (network layout, patch "
+        "detail); auto: hybrid where possible",
     )
 
     def open(self, max_pixels: int) -> Opened:
