@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sinwave.data.dead_leaves import DeadLeaves, DeadLeavesBatches, natural_palette, palette_of
+from sinwave.data.dead_leaves import DeadLeaves, DeadLeavesBatches
+from sinwave.data.palettes import natural_palette
 from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.threads import threads
@@ -157,14 +158,6 @@ def test_pictures_of_any_side_are_in_range(side):
         assert picture.isfinite().all() and picture.abs().max() <= 1
 
 
-def test_batches_take_their_colors_from_one_palette_a_picture():
-    red, blue = torch.tensor([[1.0, -1.0, -1.0]]), torch.tensor([[-1.0, -1.0, 1.0]])
-    batch = DeadLeavesBatches(16, 8, 0, FLAT, [red, blue]).at(0)
-    colors = {tuple(color.round().tolist()) for color in batch[:, :, 4, 4]}
-    assert colors == {(1.0, -1.0, -1.0), (-1.0, -1.0, 1.0)}
-    assert torch.equal(batch, batch[:, :, :1, :1].expand_as(batch))
-
-
 def test_each_picture_has_colors_of_its_own():
     one, other = ({tuple(color) for color in FLAT(48, 0, 0, index).flatten(1).T.tolist()} for index in (0, 1))
     assert len(one) > 10 and not one & other
@@ -179,16 +172,6 @@ def test_natural_colors_differ_in_light_more_than_in_hue():
     assert values[2] / values.sum() > 0.75
     spread = (palettes.amax(2) - palettes.amin(2)).mean(1)
     assert spread.min() < 0.1 and spread.max() > 0.4  # gray scenes and vivid ones
-
-
-def test_a_palette_of_a_picture_has_its_colors():
-    picture = torch.cat([torch.full((3, 16, 8), -0.5), torch.full((3, 16, 24), 0.25)], 2)
-    colors = palette_of(picture, 400)
-    share = (colors - 0.25).abs().amax(1).lt(1e-6).float().mean().item()
-    assert colors.shape == (400, 3) and share == pytest.approx(0.75, abs=0.1)
-    assert ((colors + 0.5).abs().amax(1).lt(1e-6).float().mean() + share).item() == pytest.approx(1)
-    assert not torch.equal(palette_of(picture, 400, seed=1), colors)
-    assert palette_of(picture[:, :1, :1], 2).shape == (2, 3)
 
 
 def test_bad_numbers_are_refused():

@@ -12,23 +12,9 @@ from PIL import Image
 from scipy import ndimage, special
 from torch import Generator
 
-from sinwave.data.degrade import (
-    REAL_ESRGAN,
-    RESSHIFT,
-    Blur,
-    Degradation,
-    GaussianNoise,
-    Jpeg,
-    PoissonNoise,
-    Range,
-    Rescale,
-    Sinc,
-    Stage,
-    degrade,
-    gaussian_kernel,
-    plateau_kernel,
-    sinc_kernel,
-)
+from sinwave.data.damage import Blur, GaussianNoise, Jpeg, PoissonNoise, Rescale, Sinc
+from sinwave.data.degrade import REAL_ESRGAN, RESSHIFT, Degradation, Range, Stage, degrade
+from sinwave.data.kernels import gaussian_kernel, plateau_kernel, sinc_kernel
 from sinwave.errors import InputError
 from sinwave.rng import NoiseSource, fold
 from sinwave.threads import threads

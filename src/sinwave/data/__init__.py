@@ -1,1 +1,1 @@
-"""Data: what is learned from, as batches of crops of the pictures of a folder."""
+"""Data: what is learned from, as batches: crops of the pictures of a folder, dead leaves, and degraded pictures."""
