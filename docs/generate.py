@@ -38,11 +38,11 @@ _OTHERS: dict[str, type[Any]] = {
 }
 _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
-    "Every command that draws, and train": [Machine],
-    "Every command that draws": [Output, Hardware, Task],
-    "Generate, animate and every edit": [EngineTask],
-    "Animate and every edit": [EditTask],
-    "Edits that can keep a part of their input": [KeepingTask],
+    "Generate, animate, upscale, edits, train": [Machine],
+    "Generate, animate, upscale, edits": [Output, Hardware, Task],
+    "Generate, animate, edits": [EngineTask],
+    "Animate, edits": [EditTask],
+    "Animate, and edits that can keep a part of their input": [KeepingTask],
     "Evaluate and report": [Measuring],
 }
 
@@ -106,14 +106,10 @@ def python_api() -> str:
 
 def _signature(name: str, function: Any) -> list[str]:
     text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
-    text = (
-        re.sub(r"'([^']*)'", r"\1", text.replace('"', ""))
-        .replace("**common: Unpack[", "**options: ")
-        .replace("Unpack", "")
-        .replace("<function silent", "silent #<")
-    )
+    text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,) ]|$)""", r"\1\3", text)
+    text = text.replace("**common: Unpack[", "**options: ").replace("Unpack", "")
     text = re.sub(r"(\*\*options: \w+)\]", r"\1", text)
-    text = re.sub(r"silent #<[^>]*>", "silent", re.sub(r"<function <lambda>[^>]*>", "silent", text))
+    text = re.sub(r"<function (silent|<lambda>)[^>]*>", "silent", text)
     return [f"    {name}{text}", ""]
 
 

@@ -39,7 +39,7 @@ class TrainingError(SinwaveError, RuntimeError):
 
 
 class Stop(SinwaveError):  # noqa: N818 - a request, not a fault
-    """Raised by a callback to end the work, at most one step later; every file is complete or absent."""
+    """Raise it in a callback to end the work within one step; every file is complete or absent."""
 
     def __init__(self, message: str = "stopped") -> None:
         super().__init__(message)

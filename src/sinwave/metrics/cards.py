@@ -77,7 +77,7 @@ _ALL = (
     Card("copied", "copied area", "novelty", 0.0, 1.0, _SINGLE,
          "share of a sample covered by 24 x 24 squares that the source contains too"),
     Card("offsets", "entropy of offsets", "novelty", 1.0, 0.0, _SINGLE,
-         "0: copied from the source in one piece; 1: in very many pieces"),
+         "shifts from sample to source patches: 0 if all are equal, 1 if all differ"),
     Card("seam", "seam", "quality", 0.0, inf, _SINGLE,
          "jump from border to opposite border, divided by the jumps inside: no seam if 1 or less", default=False),
     Card("psnr_y", "PSNR-Y", "fidelity", inf, -inf, _PAIRS,
@@ -112,7 +112,7 @@ _ALL = (
     Card("clipiqa", "CLIPIQA", "quality", 1.0, 0.0, _ANY,
          "how much CLIP takes it for a good photo", _PYIQA, default=False),
     Card("maniqa", "MANIQA", "quality", 1.0, 0.0, _ANY,
-         "predicted quality by attention", _PYIQA, default=False),
+         "quality, predicted by a transformer", _PYIQA, default=False),
 )
 # fmt: on
 

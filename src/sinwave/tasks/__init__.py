@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DRAWING", "task_of"]
 
 DRAWING: Mapping[str, str] = {
-    "generate": "draw new pictures that look like a picture, or from a trained model",
+    "generate": "draw new pictures from a picture or a trained model",
     "harmonize": "make a pasted object look like the picture around it",
     "edit": "repair a picture in which things were moved, copied or erased",
     "paint": "turn a drawing into a picture of the source's kind",

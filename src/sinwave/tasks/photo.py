@@ -46,9 +46,9 @@ MAX_PIXELS = 100_000_000
 class Watched(TypedDict, total=False):
     """Options of every task.
 
-    seed          another one draws another picture; default: that of the photo
+    seed          another one draws another picture; default: as in `open`
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest estimate, constraints applied: uint8 (h, w, 3), at its scale
+    on_estimate   `on_estimate(pixels)`: the newest constrained estimate: uint8 (h, w, 3), sized as its scale
     """
 
     seed: int
@@ -59,7 +59,7 @@ class Watched(TypedDict, total=False):
 class Drawn(Watched, total=False):
     """Options of `Watched`, and:
 
-    engine   default: that of the photo
+    engine   default: as in `open`
     """
 
     engine: Engine | None
@@ -304,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail, so that the result, reduced again, equals it within a gray level."""
+        """Enlarge this picture with new detail, so that by default the result, reduced again, nearly equals it."""
         model = str(model)
         return self._edit("upscale", locals())
 

@@ -68,7 +68,7 @@ class Upscale(Task):
     fidelity: float | None = option(None, "for patches: 0 = much new detail, 1 = least (default: 0.95)", low=0, high=1)
 
     steps: int | None = option(
-        None, "for published weights: 1 if they are SinSR's, 4 or 15 if ResShift's", low=1, high=15
+        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=15
     )
 
     def __post_init__(self) -> None:
