@@ -35,7 +35,7 @@ class MissingError(SinwaveError):
 
 
 class TrainingError(SinwaveError, RuntimeError):
-    """A training that diverges whatever is done about it."""
+    """A training that diverges despite every remedy."""
 
 
 class Stop(SinwaveError):  # noqa: N818 - a request, not a fault

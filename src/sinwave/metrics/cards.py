@@ -77,7 +77,7 @@ _ALL = (
     Card("copied", "copied area", "novelty", 0.0, 1.0, _SINGLE,
          "share of a sample covered by 24 x 24 squares that the source contains too"),
     Card("offsets", "entropy of offsets", "novelty", 1.0, 0.0, _SINGLE,
-         "shifts from sample to source patches: 0 if all are equal, 1 if all differ"),
+         "variety of the shifts from a patch to its match in the source: 0 all equal, 1 all differ"),
     Card("seam", "seam", "quality", 0.0, inf, _SINGLE,
          "jump from border to opposite border, divided by the jumps inside: no seam if 1 or less", default=False),
     Card("psnr_y", "PSNR-Y", "fidelity", inf, -inf, _PAIRS,

@@ -31,7 +31,7 @@ class Animate(KeepingTask):
     fps: float = option(8.0, "frames a second", low=1, high=60, metavar="FPS")
     strength: float = option(0.5, "how far all frames are from the picture itself", low=0, high=1)
     amount: float = option(0.25, "how far the frames are from each other", low=0, high=1)
-    first: int = first_scale(0, "the coarsest scale that moves: 0 for shapes, higher for texture only")
+    first: int = first_scale(0, "the coarsest scale that moves: 0 = shapes too, higher = texture only")
     format: Literal["gif", "webp", "mp4"] = option(
         "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video] and cannot be resumed"
     )

@@ -48,7 +48,7 @@ class Watched(TypedDict, total=False):
 
     seed          another one draws another picture; default: as in `open`
     on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the newest constrained estimate: uint8 (h, w, 3), sized as its scale
+    on_estimate   `on_estimate(pixels)`: the latest estimate, uint8 (h, w, 3), at the current scale's size
     """
 
     seed: int
@@ -107,10 +107,10 @@ class Frames:
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Photo:
-    """A picture with all tasks as methods.
+    """A picture, and what can be drawn from it.
 
-    `generate` returns a list and `animate` frames. Every other task returns a new photo, the first of `n` results;
-    `.results` has them all. Any callback may raise `sinwave.Stop`. The common options are listed below.
+    `generate` returns a list, `animate` frames, `train` a model to draw from, every edit a new photo: the first of `n`
+    results; `.results` has them all. Any callback may raise `sinwave.Stop`. For `**options`, see the end.
     """
 
     picture: Picture

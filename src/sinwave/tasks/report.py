@@ -43,7 +43,7 @@ class Report(Measuring):
     source: Path = option(help="the picture that the samples were made from", positional=True)
     samples: tuple[Path, ...] = option(help="samples: folders or picture files", metavar="PATH")
     peers: tuple[Path, ...] = option(
-        (), "samples of other methods, measured beside them, each with a name", metavar="NAME=PATH"
+        (), "named samples of other methods, measured beside --samples", metavar="NAME=PATH"
     )
     output: Path = option(Path("report.html"), "the file to write", short="-o", metavar="FILE")
     overwrite: bool = option(False, "replace the file if it is there already")

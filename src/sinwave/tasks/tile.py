@@ -34,9 +34,7 @@ class Tile(EditTask):
         high=1,
     )
     axes: Literal["both", "x", "y"] = option("both", "x: left meets right; y: top meets bottom")
-    band: float = option(
-        0.2, "width of the new strip along each border, as a share of the shorter side", low=0.01, high=0.5
-    )
+    band: float = option(0.2, "width redrawn along each border, as a share of the shorter side", low=0.01, high=0.5)
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import mirrored

@@ -25,7 +25,7 @@ class Options:
     condition: Condition = option("clean", "clean: inputs are only reduced; photo: also blurred, noisy and compressed")
     width: int = option(64, "channels of the network", low=4, high=512, metavar="CHANNELS")
     blocks: int = option(16, "layers of the network between its first and its last", low=1, high=256)
-    crop: int = option(48, "side of a crop of the input", low=8, high=256, metavar="PIXELS")
+    crop: int = option(48, "side of a crop, after reduction", low=8, high=256, metavar="PIXELS")
     batch: int = option(8, "crops in a step", low=1, high=1024)
     leaves: float = option(
         0.25, "the share of crops that are random overlapping shapes (dead leaves), not cut from PICTURE", low=0, high=1

@@ -65,11 +65,11 @@ class Options:
 
     preset: Literal["fast", "reference"] = option(
         "fast",
-        "fast: 700 steps, minutes on a laptop; reference: as published, hours on a GPU, until the loss stops falling",
+        "fast: 700 steps, minutes on a laptop; reference: until the loss stops falling, hours on a GPU",
     )
     receptive_field: int | None = option(
         None,
-        "how far an output sees, in positions of its scale: small for variety, large for layout (default if fast: 17)",
+        "the width that an output sees, in positions of its scale: small for variety, large for layout (default if fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
@@ -78,7 +78,7 @@ class Options:
         None, "channels of the network (default if fast: 72)", low=8, high=512, metavar="CHANNELS"
     )
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale doubles the size; bands: all are full-size, and each adds one wavelet band"
+        "levels", "levels: each scale doubles the size; bands: each scale is full-size and adds one wavelet band"
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
