@@ -69,7 +69,7 @@ class Options:
     )
     receptive_field: int | None = option(
         None,
-        "the width that an output sees, in positions of its scale: small for variety, large for layout (default if fast: 17)",
+        "the width that an output sees, in positions: small for variety, large for layout (default if fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
