@@ -49,7 +49,7 @@ class Measuring:
     cache: Path | None = option(None, "where scores are cached (default: your cache folder)")
     anew: bool = option(False, "compute everything anew, without the cache")
     device: str = option("auto", "for metrics with networks: auto, cpu, cuda, mps, ...; auto takes the fastest")
-    threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
+    threads: int | None = option(None, "threads to use (default: one per core)", low=1, high=1024)
     max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)
 
     def resources(self) -> tuple[Resources, tuple[str, ...]]:

@@ -44,7 +44,7 @@ class Machine:
     """Device and threads."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, ...; auto takes the fastest that is there")
-    threads: int | None = option(None, "processor threads to use (default: one a core)", low=1, high=1024)
+    threads: int | None = option(None, "threads to use (default: one per core)", low=1, high=1024)
 
     @contextmanager
     def on(self, dtype: torch.dtype) -> Iterator[torch.device]:

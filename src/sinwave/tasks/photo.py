@@ -109,8 +109,8 @@ class Frames:
 class Photo:
     """A picture, and what can be drawn from it.
 
-    `generate` returns a list, `animate` frames, `train` a model to draw from, every edit a new photo: the first of `n`
-    results; `.results` has them all. Any callback may raise `sinwave.Stop`. For `**options`, see the end.
+    `generate` returns a list, `animate` returns frames, and `train` returns a model. An edit returns its first result
+    as a new photo; `.results` has all `n`. Any callback may raise `sinwave.Stop`. For `**options`, see the end.
     """
 
     picture: Picture

@@ -69,7 +69,7 @@ class Options:
     )
     receptive_field: int | None = option(
         None,
-        "the width that an output sees, in positions: small for variety, large for layout (default if fast: 17)",
+        "the width that each output position sees: small for variety, large for layout (default if fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
@@ -78,7 +78,7 @@ class Options:
         None, "channels of the network (default if fast: 72)", low=8, high=512, metavar="CHANNELS"
     )
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale doubles the size; bands: each scale is full-size and adds one wavelet band"
+        "levels", "levels: each scale doubles the size; bands: each adds one wavelet band, all at full size"
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
