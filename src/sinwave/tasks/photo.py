@@ -109,7 +109,7 @@ class Frames:
 class Photo:
     """A picture, and what can be drawn from it.
 
-    `generate` returns a list, `animate` returns frames, and `train` returns a model. An edit returns its first result
+    `generate` returns a list, `animate` returns frames, and `train` opens the model. An edit returns its first result
     as a new photo; `.results` has all `n`. Any callback may raise `sinwave.Stop`. For `**options`, see the end.
     """
 

@@ -57,7 +57,7 @@ class Upscale(Task):
         "small", "small, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
     )
     reduction: Literal["bicubic", "area", "lanczos", "camera"] = option(
-        "bicubic", "how SOURCE was reduced, as far as you know; camera: not at all, a camera took it"
+        "bicubic", "how SOURCE was reduced, as far as you know; camera: not reduced, from a camera"
     )
     consistency: float | None = option(
         None,

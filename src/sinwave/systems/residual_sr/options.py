@@ -28,7 +28,7 @@ class Options:
     crop: int = option(48, "side of a crop, after reduction", low=8, high=256, metavar="PIXELS")
     batch: int = option(8, "crops in a step", low=1, high=1024)
     leaves: float = option(
-        0.25, "the share of crops made artificially, of random overlapping shapes (dead leaves)", low=0, high=1
+        0.25, "the share of artificial crops: random overlapping shapes, called dead leaves", low=0, high=1
     )
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     start: Path | None = option(None, "a model file to begin with, instead of random weights", metavar="FILE")

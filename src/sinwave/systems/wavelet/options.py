@@ -78,7 +78,7 @@ class Options:
         None, "channels of the network (default if fast: 72)", low=8, high=512, metavar="CHANNELS"
     )
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale doubles the size; bands: each adds one wavelet band, all at full size"
+        "levels", "levels: each scale doubles the size; bands: every scale has full size and adds a wavelet band"
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
