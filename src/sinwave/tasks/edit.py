@@ -21,7 +21,7 @@ class Edit(KeepingTask):
     first: int | None = first_scale(
         None, f"the coarsest scale that is redrawn: 0, the layout, may undo small edits {MODELS_DEFAULT}"
     )
-    feather: int = option(16, "how far outside of the mask pixels may change", low=0, high=1000, metavar="PIXELS")
+    feather: int = option(16, "how far changes may reach beyond the mask", low=0, high=1000, metavar="PIXELS")
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.tasks.canvas import feathered, redraw

@@ -38,7 +38,7 @@ class Harmonize(KeepingTask):
     first: int = first_scale(
         1, "the coarsest scale that is redrawn: 0 = layout, 1 = texture and edges, 2+ = fine texture", low=1
     )
-    feather: int = option(8, "how far outside of the mask pixels may change", low=0, high=1000, metavar="PIXELS")
+    feather: int = option(8, "how far changes may reach beyond the mask", low=0, high=1000, metavar="PIXELS")
 
     def __post_init__(self) -> None:
         super().__post_init__()

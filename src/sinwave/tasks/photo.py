@@ -69,7 +69,7 @@ class Common(Drawn, total=False):
     """Options of `Drawn`, and:
 
     n       how many results
-    avoid   a mask: white areas of the picture are never used
+    avoid   a mask: where it is white, the picture is not used
     """
 
     avoid: PictureLike | None
@@ -79,7 +79,7 @@ class Common(Drawn, total=False):
 class Keeping(Common, total=False):
     """Options of `Common`, and:
 
-    keep   a mask: white areas of the input stay as they are
+    keep   a mask: where it is white, the input stays
     """
 
     keep: PictureLike | None
@@ -304,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail, so that by default the result, reduced again, nearly equals it."""
+        """Enlarge this picture with new detail; by default, the result reduced again nearly equals it."""
         model = str(model)
         return self._edit("upscale", locals())
 

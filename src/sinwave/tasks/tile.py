@@ -29,7 +29,7 @@ class Tile(EditTask):
     size: Size | None = option(None, "size of the tile in pixels (default: that of SOURCE)")
     variation: float | None = option(
         None,
-        "0 = SOURCE except its seams, 1 = a new texture (default: 0; 1 for a tile larger than SOURCE)",
+        "0 = only borders are redrawn, 1 = a new texture (default: 0; 1 for a tile larger than SOURCE)",
         low=0,
         high=1,
     )

@@ -65,7 +65,9 @@ class Upscale(Task):
         low=0,
         high=1,
     )
-    fidelity: float | None = option(None, "for patches: 0 = much new detail, 1 = least (default: 0.95)", low=0, high=1)
+    fidelity: float | None = option(
+        None, "for --model patches: 0 = much new detail, 1 = least (default: 0.95)", low=0, high=1
+    )
 
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=15

@@ -69,14 +69,12 @@ class Options:
     )
     receptive_field: int | None = option(
         None,
-        "the width that each output position sees: small for variety, large for layout (default if fast: 17)",
+        "the width that each output position sees: small for variety, large for layout (preset fast: 17)",
         low=5,
         high=257,
         metavar="POSITIONS",
     )
-    width: int | None = option(
-        None, "channels of the network (default if fast: 72)", low=8, high=512, metavar="CHANNELS"
-    )
+    width: int | None = option(None, "channels of the network (preset fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
         "levels", "levels: each scale doubles the size; bands: every scale has full size and adds a wavelet band"
     )
