@@ -60,7 +60,7 @@ _ALL = (
     Card("swd", "sliced Wasserstein", "likeness", 0.0, inf, _SINGLE,
          "distance between the patches of sample and source on three scales, in standard deviations of the source"),
     Card("patch_frechet", "patch Frechet", "likeness", 0.0, inf, _SINGLE,
-         "distance between Gaussians fitted to both pictures' patches on three scales, divided by the source's variance"),
+         "distance of Gaussians fitted to both pictures' patches on three scales, divided by the source's variance"),
     Card("coherence", "coherence", "likeness", 0.0, inf, _SINGLE,
          "mean squared distance from a sample's patch to the nearest source patch, divided by the source's variance"),
     Card("completeness", "completeness", "likeness", 0.0, inf, _SINGLE,
