@@ -84,7 +84,7 @@ def _name(option: Option) -> str:
 
 def python_api() -> str:
     """List the public face: signatures and first sentences."""
-    lines = ["# Python", "", "Written by `docs/generate.py`: the names in `sinwave`.", ""]
+    lines = ["# Python", "", "All names in `sinwave`. Written by `docs/generate.py`.", ""]
     for name in sinwave.__all__:
         value = getattr(sinwave, name)
         if inspect.isfunction(value):

@@ -304,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail; by default, the result reduced again nearly equals it."""
+        """Enlarge this picture with new detail; by default, reducing the result nearly gives it back."""
         model = str(model)
         return self._edit("upscale", locals())
 
