@@ -60,7 +60,7 @@ class Hardware(Machine):
     """Device, threads and precision."""
 
     dtype: Literal["auto", "float32", "float64"] = option(
-        "auto", "the precision to compute in; auto: float32, or for a trained network what suits it"
+        "auto", "the precision to compute in; auto: float32, but a trained network may use bfloat16"
     )
 
     @contextmanager

@@ -304,7 +304,7 @@ class Photo:
         n: int = 1,
         **common: Unpack[Watched],
     ) -> Photo:
-        """Enlarge this picture with new detail; by default, reducing the result nearly gives it back."""
+        """Enlarge this picture with new detail; by default, the result reduces to nearly this picture."""
         model = str(model)
         return self._edit("upscale", locals())
 

@@ -47,9 +47,7 @@ class TrainOptions(Machine):
     system: str = option(
         "wavelet", "the kind of model, such as singan; --system NAME --help shows its options", metavar="NAME"
     )
-    minutes: float | None = option(
-        None, "train for about this many minutes (default: as the preset or the system says)", low=0.05
-    )
+    minutes: float | None = option(None, "train for about this many minutes, instead of the usual steps", low=0.05)
     steps: int | None = option(
         None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
     )
