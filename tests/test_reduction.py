@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 from torch.testing import assert_close
 
@@ -27,6 +29,21 @@ def test_it_is_a_projection():
     assert_close(reduction.nearest(first), first)
     away = reduction.nearest(noise(13, 14, seed=1)) - noise(13, 14, seed=1)
     assert ((first - second) * away).sum().abs() < 1e-9
+
+
+@given(
+    small=st.tuples(st.integers(2, 12), st.integers(2, 12)),
+    factors=st.tuples(st.floats(1, 5), st.floats(1, 5)),
+    kind=st.sampled_from(["bicubic", "area", "lanczos"]),
+    seed=st.integers(0, 10**6),
+    share=st.floats(0, 1),
+)
+def test_whatever_it_is_given_it_comes_no_further_from_the_truth(small, factors, kind, seed, share):
+    size = tuple(round(side * factor) for side, factor in zip(small, factors, strict=True))
+    truth, answer = noise(*size, seed=seed), 3 * noise(*size, seed=seed + 1)
+    nearest = Reduction(resize(truth, small, kind), kind).nearest(answer)
+    moved = answer + share * (nearest - answer)
+    assert (moved - truth).norm() <= (answer - truth).norm() * (1 + 1e-9)
 
 
 def test_in_range_it_is_what_a_solver_of_bounded_least_squares_finds():

@@ -21,7 +21,7 @@ from sinwave.systems import table
 from sinwave.systems.contracts import Computing
 from sinwave.systems.files import read_model
 from sinwave.systems.residual_sr.model import Enlarger, from_file, shipped
-from sinwave.systems.residual_sr.network import SLOPE, EnlargingNetwork, Shape
+from sinwave.systems.residual_sr.network import SLOPE, EnlargingNetwork, Shape, hidden
 from sinwave.systems.residual_sr.options import Settings
 from sinwave.systems.residual_sr.pairs import PairBatches, Pairs
 from sinwave.systems.residual_sr.recipe import EnlargingRecipe
@@ -65,7 +65,7 @@ def test_before_training_it_repeats_pixels_and_layers_are_nearly_sums() -> None:
     net = network(tails=0.0)
     low = picture(6, 7)
     assert torch.equal(net(low, 3), low.repeat_interleave(3, 2).repeat_interleave(3, 3))
-    for kernel in net.hidden:
+    for kernel in hidden(net.body):
         middle = kernel[:, :, 1, 1]
         assert (middle.diagonal() - 1).abs().max() < 0.2
         assert (kernel - torch.nn.init.dirac_(torch.empty_like(kernel))).std() < 0.1

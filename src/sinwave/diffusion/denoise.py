@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from sinwave.diffusion.process import Process, Scalar
 
-__all__ = ["Denoiser", "FromNoise", "Network", "Preconditioned", "TrainableDenoiser", "scalings", "signals"]
+__all__ = ["Denoiser", "FromNoise", "Network", "Preconditioned", "Scalings", "TrainableDenoiser", "scalings", "signals"]
 
 Network: TypeAlias = Callable[[Tensor, Scalar], Tensor]
 """`network(x, log ratio) -> (b, c, h, w)`, the ratio of noise to signal a number or (b, 1, 1, 1): what is trained."""

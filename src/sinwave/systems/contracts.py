@@ -23,7 +23,8 @@ Size: TypeAlias = tuple[int, int]  # (height, width)
 MOST_HEADER = 16 << 20
 """Bytes of the longest header of a model file."""
 
-Ability: TypeAlias = Literal["generate", "refine", "upscale"]
+Ability: TypeAlias = Literal["generate", "refine", "upscale", "sample", "certain"]
+"""What a model can do; `certain`: its result depends on chance only if it is asked to `sample`."""
 
 PictureConstraint: TypeAlias = "Callable[[Tensor], Tensor]"
 """`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
@@ -121,6 +122,16 @@ class SuperResolver(Protocol):
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`; chance, if there is any, is from `noise`."""
+
+
+@runtime_checkable
+class Redrawer(SuperResolver, Protocol):
+    """A model that can also draw one of the many large pictures that a small one may come from."""
+
+    def redraw(
+        self, low: Tensor, size: Size, noise: Noise, *, fidelity: float, on_step: OnStep | None = None
+    ) -> Tensor:
+        """Enlarge a picture; fidelity 1 is `upscale`, and at 0 its detail is drawn anew."""
 
 
 class Estimate(NamedTuple):

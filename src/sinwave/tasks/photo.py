@@ -371,6 +371,7 @@ class Photo:
         listener = None if on_estimate is None else lambda number, picture: on_estimate(_bytes(picture))
         with self.hardware.computing(quick=task.quick) as computing:
             ready = prepared(task, computing, MAX_PIXELS)
+            ready.drawing.check_count(n)
             model, notes = ready.model()
             tally = Tally(on_progress, 0, n, listener)
             # A copy is free of inference mode, to be used like any other.

@@ -188,6 +188,7 @@ class _Files:
 
         self._picture, self._drawing, self._overwrite = ready.picture, ready.drawing, run.output.overwrite
         self.count = run.output.count or task.count
+        ready.drawing.check_count(self.count)
         name = task.source.name if task.verb == "generate" else f"{task.source.name}-{task.verb}"
         if task.overview or self.count > 1:
             self.names = tuple(folder / f"{name}-{number:04d}{task.suffix}" for number in range(self.count))

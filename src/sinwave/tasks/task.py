@@ -170,6 +170,7 @@ class Drawing:
     build     makes what draws of all sources, with notes for the user; None for the model of the source alone
     others    further sources, of which a mixture is made
     frames    how many the result has; `fps` of them are shown in a second
+    chance    whether another seed gives another result
     """
 
     size: Size
@@ -180,6 +181,12 @@ class Drawing:
     others: tuple[Opened, ...] = ()
     frames: int = 1
     fps: float | None = None
+    chance: bool = True
+
+    def check_count(self, count: int) -> None:
+        """Refuse to draw the same result several times."""
+        if count > 1 and not self.chance:
+            raise InputError(f"{count} results would be equal: one is enough, or lower the fidelity")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from sinwave.errors import InputError
 from sinwave.kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
-from sinwave.systems.contracts import Loaded, OnStep, PictureConstraint, SuperResolver
+from sinwave.systems.contracts import Loaded, OnStep, PictureConstraint, Redrawer, SuperResolver
 from sinwave.tasks.task import Drawing, Inputs, Opened, Task
 
 if TYPE_CHECKING:
@@ -66,9 +66,11 @@ class Upscale(Task):
         high=1,
     )
     fidelity: float | None = option(
-        None, "for --model patches: 0 = much new detail, 1 = least (default: 0.95)", low=0, high=1
+        None,
+        "1 = only what SOURCE says, 0 = with detail drawn by chance (default: 1; patches: 0.95)",
+        low=0,
+        high=1,
     )
-
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=15
     )
@@ -88,22 +90,29 @@ class Upscale(Task):
         else:
             picture = self.source.read(max_pixels)
         loaded = self._loaded(picture)
-        if self.fidelity is not None and "refine" not in loaded.abilities:
+        if self.fidelity is not None and not {"refine", "sample"} & loaded.abilities:
             raise InputError(f"the model {self.model} has one result, and no use for fidelity")
         return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
         source, size, opaque = inputs.pixels, self._size(inputs.size), inputs.opened.picture.opaque
         inputs.check(size)
+        chance = self._has_chance(inputs.opened.loaded)
         if opaque is None:
-            return Drawing(size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step))
+            return Drawing(
+                size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step), chance=chance
+            )
         visible = inputs.move(opaque[None, None].float())
         source = _continued(source, visible)
 
         def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
             return _with_alpha(self.drawn(model, source, size, noise, on_step), visible)
 
-        return Drawing(size, draw)
+        return Drawing(size, draw, chance=chance)
+
+    def _has_chance(self, loaded: Loaded) -> bool:
+        """Whether another seed gives another result."""
+        return "certain" not in loaded.abilities or self.fidelity not in (None, 1)
 
     def drawn(
         self, model: Any, picture: Tensor, size: tuple[int, int], noise: Noise, on_step: OnStep | None = None
@@ -111,7 +120,9 @@ class Upscale(Task):
         """Enlarge a picture (1, 3, h, w) to `size`."""
         if tuple(picture.shape[2:]) == size:
             return picture
-        if isinstance(model, SuperResolver):
+        if self.fidelity is not None and isinstance(model, Redrawer):
+            large = model.redraw(picture, size, noise, fidelity=self.fidelity, on_step=on_step)
+        elif isinstance(model, SuperResolver):
             large = model.upscale(picture, size, noise, on_step=on_step)
         else:
             strength = _STRENGTH if self.fidelity is None else 1 - self.fidelity

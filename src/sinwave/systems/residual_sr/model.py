@@ -1,89 +1,117 @@
-"""Enlarging with a small network, tile by tile of the small picture.
+"""Enlarging with a small network, tile by tile of the small picture, and with detail drawn beside it if it is wanted.
 
-An output depends on `radius` positions of the small picture to each side: with that much around it a tile has the
-values that the whole picture would have given it, so there are no seams.
+    y = z + A+ (small - A z),    z = network(small)
+    x = y + (1 - fidelity) (sample - y)
+
+The sample is one of many pictures that reduce to the small one as y does, and so does every x. At fidelity 1 there is
+no chance in the result.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import as_file, files
-from itertools import product
 from pathlib import Path
-from typing import ClassVar, NamedTuple, NoReturn, final
+from typing import ClassVar, NoReturn, TypeVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from sinwave.diffusion.sample import Ddim, even_times, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
+from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
 from sinwave.systems.files import ModelFile, read_model, with_weights
+from sinwave.systems.residual_sr.detail import Colored, Detail, DetailDenoiser, DetailNetwork, Freedom
 from sinwave.systems.residual_sr.network import FACTORS, EnlargingNetwork
 from sinwave.systems.residual_sr.options import Configuration
-from sinwave.threads import side_by_side
+from sinwave.systems.residual_sr.tiles import TILE, Window, by_tiles, cut
 
-__all__ = ["Enlarger", "Trained", "from_file", "shipped"]
+__all__ = ["DETAIL", "Enlarger", "Trained", "from_file", "shipped", "small", "split"]
 
-TILE = 192
-"""Pixels along a side of a tile."""
+Network = TypeVar("Network", bound=nn.Module)
 
-_TOGETHER = 8
-"""Tiles that are begun together, a thread each."""
-
-
-class _Tile(NamedTuple):
-    """A part of the small picture, and the same with what its pixels depend on."""
-
-    rows: slice
-    columns: slice
-    around: tuple[slice, slice]
+DETAIL = "detail."
+"""The beginning of the names of the detail network's weights."""
 
 
 @final
 class Enlarger:
-    """A `SuperResolver`: a small network in one step or, beyond its largest factor, in several."""
+    """A `Redrawer`: a small network in one step or, beyond its largest factor, in several."""
 
-    def __init__(self, network: EnlargingNetwork, *, tile: int | None = None) -> None:
+    def __init__(
+        self, network: EnlargingNetwork, detail: Detail | None = None, *, reduced: bool = True, tile: int | None = None
+    ) -> None:
+        """`reduced`: whether the small picture is a reduced one, so that the reduction of the result is known."""
         if tile is not None and tile < 1:
             raise InputError(f"tile is {tile}: it must be 1 or more")
-        self._network, self._tile = network.eval(), tile or TILE
+        self._network, self._detail, self._reduced, self._tile = network.eval(), detail, reduced, tile or TILE
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`; there is no chance in it."""
+        return self.redraw(low, size, noise, fidelity=1.0, on_step=on_step)
+
+    def redraw(
+        self, low: Tensor, size: Size, noise: Noise, *, fidelity: float, on_step: OnStep | None = None
+    ) -> Tensor:
+        """Enlarge a picture (1, 3, h, w) to `size`, with a share of 1 - fidelity of detail that is drawn."""
         large, turns = low, _turns((low.shape[2], low.shape[3]), size)
         for turn, factor in enumerate(turns):
             report = None if on_step is None else _after(on_step, turn, len(turns))
-            large = self._enlarged(large, factor, report)
+            small, large = large, self._enlarged(large, factor, report)
+            if fidelity < 1 and self._detail is not None:
+                base = Reduction(small).nearest(large) if self._reduced else large
+                drawn = self._drawn(self._detail, small, base, noise.child("turn", turn), report)
+                large = base + (1 - fidelity) * (drawn - base)
             # A side that has its length already does not grow further with the other.
             large = resize(large, (min(large.shape[2], size[0]), min(large.shape[3], size[1])))
         return large
 
     def _enlarged(self, low: Tensor, factor: int, on_step: OnStep | None) -> Tensor:
         large = functional.interpolate(low, scale_factor=factor, mode="nearest")
-        tiles = list(_tiles((low.shape[2], low.shape[3]), self._tile, self._network.shape.radius))
-        for first in range(0, len(tiles), _TOGETHER):
-            some = tiles[first : first + _TOGETHER]
-            answers = side_by_side([partial(self._answer, low, tile, factor) for tile in some], low.device)
-            for step, (tile, answer) in enumerate(zip(some, answers, strict=True), first + 1):
-                large[:, :, _times(tile.rows, factor), _times(tile.columns, factor)] = answer
-                if on_step is not None:
-                    on_step(Progress(0, 1, step, len(tiles), lambda: large))
+
+        def answer(window: Window) -> Tensor:
+            result: Tensor = self._network(cut(low, window).contiguous(memory_format=torch.channels_last), factor)
+            return result
+
+        def report(done: int, total: int) -> None:
+            if on_step is not None:
+                on_step(Progress(0, 1, done, total, lambda: large))
+
+        by_tiles(answer, large, factor, self._network.shape.radius, side=self._tile, on_tile=report)
         return large
 
-    def _answer(self, low: Tensor, tile: _Tile, factor: int) -> Tensor:
-        rows, columns = tile.around
-        part = low[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
-        answer: Tensor = self._network(part, factor)
-        inner = (_times(_shifted(tile.rows, rows), factor), _times(_shifted(tile.columns, columns), factor))
-        return answer[:, :, inner[0], inner[1]]
+    def _drawn(self, detail: Detail, low: Tensor, base: Tensor, noise: Noise, on_step: OnStep | None) -> Tensor:
+        """Draw one of the pictures that the small one may come from: in one step, or along the Markov chain."""
+        freedom, factor = Freedom(low, self._reduced), base.shape[2] // low.shape[2]
+        guide = base - functional.interpolate(low, scale_factor=factor, mode="nearest")
+
+        def answer(state: Tensor, index: Tensor) -> Tensor:
+            large = torch.empty_like(state)
+
+            def part(window: Window) -> Tensor:
+                around, moving = cut(guide, window, factor), cut(state, window, factor)
+                result: Tensor = detail.network(cut(low, window), around, moving, index)
+                return result
+
+            def report(done: int, total: int) -> None:
+                if on_step is not None:
+                    on_step(Progress(0, 1, done, total, lambda: base))
+
+            by_tiles(part, large, factor, detail.network.shape.radius, side=self._tile, on_tile=report)
+            return large
+
+        colored = Colored(noise, detail, freedom)
+        start = detail.process.diffuse(base, 1.0, colored.normal(base.shape, "start", like=base), base)
+        denoiser, times = DetailDenoiser(detail, freedom, answer), even_times(detail.steps)
+        return sample(denoiser, detail.process, Ddim(1.0), start, times, colored, anchor=base)
 
 
 def _turns(small: Size, large: Size) -> list[int]:
@@ -100,30 +128,6 @@ def _after(on_step: OnStep, turn: int, turns: int) -> OnStep:
     return lambda progress: on_step(progress.after(turn, turns))
 
 
-def _tiles(size: Size, side: int, radius: int) -> Iterator[_Tile]:
-    """Cover a picture with tiles of about equal sizes, `side` at the most."""
-    rows, columns = (_parts(length, side) for length in size)
-    for row, column in product(rows, columns):
-        around = tuple(
-            slice(max(0, part.start - radius), min(length, part.stop + radius))
-            for part, length in zip((row, column), size, strict=True)
-        )
-        yield _Tile(row, column, (around[0], around[1]))
-
-
-def _parts(length: int, side: int) -> list[slice]:
-    count = math.ceil(length / side)
-    return [slice(length * index // count, length * (index + 1) // count) for index in range(count)]
-
-
-def _shifted(part: slice, around: slice) -> slice:
-    return slice(part.start - around.start, part.stop - around.start)
-
-
-def _times(part: slice, factor: int) -> slice:
-    return slice(factor * part.start, factor * part.stop)
-
-
 @final
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -131,14 +135,19 @@ class Trained:
 
     configuration: Configuration
     network: EnlargingNetwork
-    abilities: ClassVar[frozenset[Ability]] = frozenset({"upscale"})
+    detail: Detail | None = None
     engines: ClassVar[tuple[str, ...]] = ("network",)
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset({"upscale", "certain"} if self.detail is None else {"upscale", "certain", "sample"})
+
     def build(self, engine: str, computing: Computing) -> Enlarger:
-        network = copy.deepcopy(self.network).requires_grad_(False).to(computing.device, computing.dtype)
-        return Enlarger(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        network = _frozen(self.network, computing)
+        detail = self.detail and replace(self.detail, network=_frozen(self.detail.network, computing))
+        return Enlarger(network, detail, reduced=self.configuration.condition == "clean")
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
@@ -149,23 +158,39 @@ class Trained:
         return 0.4e9 + 8 * inside + 90 * size[0] * size[1]
 
 
+def _frozen(network: Network, computing: Computing) -> Network:
+    network = copy.deepcopy(network).requires_grad_(False).eval().to(computing.device, computing.dtype)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
 def from_file(file: ModelFile, path: Path) -> Trained:
     """Load the model in a file; a sentence says what of it does not fit."""
     configuration = Configuration.from_json(file.options)
-    return Trained(configuration, with_weights(path, file.weights, lambda: EnlargingNetwork(configuration.shape)))
+    own, beside = split(file.weights)
+    network = with_weights(path, own, lambda: EnlargingNetwork(configuration.shape))
+    if configuration.stage == "enlarger":
+        return Trained(configuration, network)
+    drawing = with_weights(path, beside, lambda: DetailNetwork(configuration.detail_shape))
+    return Trained(configuration, network, configuration.detail(drawing))
+
+
+def split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Separate the weights of the network that enlarges from those of the one that draws detail."""
+    own = {name: value for name, value in weights.items() if not name.startswith(DETAIL)}
+    return own, {name.removeprefix(DETAIL): value for name, value in weights.items() if name.startswith(DETAIL)}
 
 
 def shipped(name: str) -> Loaded:
     """Load a model by its name: the one that comes with the package, or a published one whose files are here."""
     if name == "small":
-        return _small()
+        return small()
     from sinwave.systems.residual_sr.foreign import from_release
 
     return from_release(name)
 
 
 @lru_cache(maxsize=1)
-def _small() -> Trained:
-    """Read it once, since nothing changes it."""
+def small() -> Trained:
+    """Read the model that comes with the package, once, since nothing changes it."""
     with as_file(files("sinwave.systems.residual_sr") / "small.safetensors") as path:
         return from_file(read_model(path), path)

@@ -12,15 +12,21 @@ Wang et al., 2021).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["FACTORS", "SLOPE", "EnlargingNetwork", "Shape"]
+if TYPE_CHECKING:
+    from sinwave.systems.residual_sr.detail import DetailNetwork
+
+__all__ = ["FACTORS", "SLOPE", "Draw", "EnlargingNetwork", "Shape", "begin", "convolution", "hidden", "through"]
+
+Draw: TypeAlias = Callable[[torch.Size, str], Tensor]
+"""`draw(shape, name)`: standard normal numbers for the first weights of that name."""
 
 FACTORS = (2, 3, 4)
 SLOPE = 0.5
@@ -46,40 +52,47 @@ class Shape:
 class EnlargingNetwork(nn.Module):
     """Network from a small picture to a large one; `draw(shape, name)` gives its random weights."""
 
-    def __init__(self, shape: Shape, draw: Callable[[torch.Size, str], Tensor] | None = None) -> None:
+    def __init__(self, shape: Shape, draw: Draw | None = None) -> None:
         super().__init__()
         self.shape, width = shape, shape.width
-        self.head = _convolution(3, width)
-        self.body = nn.ModuleList(_convolution(width, width) for _ in range(shape.blocks))
-        self.tails = nn.ModuleList(_convolution(width, 3 * factor**2) for factor in shape.factors)
+        self.head = convolution(3, width)
+        self.body = nn.ModuleList(convolution(width, width) for _ in range(shape.blocks))
+        self.tails = nn.ModuleList(convolution(width, 3 * factor**2) for factor in shape.factors)
         if draw is not None:
-            self._begin(draw)
-
-    @property
-    def hidden(self) -> tuple[nn.Parameter, ...]:
-        """The kernels between the first and the last layer."""
-        return tuple(kernel for name, kernel in self.body.named_parameters() if name.endswith("weight"))
+            begin(self, draw)
 
     def forward(self, low: Tensor, factor: int) -> Tensor:
         """Enlarge pictures (b, 3, h, w); outside of them is zero."""
-        x = functional.leaky_relu(self.head(low), SLOPE)
-        for layer in self.body:
-            x = functional.leaky_relu(layer(x), SLOPE)
+        x = through(self.body, functional.leaky_relu(self.head(low), SLOPE))
         detail = functional.pixel_shuffle(self.tails[self.shape.factors.index(factor)](x), factor)
         return detail + functional.interpolate(low, scale_factor=factor, mode="nearest")
 
-    @torch.no_grad()
-    def _begin(self, draw: Callable[[torch.Size, str], Tensor]) -> None:
-        for name, parameter in self.named_parameters():
-            if name.endswith("weight") and not name.startswith("tails"):
-                parameter.copy_(draw(parameter.shape, name) * math.sqrt(2 / parameter[0].numel()))
-            else:
-                parameter.zero_()
-        for kernel in self.hidden:
-            kernel.mul_(_GAIN).add_(nn.init.dirac_(torch.empty_like(kernel)))
+
+def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Apply layers one after another: h + conv(h), the sum being part of the kernel, and the activation."""
+    for layer in layers:
+        x = functional.leaky_relu(layer(x), SLOPE)
+    return x
 
 
-def _convolution(before: int, after: int) -> nn.Conv2d:
+def hidden(layers: nn.ModuleList) -> tuple[nn.Parameter, ...]:
+    """List the kernels between the first and the last layer."""
+    return tuple(layer.get_parameter("weight") for layer in layers)
+
+
+@torch.no_grad()
+def begin(network: EnlargingNetwork | DetailNetwork, draw: Draw) -> None:
+    """Give a network its first weights: heads at random, layers near the identity, and tails that answer 0."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight") and not name.startswith("tails"):
+            parameter.copy_(draw(parameter.shape, name) * math.sqrt(2 / parameter[0].numel()))
+        else:
+            parameter.zero_()
+    for kernel in hidden(network.body):
+        kernel.mul_(_GAIN).add_(nn.init.dirac_(torch.empty_like(kernel)))
+
+
+def convolution(before: int, after: int) -> nn.Conv2d:
     """Make a 3 x 3 convolution without initializing it: the usual constructor would use the global generator."""
     layer = nn.utils.skip_init(nn.Conv2d, before, after, 3, padding=1)  # type: ignore[no-untyped-call]
     assert isinstance(layer, nn.Conv2d)

@@ -11,11 +11,15 @@ from sinwave.errors import InputError
 from sinwave.options import check, from_json, option
 
 if TYPE_CHECKING:
+    from sinwave.diffusion.process import ResidualShift
+    from sinwave.systems.residual_sr.detail import Detail, DetailNetwork, DetailShape
     from sinwave.systems.residual_sr.network import Shape
 
-__all__ = ["Condition", "Configuration", "Options", "Settings"]
+__all__ = ["Condition", "Configuration", "Options", "Settings", "Stage"]
 
 Condition = Literal["clean", "photo"]
+Stage = Literal["enlarger", "teacher", "student"]
+Distance = Literal["bands", "lpips-vgg", "lpips-alex", "st-lpips-vgg", "st-lpips-alex"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +27,28 @@ class Options:
     """Super-resolution: a small network learns from a folder of sharp pictures to enlarge others."""
 
     condition: Condition = option("clean", "clean: inputs are only reduced; photo: also blurred, noisy and compressed")
-    width: int = option(64, "channels of the network", low=4, high=512, metavar="CHANNELS")
-    blocks: int = option(16, "layers of the network between its first and its last", low=1, high=256)
+    stage: Stage = option(
+        "enlarger",
+        "teacher: a network that draws detail beside an enlarger, in several steps; student: in one step",
+    )
+    start: Path | None = option(
+        None,
+        "a model file to begin with; for a student, its teacher (default: random weights; for a teacher: small)",
+        metavar="FILE",
+    )
+    width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")
+    blocks: int | None = option(None, "inner layers (enlarger: 16, teacher: 11)", low=1, high=256)
     crop: int = option(48, "side of a crop, after reduction", low=8, high=256, metavar="PIXELS")
     batch: int = option(8, "crops in a step", low=1, high=1024)
     leaves: float = option(
         0.25, "the share of artificial crops: random overlapping shapes, called dead leaves", low=0, high=1
     )
+    sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
+    kappa: float = option(2.0, "a teacher's noise, in units of the missing detail", low=0.1, high=10)
+    distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)
+    error_maps: float = option(0.0, "weight of a student's high-frequency error maps", low=0)
+    distance: Distance = option("bands", "what error maps compare; all but bands need published weights")
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
-    start: Path | None = option(None, "a model file to begin with, instead of random weights", metavar="FILE")
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
     )
@@ -42,11 +59,20 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Everything that a model file must know beside its weights."""
+    """Everything that a model file must know beside its weights.
+
+    Beside the enlarger, a teacher and a student have a network that draws detail.
+    """
 
     condition: Condition = option("clean", "what its small pictures were")
-    width: int = option(64, "channels of the network", low=1, high=1024)
-    blocks: int = option(16, "sums of the network", low=1, high=1024)
+    width: int = option(64, "channels of the enlarger", low=1, high=1024)
+    blocks: int = option(16, "sums of the enlarger", low=1, high=1024)
+    stage: Stage = option("enlarger", "what the file holds")
+    detail_width: int = option(48, "channels of the network that draws detail", low=1, high=1024)
+    detail_blocks: int = option(11, "sums of the network that draws detail", low=1, high=1024)
+    sampling_steps: int = option(4, "steps of the process", low=2, high=1000)
+    kappa: float = option(2.0, "noise of the process", low=1e-3, high=100)
+    deviations: tuple[float, ...] = option((), "of the missing detail, in each band and for each factor", low=0)
 
     def __post_init__(self) -> None:
         check(self)
@@ -59,13 +85,36 @@ class Configuration:
             raise InputError(f"the model's options make no sense: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(Configuration)}
+        values = {field.name: getattr(self, field.name) for field in fields(Configuration)}
+        return {**values, "deviations": list(self.deviations)}
 
     @property
     def shape(self) -> Shape:
         from sinwave.systems.residual_sr.network import Shape
 
         return Shape(self.width, self.blocks)
+
+    @property
+    def detail_shape(self) -> DetailShape:
+        from sinwave.systems.residual_sr.detail import DetailShape
+
+        return DetailShape(self.detail_width, self.detail_blocks, self.sampling_steps)
+
+    @property
+    def process(self) -> ResidualShift:
+        from sinwave.diffusion.process import ResidualShift
+
+        least = 0.2 if self.sampling_steps <= 4 else 0.04
+        return ResidualShift.geometric(self.sampling_steps, self.kappa, min_noise=least)
+
+    def detail(self, network: DetailNetwork) -> Detail:
+        """Put together what draws detail."""
+        from sinwave.systems.residual_sr.detail import BANDS, Detail
+
+        if len(self.deviations) != BANDS * len(network.shape.factors) or not all(self.deviations):
+            raise InputError(f"the model's options make no sense: deviations are {self.deviations}")
+        steps = 1 if self.stage == "student" else self.sampling_steps
+        return Detail(network, self.process, self.deviations, steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +127,7 @@ class Settings(Configuration):
     steps: int = option(20_000, "steps unless another number is asked for", low=1)
     rate: float = option(2e-3, "the largest learning rate", low=0)
     average: float = option(0.999, "decay of the averaged weights", low=0, high=1)
+    distribution: float = option(1.0, "weight of a student's distribution term", low=0)
+    error_maps: float = option(0.0, "weight of a student's error maps", low=0)
+    distance: Distance = option("bands", "distance of the error maps")
     precision: Literal["float32", "bfloat16"] = option("float32", "of the convolutions in training")

@@ -20,7 +20,7 @@ from sinwave.systems.residual_sr.options import Condition
 
 __all__ = ["PairBatches", "Pairs"]
 
-_SHARES = (0.2, 0.2, 0.6)
+_SHARES = (0.3, 0.15, 0.55)
 """Of the factors: the largest has the most to learn."""
 
 
@@ -43,6 +43,13 @@ class PairBatches:
     def at(self, step: int) -> Pairs:
         generator = torch.Generator().manual_seed(fold(self._seed, "pairs", step))
         factor = FACTORS[int(torch.multinomial(torch.tensor(_SHARES), 1, generator=generator))]
+        return self._pairs(step, factor, generator)
+
+    def of(self, factor: int, step: int) -> Pairs:
+        """Pairs of one factor."""
+        return self._pairs(step, factor, torch.Generator().manual_seed(fold(self._seed, "pairs", factor, step)))
+
+    def _pairs(self, step: int, factor: int, generator: torch.Generator) -> Pairs:
         crops = torch.cat([source.at(step) for source in self._sources])
         high = _turned(crops, generator)[..., : factor * self._side, : factor * self._side].contiguous()
         return Pairs(self._low(high, generator), high, factor)

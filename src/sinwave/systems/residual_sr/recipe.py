@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sinwave.reduction import Reduction
-from sinwave.systems.residual_sr.network import EnlargingNetwork
+from sinwave.systems.residual_sr.network import EnlargingNetwork, hidden
 from sinwave.systems.residual_sr.options import Settings
 from sinwave.systems.residual_sr.pairs import Pairs
 from sinwave.training.optimizer import muon_and_adamw
@@ -56,7 +56,7 @@ class EnlargingRecipe(Recipe[Pairs]):
     @property
     def players(self) -> Mapping[str, Player]:
         parameters, rate = tuple(self._network.parameters()), self._settings.rate
-        optimizers = muon_and_adamw(parameters, self._network.hidden)
+        optimizers = muon_and_adamw(parameters, hidden(self._network.body))
         return {"network": Player(parameters, optimizers, lambda step: rate)}
 
     def updates(self, batch: Pairs, generator: torch.Generator) -> Iterator[Update]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +26,10 @@ from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, OnTry, Setup, TrainingRequest
 from sinwave.systems.files import ModelFile, read_model
-from sinwave.systems.residual_sr.model import from_file
+from sinwave.systems.residual_sr.detail import DetailNetwork
+from sinwave.systems.residual_sr.detail_recipe import DetailRecipe, Teaching, deviations_of
+from sinwave.systems.residual_sr.error_maps import ErrorMapLoss, ErrorMaps
+from sinwave.systems.residual_sr.model import DETAIL, Trained, from_file, small
 from sinwave.systems.residual_sr.network import FACTORS, EnlargingNetwork
 from sinwave.systems.residual_sr.options import Options, Settings
 from sinwave.systems.residual_sr.pairs import PairBatches, Pairs
@@ -35,42 +42,55 @@ __all__ = ["model_file", "setup"]
 _LOOKS = 12
 """Batches of the held-out loss."""
 
+_STUDENT_STEPS = 2_000
+
 _SCHEDULE = Trapezoid(warm_up=100, tail=0.5)
 
 
 def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
     """Prepare a training of so many steps or minutes on crops of the pictures in folders."""
-    settings = _settings(options)
+    begun = _begun(options)
+    settings = _settings(options, begun)
     request.reserve(1.5e9 + _memory(settings), "--batch and --crop make a step smaller")
-    network = _network(settings, options.start, request)
     batches = _batches(folders, settings, request, "train")
     silent = request._replace(remark=lambda sentence: None)  # the folder's bad files have been named
     held_out = _batches(folders, settings, silent, "held out")
     looks = [held_out.at(step) for step in range(_LOOKS)]
+    if settings.stage == "teacher":
+        assert begun is not None
+        measured = deviations_of(begun.network, partial(_of, held_out), settings.condition == "clean")
+        settings = dataclasses.replace(settings, deviations=measured)
+    build = partial(_recipe, begun=begun, looks=looks, request=request)
     if options.precision == "auto":
-        plan = request.decide(lambda on_try: {"precision": _fastest(settings, network, looks, on_try)})
+        plan = request.decide(lambda on_try: {"precision": _fastest(settings, build, looks[0], on_try)})
     else:
         plan = {"precision": options.precision}
     settings = dataclasses.replace(settings, **plan)
+    recipe = build(settings)
+    beside = {} if settings.stage == "enlarger" or begun is None else begun.network.state_dict()
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
-        recipe=EnlargingRecipe(settings, network, looks),
+        recipe=recipe,
         batches=Prefetched(batches, workers=1, ahead=3),
         budget=Budget(stop, 10**9),
         schedule=_SCHEDULE,
         average=settings.average,
         settings={**dataclasses.asdict(settings), "start": options.start and Source(options.start).sha256},
         numerics=f"{settings.precision}, channels last",
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        keep=lambda weights: model_file(settings, weights),
+        parameters=sum(parameter.numel() for parameter in recipe.kept.parameters()),
+        keep=lambda weights: model_file(settings, weights, beside),
         enough=settings.steps // 4,
-        receptive_field=1 + 2 * settings.shape.radius,
+        receptive_field=1 + 2 * (settings.shape if settings.stage == "enlarger" else settings.detail_shape).radius,
         sheet=lambda file: _sheet(file, looks[0], request.device),
     )
 
 
-def model_file(settings: Settings, weights: Mapping[str, Tensor]) -> ModelFile:
-    return ModelFile("residual-sr", settings.to_json(), {}, weights)
+def model_file(
+    settings: Settings, weights: Mapping[str, Tensor], beside: Mapping[str, Tensor] = MappingProxyType({})
+) -> ModelFile:
+    """Put together a file: the weights of an enlarger, or `beside` an enlarger's those that draw detail."""
+    own = weights if not beside else {f"{DETAIL}{name}": value for name, value in weights.items()}
+    return ModelFile("residual-sr", settings.to_json(), {}, {**beside, **own})
 
 
 def _sheet(file: ModelFile, pairs: Pairs, device: torch.device) -> Tensor:
@@ -90,28 +110,90 @@ def _beside(crops: Tensor) -> Tensor:
     return torch.cat(list(crops[:6]), 2).clamp(-1, 1)
 
 
-def _settings(options: Options) -> Settings:
-    names = [field.name for field in dataclasses.fields(Settings)]
-    shared = {name: value for name, value in vars(options).items() if name in names and name != "precision"}
-    return Settings(**shared)
+def _begun(options: Options) -> Trained | None:
+    """Load the model that a training begins with, None for random weights."""
+    if options.start is None:
+        if options.stage == "student":
+            raise InputError("a student needs a teacher: --start TEACHER.safetensors")
+        return small() if options.stage == "teacher" else None
+    file = read_model(options.start)
+    if file.system != "residual-sr":
+        needed = f"the training needs a model of residual-sr to begin with, not of {file.system}"
+        raise InputError(f"{options.start}: {needed}")
+    begun = from_file(file, options.start)
+    if options.stage == "student" and begun.configuration.stage != "teacher":
+        raise InputError(f"{options.start}: a student needs a teacher, and this is one {begun.configuration.stage}")
+    if options.condition != begun.configuration.condition:
+        raise InputError(
+            f"{options.start}: the model is for the condition {begun.configuration.condition}, not {options.condition}"
+        )
+    return begun
 
 
-def _network(settings: Settings, start: Path | None, request: TrainingRequest) -> EnlargingNetwork:
-    """Draw the first weights from the seed, or take those of a file."""
+def _settings(options: Options, begun: Trained | None) -> Settings:
+    """Complete the options by their defaults, and by what the model to begin with has."""
+    names = {field.name for field in dataclasses.fields(Settings)} - {"width", "blocks", "precision"}
+    values: dict[str, Any] = {name: value for name, value in vars(options).items() if name in names}
+    values["sampling_steps"] = int(options.sampling_steps)
+    prefix = "" if options.stage == "enlarger" else "detail_"
+    given = {"width": options.width, "blocks": options.blocks}
+    own: dict[str, Any] = {f"{prefix}{name}": value for name, value in given.items() if value is not None}
+    if begun is None:
+        return Settings(**values, **own)
+    taken = {"width", "blocks"}
+    if options.stage == "student":
+        taken |= {"detail_width", "detail_blocks", "sampling_steps", "kappa", "deviations"}
+    shared = {name: getattr(begun.configuration, name) for name in taken}
+    if any(shared.get(name, value) != value for name, value in own.items()):
+        raise InputError(f"{options.start or 'small'}: the model has other widths or blocks than this training")
+    steps = {"steps": _STUDENT_STEPS} if options.stage == "student" else {}
+    return Settings(**{**values, **own, **shared, **steps})
+
+
+def _recipe(
+    settings: Settings, begun: Trained | None, looks: Sequence[Pairs], request: TrainingRequest
+) -> EnlargingRecipe | DetailRecipe:
+    """Build the network that is trained, from the seed or from the model to begin with, and its training."""
     source = NoiseSource(fold(request.seed, "weights"))
-    network = EnlargingNetwork(settings.shape, lambda shape, name: source.normal(shape, name))
-    if start is not None:
-        file = read_model(start)
-        if file.system != "residual-sr":
-            raise InputError(f"{start}: the training needs a model of residual-sr to begin with, not of {file.system}")
-        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        if expected != {name: tuple(value.shape) for name, value in file.weights.items()}:
-            raise InputError(f"{start}: the model has other widths or blocks than this training")
-        network.load_state_dict({name: value.float() for name, value in file.weights.items()})
-    return network.to(request.device)
+
+    def draw(shape: torch.Size, name: str) -> Tensor:
+        return source.normal(shape, name)
+
+    if settings.stage == "enlarger":
+        network = EnlargingNetwork(settings.shape, draw)
+        if begun is not None:
+            network.load_state_dict(begun.network.state_dict())
+        return EnlargingRecipe(settings, network.to(request.device), looks)
+    assert begun is not None
+    enlarger = copy.deepcopy(begun.network).to(request.device)
+    detail = settings.detail(DetailNetwork(settings.detail_shape, draw).to(request.device))
+    if settings.stage == "teacher":
+        return DetailRecipe(settings, enlarger, detail, looks)
+    assert begun.detail is not None
+    detail.network.load_state_dict(begun.detail.network.state_dict())
+    teacher = dataclasses.replace(begun.detail, network=_frozen(begun.detail.network).to(request.device))
+    return DetailRecipe(settings, enlarger, detail, looks, Teaching(teacher, _error_maps(settings, request)))
 
 
-def _batches(folders: Sequence[Path], settings: Settings, request: TrainingRequest, name: str) -> Batches[Pairs]:
+def _error_maps(settings: Settings, request: TrainingRequest) -> ErrorMapLoss | None:
+    if not settings.error_maps:
+        return None
+    maps = ErrorMapLoss.load(ErrorMaps(distance=settings.distance), on_remark=request.remark)
+    if max(FACTORS) * settings.crop < maps.least:
+        least = math.ceil(maps.least / min(FACTORS))
+        raise InputError(f"error maps with {settings.distance} need crops of {least} pixels: --crop {least}")
+    return maps.to(request.device)
+
+
+def _frozen(network: DetailNetwork) -> DetailNetwork:
+    return copy.deepcopy(network).requires_grad_(False).eval()
+
+
+def _of(batches: PairBatches, factor: int) -> list[Pairs]:
+    return [batches.of(factor, step) for step in range(_LOOKS)]
+
+
+def _batches(folders: Sequence[Path], settings: Settings, request: TrainingRequest, name: str) -> PairBatches:
     """Pairs of crops of the folders' pictures, and of dead leaves."""
     side, seed = max(FACTORS) * settings.crop, fold(request.seed, name)
     leaves = round(settings.leaves * settings.batch)
@@ -136,17 +218,19 @@ def _memory(settings: Settings) -> float:
     return 12.0 * settings.width * settings.blocks * settings.batch * settings.crop**2
 
 
-def _fastest(settings: Settings, network: EnlargingNetwork, looks: Sequence[Pairs], on_try: OnTry) -> str:
+def _fastest(
+    settings: Settings, build: Callable[[Settings], EnlargingRecipe | DetailRecipe], pairs: Pairs, on_try: OnTry
+) -> str:
     """Choose the precision in which a step took the least time just now."""
     seconds = dict[str, float]()
     for precision in ("float32", "bfloat16"):
         on_try(precision)
-        trial = EnlargingRecipe(dataclasses.replace(settings, precision=precision), copy.deepcopy(network), ())
-        seconds[precision] = min(_seconds(trial, looks[0]) for _ in range(3))
+        trial = build(dataclasses.replace(settings, precision=precision))
+        seconds[precision] = min(_seconds(trial, pairs) for _ in range(3))
     return min(seconds, key=lambda precision: seconds[precision])
 
 
-def _seconds(recipe: EnlargingRecipe, pairs: Pairs) -> float:
+def _seconds(recipe: EnlargingRecipe | DetailRecipe, pairs: Pairs) -> float:
     before = time.perf_counter()
     for update in recipe.updates(pairs, torch.Generator()):
         update.loss.backward()  # type: ignore[no-untyped-call]
