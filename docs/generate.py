@@ -23,6 +23,7 @@ from sinwave.tasks.export import Export
 from sinwave.tasks.machine import Hardware, Machine
 from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
+from sinwave.tasks.resolver import SuperResolver
 from sinwave.tasks.run import Output
 from sinwave.tasks.task import EditTask, EngineTask, KeepingTask, Task
 from sinwave.tasks.train import TrainOptions
@@ -84,17 +85,17 @@ def _name(option: Option) -> str:
 
 def python_api() -> str:
     """List the public face: signatures and first sentences."""
-    lines = ["# Python", "", "All names in `sinwave`. Written by `docs/generate.py`.", ""]
+    lines = ["# Python", "", "All names in `sinwave`. A `PathType` is text or a path. Written by `docs/generate.py`.", ""]
     for name in sinwave.__all__:
         value = getattr(sinwave, name)
         if inspect.isfunction(value):
             lines += [f"## sinwave.{name}", "", *_signature(f"sinwave.{name}", value), _sentence(value), ""]
         elif inspect.isclass(value) and issubclass(value, Exception):
             lines += [f"`sinwave.{name}`", _sentence(value), ""]
-    for cls in (Photo, Frames):
+    for cls in (Photo, Frames, SuperResolver):
         lines += [f"## {cls.__name__}", "", _paragraph(cls), ""]
         for name, member in vars(cls).items():
-            function = member.fget if isinstance(member, property) else member
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
             if name.startswith("_") or not inspect.isfunction(function):
                 continue
             shown = [f"`{name}`"] if isinstance(member, property) else _signature(name, function)
@@ -107,8 +108,8 @@ def python_api() -> str:
 def _signature(name: str, function: Any) -> list[str]:
     text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
     text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,) ]|$)""", r"\1\3", text)
-    text = text.replace("**common: Unpack[", "**options: ").replace("Unpack", "")
-    text = re.sub(r"(\*\*options: \w+)\]", r"\1", text)
+    text = re.sub(r"\*\*\w+: Unpack\[(\w+)\]", r"**options: \1", text)
+    text = text.replace("str | PathLike[str]", "PathType")
     text = re.sub(r"<function (silent|<lambda>)[^>]*>", "silent", text)
     return [f"    {name}{text}", ""]
 

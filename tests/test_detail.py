@@ -12,6 +12,7 @@ from scipy.stats import wasserstein_distance
 from test_residual_small import network, picture
 from torch.nn import functional
 
+import sinwave
 from sinwave.cli.main import main
 from sinwave.diffusion.process import ResidualShift
 from sinwave.diffusion.sample import Ddim, even_times, sample
@@ -307,3 +308,40 @@ def test_a_file_without_deviations_is_refused() -> None:
     with pytest.raises(InputError, match="deviations are"):
         Settings(stage="teacher").detail(detail().network)
     assert Trained(Settings(), network()).abilities == {"upscale", "certain"}
+
+
+def test_the_map_is_the_deviation_of_what_is_drawn(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    low = picture()
+    enlarger = Enlarger(network(), detail(1))
+    doubt = enlarger.uncertainty(low, (160, 224), NoiseSource(5))
+    result = enlarger.upscale(low, (160, 224), NoiseSource(0))
+    drawn = [enlarger.redraw(low, (160, 224), NoiseSource(5).child("guess", n), fidelity=0.0) for n in range(8)]
+    deviation = torch.stack([(one - result).mean(1) for one in drawn]).square().mean(0).sqrt()[:, None]
+    assert doubt.shape == (1, 1, 160, 224)
+    assert doubt.mean().item() == pytest.approx(127.5 * deviation.mean().item(), rel=1e-4)  # a blur keeps the mean
+    assert np.corrcoef(doubt.flatten(), deviation.flatten())[0, 1] > 0.7
+    monkeypatch.chdir(tmp_path)
+    small = ["--width", "8", "--blocks", "2"]
+    train = ["train", str(folder), *COMMON, *small, "--steps", "2"]
+    assert main([*train, "-o", "e.safetensors"]) == 0
+    assert main([*train, "--stage", "teacher", "--start", "e.safetensors", "-o", "t.safetensors"]) == 0
+    Image.fromarray(np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)).save("x.png")
+    command = ["upscale", "x.png", "--factor", "2", "--model", "t.safetensors", "-q"]
+    assert main(command) == 0
+    before = Path("x-upscale.png").read_bytes()
+    assert main([*command, "--map"]) == 0  # the result itself is that of the same command without
+    assert Path("x-upscale.png").read_bytes() == before
+    with Image.open("x-upscale-map.png") as image:
+        assert (image.size, image.mode) == ((48, 40), "L")
+    resolver = sinwave.SuperResolver.load("t.safetensors")
+    pixels = np.asarray(resolver.upscale("x.png", 2))
+    with Image.open("x-upscale.png") as image:
+        assert np.array_equal(pixels, np.asarray(image))
+    assert resolver.uncertainty("x.png", 2).shape == (40, 48)
+    assert len(resolver.upscale("x.png", 2, fidelity=0.5, n=2, seed=1).results) == 2
+    with pytest.raises(InputError, match="cannot tell where it is unsure"):
+        sinwave.SuperResolver.load("e.safetensors").uncertainty("x.png")
+    with pytest.raises(InputError, match="and 'smal' is none"):
+        sinwave.SuperResolver.load("smal")
+    assert main(["upscale", "x.png", "--model", "e.safetensors", "--map", "-q"]) == 2
+    assert "cannot tell where it is unsure" in capsys.readouterr().err

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from sinwave.tasks.evaluate import Evaluation
     from sinwave.tasks.photo import Engine, Frames, Photo, PictureLike
+    from sinwave.tasks.resolver import SuperResolver
     from sinwave.tasks.training_run import TrainedFile
 
-__all__ = ["Frames", "InputError", "MissingError", "OutputError", "Photo", "SinwaveError", "Stop", "TrainingError"]
-__all__ += ["__version__", "evaluate", "open", "train"]
+__all__ = ["Frames", "InputError", "MissingError", "OutputError", "Photo", "SinwaveError", "Stop", "SuperResolver"]
+__all__ += ["TrainingError", "__version__", "evaluate", "open", "train"]
 
 __version__ = "0.1.0"
 
@@ -68,6 +69,7 @@ def _several(places: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tup
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Frames", "Photo"):
-        return getattr(import_module("sinwave.tasks.photo"), name)
+    module = {"Frames": "photo", "Photo": "photo", "SuperResolver": "resolver"}.get(name)
+    if module is not None:
+        return getattr(import_module(f"sinwave.tasks.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -133,6 +133,9 @@ class Redrawer(SuperResolver, Protocol):
     ) -> Tensor:
         """Enlarge a picture; fidelity 1 is `upscale`, and at 0 its detail is drawn anew."""
 
+    def uncertainty(self, low: Tensor, size: Size, noise: Noise) -> Tensor:
+        """Estimate the error of `upscale` in gray levels, (1, 1, h, w)."""
+
 
 class Estimate(NamedTuple):
     """Seconds before the first picture, seconds for a picture, bytes of memory at the most, and scales."""

@@ -169,11 +169,12 @@ class Run:
         with self.hardware.computing(quick=task.quick) as computing:
             ready = prepared(task, computing, self.output.max_pixels)
             files = _Files(task, self, folder, ready)
-            model, notes = ready.model() if files.missing else (None, ())
+            model, notes = ready.model() if files.missing or files.beside else (None, ())
             notes = (*ready.notes, *notes)
             make_folder(folder)
             tally = Tally(on_progress, files.count - len(files.missing), files.count, on_estimate, prefix)
             files.write_sheet(draw(ready, model, noise.child, files.missing, tally, files.write))
+            files.write_beside(model, noise.child("beside"))
             if files.count > ON_SHEET:
                 notes = (*notes, f"the sheet shows the first {ON_SHEET} of {files.count} results")
         seconds = time.perf_counter() - start
@@ -205,6 +206,8 @@ class _Files:
         self._shrink = min(1.0, MAX_SIDE / max(*self._drawing.size, *self._picture.size))
         # What the same command has finished before is kept; another file in its place is an error.
         self.missing = [n for n in range(self.count) if not self._is_finished(self.names[n], str(n))]
+        beside = {label: folder / f"{name}-{label}.png" for label in self._drawing.beside}
+        self.beside = {label: file for label, file in beside.items() if not self._is_finished(file, label)}
         self._replace_sheet = self._overwrite or (self.sheet is not None and self._is_finished(self.sheet, "sheet"))
 
     def write(self, number: int, image: Tensor) -> Tensor | None:
@@ -221,6 +224,18 @@ class _Files:
             gray = self._picture.gray and looks_gray(image[:3])
             write(file, image, overwrite=self._overwrite, text=text, icc=self._picture.icc, gray=gray)
         return self._small(image) if self.sheet is not None and number < ON_SHEET else None
+
+    def write_beside(self, model: Any, noise: NoiseSource) -> None:
+        """Write the pictures that stand beside the results."""
+        import torch
+
+        from sinwave.images import write
+
+        for label, file in self.beside.items():
+            with torch.inference_mode():
+                picture = self._drawing.beside[label](model, noise)[0].float().cpu()
+            gray, picture = len(picture) == 1, picture.expand(3, -1, -1)
+            write(file, picture, overwrite=self._overwrite, text=self._about(label), gray=gray)
 
     def write_sheet(self, results: Mapping[int, Tensor | None]) -> None:
         """Write the sheet, if there is one: the source, other inputs, and results, those given and those in files."""
@@ -282,7 +297,7 @@ def _words(task: Task, seed: int, dtype: str) -> list[str]:
     words, places = [], []
     for declared in facts(type(task)):
         value = getattr(task, declared.name)
-        if value == declared.default or value is None:
+        if value == declared.default or value is None or declared.name in task.aside:
             continue
         items = value if declared.several else [value]
         parts = [item.path.name if isinstance(item, Picture) and item.path else str(item) for item in items]

@@ -171,6 +171,7 @@ class Drawing:
     others    further sources, of which a mixture is made
     frames    how many the result has; `fps` of them are shown in a second
     chance    whether another seed gives another result
+    beside    pictures (1, c, h, w) that are written beside the results, by the endings of their names
     """
 
     size: Size
@@ -182,6 +183,7 @@ class Drawing:
     frames: int = 1
     fps: float | None = None
     chance: bool = True
+    beside: Mapping[str, Callable[[Any, Noise], Tensor]] = field(default_factory=dict)
 
     def check_count(self, count: int) -> None:
         """Refuse to draw the same result several times."""
@@ -199,6 +201,8 @@ class Task(ABC):
     """Whether few steps are enough, since most of the picture stays."""
     overview: ClassVar[bool] = True
     """Whether a sheet shows the source beside a single result too."""
+    aside: ClassVar[tuple[str, ...]] = ()
+    """Options that change no result."""
 
     source: Source = option(help="the picture to learn from, or a model file of sinwave train", positional=True)
 

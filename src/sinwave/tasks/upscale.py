@@ -29,6 +29,9 @@ _BLEED = 8.0
 _STRENGTH = 0.05
 """The noise that patches begin with: little, since the small picture says most."""
 
+_DOUBT = 4
+"""Gray levels of the map for a gray level of doubt."""
+
 _UNSURE = 0.6
 """The share of the projection where a camera has reduced the picture, nobody knows how."""
 
@@ -44,6 +47,7 @@ class Upscale(Task):
 
     quick: ClassVar[bool] = True
     overview: ClassVar[bool] = False
+    aside: ClassVar[tuple[str, ...]] = ("map",)
 
     source: Source = option(help="the picture to enlarge, or a folder of pictures", positional=True)
     factor: float | None = option(
@@ -71,6 +75,7 @@ class Upscale(Task):
         low=0,
         high=1,
     )
+    map: bool = option(False, "also write NAME-map.png: the brighter, the less sure; 4 levels are an error of 1")
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=15
     )
@@ -92,15 +97,27 @@ class Upscale(Task):
         loaded = self._loaded(picture)
         if self.fidelity is not None and not {"refine", "sample"} & loaded.abilities:
             raise InputError(f"the model {self.model} has one result, and no use for fidelity")
+        if self.map and "sample" not in loaded.abilities:
+            raise InputError(
+                f"the model {self.model} draws no detail, and cannot tell where it is unsure: leave out map"
+            )
         return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
         source, size, opaque = inputs.pixels, self._size(inputs.size), inputs.opened.picture.opaque
         inputs.check(size)
         chance = self._has_chance(inputs.opened.loaded)
+
+        def doubt(model: Redrawer, noise: Noise) -> Tensor:
+            return (_DOUBT * model.uncertainty(source, size, noise) / 127.5 - 1).clamp(-1, 1)
+
+        beside = {"map": doubt} if self.map else {}
         if opaque is None:
             return Drawing(
-                size, lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step), chance=chance
+                size,
+                lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step),
+                chance=chance,
+                beside=beside,
             )
         visible = inputs.move(opaque[None, None].float())
         source = _continued(source, visible)
@@ -108,7 +125,7 @@ class Upscale(Task):
         def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
             return _with_alpha(self.drawn(model, source, size, noise, on_step), visible)
 
-        return Drawing(size, draw, chance=chance)
+        return Drawing(size, draw, chance=chance, beside=beside)
 
     def _has_chance(self, loaded: Loaded) -> bool:
         """Whether another seed gives another result."""

@@ -25,7 +25,7 @@ from sinwave.diffusion.sample import Ddim, even_times, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
 from sinwave.reduction import Reduction
-from sinwave.resize import resize
+from sinwave.resize import blur, resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
 from sinwave.systems.files import ModelFile, read_model, with_weights
@@ -40,6 +40,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 DETAIL = "detail."
 """The beginning of the names of the detail network's weights."""
+
+
+_GUESSES = 8
+_BLUR = 1.0
 
 
 @final
@@ -73,6 +77,15 @@ class Enlarger:
             # A side that has its length already does not grow further with the other.
             large = resize(large, (min(large.shape[2], size[0]), min(large.shape[3], size[1])))
         return large
+
+    def uncertainty(self, low: Tensor, size: Size, noise: Noise) -> Tensor:
+        """Deviation of brightness over some drawn pictures, in gray levels, (1, 1, h, w): where the network guesses."""
+        result = self.redraw(low, size, noise, fidelity=1.0)
+        total = torch.zeros_like(result[:, :1])
+        for number in range(_GUESSES):
+            drawn = self.redraw(low, size, noise.child("guess", number), fidelity=0.0)
+            total += (drawn - result).mean(1, keepdim=True).square()
+        return 127.5 * blur((total / _GUESSES).sqrt(), _BLUR)
 
     def _enlarged(self, low: Tensor, factor: int, on_step: OnStep | None) -> Tensor:
         large = functional.interpolate(low, scale_factor=factor, mode="nearest")
