@@ -85,7 +85,12 @@ def _name(option: Option) -> str:
 
 def python_api() -> str:
     """List the public face: signatures and first sentences."""
-    lines = ["# Python", "", "All names in `sinwave`. A `PathType` is text or a path. Written by `docs/generate.py`.", ""]
+    lines = [
+        "# Python",
+        "",
+        "All names in `sinwave`. A `PathType` is text or a path. Written by `docs/generate.py`.",
+        "",
+    ]
     for name in sinwave.__all__:
         value = getattr(sinwave, name)
         if inspect.isfunction(value):

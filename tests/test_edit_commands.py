@@ -52,7 +52,7 @@ COMMANDS = {
     "tile": (["land.png", "--axes", "x"], (48, 56)),
     "place": (["land.png", "--region", "16x12+4+30", "--at", "2+3", "--size", "60x40"], (40, 60)),
     "restyle": (["land.png", "other.png"], (48, 56)),
-    "upscale": (["land.png", "--factor", "1.5"], (72, 84)),
+    "upscale": (["land.png", "--factor", "1.5", "--model", "patches"], (72, 84)),
     "blend": (["land.png", "other.png", "composite.png", "--weights", "1,2,0"], (48, 56)),
 }
 

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sinwave.images.animation import write_frames
     from sinwave.images.header import Header, probe, read_text
-    from sinwave.images.picture import Picture, from_uint8, looks_gray, read, read_any, read_bytes, to_uint8
+    from sinwave.images.levels import from_uint8, looks_gray, to_uint8
+    from sinwave.images.moving import Movie, encode_movie, movie
+    from sinwave.images.picture import Picture, as_written, read, read_any, read_bytes
     from sinwave.images.writing import encode, sheet, write
 
 __all__ = ["Header", "Picture", "encode", "from_uint8", "looks_gray", "probe", "read", "read_any", "read_bytes"]
-__all__ += ["read_text", "sheet", "to_uint8", "write", "write_frames"]
+__all__ += ["Movie", "as_written", "encode_movie", "movie", "read_text", "sheet", "to_uint8", "write", "write_frames"]
 
 _HOME = {"write_frames": "animation", **dict.fromkeys(("Header", "probe", "read_text"), "header")}
 _HOME |= dict.fromkeys(("encode", "sheet", "write"), "writing")
+_HOME |= dict.fromkeys(("Movie", "encode_movie", "movie"), "moving")
 
 
 def __getattr__(name: str) -> object:

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import MissingError, OutputError
-from sinwave.images.picture import to_uint8
-from sinwave.images.writing import encoded, exif_of, saved
+from sinwave.images.exif import exif_of
+from sinwave.images.levels import to_uint8
+from sinwave.images.writing import encoded, saved
 
-__all__ = ["encode_frames", "need_video", "write_frames"]
+__all__ = ["encode_frames", "need_video", "ordered", "write_frames"]
 
 _COLORS, _SEEN = 256, 1 << 20
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
@@ -49,16 +50,19 @@ def encode_frames(path: Path, frames: Tensor, fps: float, text: Mapping[str, str
 
 
 def _gif(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -> bytes:
-    height, width = pictures.shape[1:3]
     every = max(1, pictures[..., 0].size // _SEEN)
     sample = Image.fromarray(pictures.reshape(-1, 1, 3)[::every])
     palette = sample.quantize(_COLORS, method=Image.Quantize.MEDIANCUT)
-    pattern = _SPREAD * np.tile(_BAYER, (height // 4 + 1, width // 4 + 1))[:height, :width, None]
-    frames = [
-        Image.fromarray((frame + pattern).clip(0, 255).astype(np.uint8)).quantize(palette=palette, dither=_NO_DITHER)
-        for frame in pictures
-    ]
+    frames = [ordered(frame, palette) for frame in pictures]
     return _looped(frames, "GIF", fps, comment=json.dumps(dict(text)).encode("ascii"), optimize=False, disposal=1)
+
+
+def ordered(picture: npt.NDArray[np.uint8], palette: Image.Image) -> Image.Image:
+    """Reduce a picture (h, w, 3) to the colors of a palette, with a pattern that is the same for every picture."""
+    height, width = picture.shape[:2]
+    pattern = _SPREAD * np.tile(_BAYER, (height // 4 + 1, width // 4 + 1))[:height, :width, None]
+    values = (picture + pattern).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(values).quantize(palette=palette, dither=_NO_DITHER)
 
 
 def _webp(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) -> bytes:

@@ -45,7 +45,10 @@ _BITS_OF_MODE = {"1": 1, "I": 32, "F": 32}
 
 @dataclass(frozen=True)
 class Header:
-    """The facts of a picture file; `size` is (height, width) as seen, that is after the EXIF orientation."""
+    """The facts of a picture file; `size` is (height, width) as seen, that is after the EXIF orientation.
+
+    `loop` says how often an animation is shown, 0 for ever, None once.
+    """
 
     path: Path
     format: str
@@ -55,6 +58,7 @@ class Header:
     frames: int
     has_alpha: bool
     text: Mapping[str, str]
+    loop: int | None = None
 
 
 def probe(path: str | PathLike[str]) -> Header:
@@ -129,7 +133,8 @@ def _open_regular(path: Path) -> BinaryIO:
 def describe(path: Path, image: Image.Image) -> Header:
     """The header of an opened picture; to be asked before its pixels are loaded."""
     size, depth, frames = _size(image), _depth(image), getattr(image, "n_frames", 1)
-    return Header(path, str(image.format), image.mode, size, depth, frames, image.has_transparency_data, _text(image))
+    has_alpha, loop = image.has_transparency_data, image.info.get("loop")
+    return Header(path, str(image.format), image.mode, size, depth, frames, has_alpha, _text(image), loop)
 
 
 def orientation(image: Image.Image) -> int:

@@ -1,18 +1,10 @@
-"""Pictures as everything above this floor sees them, and every way to get one.
-
-    float = v / 127.5 - 1        v = round(127.5 (float + 1)), clamped to [0, 255]        all 256 values survive
-
-Eight bits a sample go through Pillow's own conversions. Gray pictures with more bits keep them: 16-bit integers are
-divided by their largest value, floats by the first of 1, 255, 65535 that none of them exceeds, and what fits no such
-range is stretched from its own minimum to its own maximum.
-"""
+"""Pictures as everything above this floor sees them, and every way to get one."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -26,22 +18,15 @@ from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.images.header import Header, decoding, describe, opened, orientation, recognized
+from sinwave.images.decode import Decoded, decoded, first_only
+from sinwave.images.header import decoding, describe, opened, recognized
+from sinwave.images.levels import from_uint8, from_words, looks_gray, to_uint8
+from sinwave.images.words import second_bytes
 
 __all__ = ["Picture", "fitting_profile", "from_uint8", "looks_gray", "read", "read_any", "read_bytes", "to_uint8"]
+__all__ += ["as_written", "read_frames"]
 
 MAX_ASPECT = 50
-_COLORLESS = 0.1  # a dozen gray levels
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +39,10 @@ class Picture:
     icc      the color profile, when outputs can carry it
     notes    sentences for the user: what was not taken as it is in the file
     sha256   of the file, or of pixels and opacity if there is no file
+    soft     (4, h, w), colors and alpha in [-1, 1] as they are in the file, if opaque does not say all of alpha
+    depth    bits a sample, 8 or 16, of the file, and of a result that is the same picture
+    exif     what of the EXIF data is true of such a result too; None if they are damaged
+    losses   those of the notes that such a result makes untrue
     """
 
     pixels: Tensor
@@ -63,6 +52,17 @@ class Picture:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     path: Path | None = None
+    soft: Tensor | None = None
+    depth: int = 8
+    exif: bytes | None = b""
+    losses: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> Tensor:
+        """Colors, with alpha if something is transparent: (3 or 4, h, w)."""
+        if self.soft is not None or self.opaque is None:
+            return self.pixels if self.soft is None else self.soft
+        return torch.cat([self.pixels, 2.0 * self.opaque[None] - 1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,29 +89,6 @@ class _Limits(NamedTuple):
             raise InputError(f"{sentence}, and each side must have at least {self.min_side}")
         if self.max_aspect is not None and max(height, width) > self.max_aspect * min(height, width):
             raise InputError(f"{sentence}, and the longer side may be at most {self.max_aspect:g} times the shorter")
-
-
-def from_uint8(values: Tensor) -> Tensor:
-    """uint8 values of any shape as float32 in [-1, 1]."""
-    if values.dtype != torch.uint8:
-        raise InputError(f"from_uint8 takes a uint8 tensor, not {values.dtype}")
-    return values.to(torch.float32) / 127.5 - 1
-
-
-def to_uint8(image: Tensor) -> Tensor:
-    """Float values in [-1, 1], rounded to the nearest of 256 levels; what lies outside is clamped."""
-    if not image.is_floating_point():
-        raise InputError(f"to_uint8 takes a float tensor in [-1, 1], not {image.dtype}")
-    # The extremes are NaN if anything is; asking each number would need as much memory again.
-    if not all(extreme.isfinite() for extreme in image.aminmax()):
-        raise InputError("the image holds NaN or infinite values, which no picture file can show")
-    # Half precision cannot count to 255 in steps of a half.
-    return (image.to(torch.float32) + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def looks_gray(image: Tensor) -> bool:
-    """Whether the channels of (3, h, w) are the same but for what computing leaves: less than a dozen gray levels."""
-    return bool((image.amax(0) - image.amin(0)).max() < _COLORLESS)
 
 
 def read(
@@ -157,6 +134,28 @@ def read_any(value: object, *, max_pixels: int = 100_000_000, min_side: int = 16
     raise InputError(f"a picture is a path, bytes, a Pillow picture, an array or a tensor, not {kind}")
 
 
+def read_frames(path: Path, *, max_pixels: int, min_side: int) -> Iterator[tuple[Picture, float]]:
+    """Give the frames of an animation, which may be fully transparent, and how many milliseconds they are shown."""
+    limits = _Limits(max_pixels, min_side)
+    with opened(path) as (_, image):
+        header = describe(path, image)
+        limits.check(str(path), header.size)
+        # A PNG may have a picture for those who know no animations.
+        for number in range(bool(image.info.get("default_image")), header.frames):
+            image.seek(number)
+            content = decoded(image, header)
+            yield _pictured(str(path), content, blank=True), float(image.info.get("duration", 0))
+
+
+def as_written(image: Tensor, picture: Picture) -> tuple[Tensor, bool]:
+    """Give what to write of an image drawn from a picture, and whether as gray; a profile of colors needs colors."""
+    # What was pasted into a gray picture, or blended with it, may have colors.
+    gray = picture.gray and looks_gray(image[:3])
+    if not gray or picture.icc is None or fitting_profile(picture.icc, True) is not None:
+        return image, gray
+    return torch.cat([image[:3].mean(0, keepdim=True).expand(3, -1, -1), image[3:]]), False
+
+
 def _from_file(path: Path, file: BinaryIO, image: ImageFile.ImageFile, limits: _Limits) -> Picture:
     header, place, digest = describe(path, image), file.tell(), hashlib.sha256()
     limits.check(str(path), header.size)
@@ -168,7 +167,10 @@ def _from_file(path: Path, file: BinaryIO, image: ImageFile.ImageFile, limits: _
     while block := file.read(1 << 20):
         digest.update(block)
     file.seek(place)
-    return replace(_decoded(image, header), sha256=digest.hexdigest(), path=path)
+    content = decoded(image, header, second_bytes(image, file))
+    if note := first_only(header):
+        content = content._replace(notes=(note, *content.notes))
+    return replace(_pictured(str(path), content), sha256=digest.hexdigest(), path=path)
 
 
 def _from_pillow(image: Image.Image, limits: _Limits) -> Picture:
@@ -176,7 +178,7 @@ def _from_pillow(image: Image.Image, limits: _Limits) -> Picture:
     with decoding(path):
         header = describe(path, image)
         limits.check(str(path), header.size)
-        return _hashed(_decoded(image, header))
+        return _hashed(_pictured(str(path), decoded(image, header)))
 
 
 def _from_array(array: npt.NDArray[np.generic], limits: _Limits) -> Picture:
@@ -187,15 +189,25 @@ def _from_array(array: npt.NDArray[np.generic], limits: _Limits) -> Picture:
     largest = {"u1": 255, "u2": 65535}.get(array.dtype.str[1:], 1)
     if largest == 1 and array.dtype.kind != "f":
         raise InputError(f"an array of a picture is uint8, uint16, or float in [0, 1], not {array.dtype}")
-    values = torch.from_numpy(array.astype(np.uint8 if largest == 255 else np.float64))
-    planes = values.reshape(*array.shape[:2], channels).permute(2, 0, 1)
+    planes = array.reshape(*array.shape[:2], channels)
     if largest == 1:
-        _check_range("the array", planes, 0)
-    colors = planes[: min(channels, 3)]
-    floats = from_uint8(colors) if largest == 255 else (2 * colors / largest - 1).float()
-    opaque = planes[3] >= {255: 128, 65535: 32768, 1: 0.5}[largest] if channels == 4 else None
-    notes = () if largest == 255 else (f"{8 * array.dtype.itemsize}-bit: outputs are 8-bit",)
-    return _hashed(_picture("the array", floats, opaque, notes))
+        _check_range("the array", torch.from_numpy(planes.astype(np.float64)), 0)
+    alpha = torch.from_numpy(planes[..., 3] / np.float32(largest)).float() if channels == 4 else None
+    colors, notes = _levels(planes[..., : min(channels, 3)], largest)
+    losses = notes if largest == 65535 else ()
+    return _hashed(
+        _pictured("the array", Decoded(colors, alpha, 16 if largest == 65535 else 8, notes, losses, exif=b""))
+    )
+
+
+def _levels(planes: npt.NDArray[np.generic], largest: int) -> tuple[Tensor, tuple[str, ...]]:
+    """Colors (c, h, w) in [-1, 1] of an array (h, w, c), and what is to be said of them."""
+    if largest == 255:
+        return from_uint8(torch.from_numpy(planes.astype(np.uint8)).permute(2, 0, 1).contiguous()), ()
+    notes = (f"{8 * planes.dtype.itemsize}-bit: outputs are 8-bit",)
+    if largest == 65535:
+        return from_words(planes.astype(np.uint16)), notes
+    return (2 * torch.from_numpy(planes.astype(np.float64)).permute(2, 0, 1) - 1).float(), notes
 
 
 def _from_tensor(tensor: Tensor, limits: _Limits) -> Picture:
@@ -206,29 +218,41 @@ def _from_tensor(tensor: Tensor, limits: _Limits) -> Picture:
         raise InputError(f"a tensor of a picture has the shape (3 or 1, h, w) or (1, 3 or 1, h, w), not {shape}")
     limits.check("the tensor", (values.shape[1], values.shape[2]))
     if values.dtype == torch.uint8:
-        return _hashed(_picture("the tensor", from_uint8(values)))
+        return _hashed(_pictured("the tensor", Decoded(from_uint8(values), None)))
     if not values.is_floating_point():
         raise InputError(f"a tensor of a picture is uint8, or float in [-1, 1], not {tensor.dtype}")
     _check_range("the tensor", values, -1)
-    return _hashed(_picture("the tensor", values.to(torch.float32, copy=True)))
+    return _hashed(_pictured("the tensor", Decoded(values.to(torch.float32, copy=True), None)))
 
 
-def _picture(
-    name: str, colors: Tensor, opaque: Tensor | None = None, notes: Sequence[str] = (), icc: object = None
-) -> Picture:
-    """Fill upright colors (3 or 1, h, w) with their mean where they are transparent, and see whether they are gray."""
-    colors = colors.expand(3, -1, -1).contiguous()
-    if opaque is None or opaque.all():
-        gray = bool((colors == colors[:1]).all())
-        return Picture(colors, None, gray, fitting_profile(icc, gray), tuple(notes))
-    if not opaque.any():
+def _pictured(name: str, content: Decoded, *, blank: bool = False) -> Picture:
+    """Fill colors with their mean where they are transparent, and see whether they are gray."""
+    colors, alpha = content.colors.expand(3, -1, -1).contiguous(), content.alpha
+    opaque = torch.ones(colors.shape[1:], dtype=torch.bool) if alpha is None else alpha >= 0.5
+    if not (blank or opaque.any()):
         raise InputError(f"{name}: the picture is fully transparent")
     visible = colors[:, opaque]
     gray = bool((visible == visible[:1]).all())
-    filled = torch.where(opaque, colors, visible.double().mean(1).to(colors)[:, None, None])
-    share = 1 - opaque.double().mean().item()
-    notes = (*notes, f"{share:.0%} of the picture is transparent and is left out")
-    return Picture(filled, opaque, gray, fitting_profile(icc, gray), notes)
+    notes, losses = content.notes, content.losses
+    soft = alpha is not None and bool(((alpha > 0) & (alpha < 1)).any())
+    layers = torch.cat([colors, 2 * alpha[None] - 1]) if soft and alpha is not None else None
+    if not opaque.all():
+        fill = visible.double().mean(1) if opaque.any() else torch.zeros(3)
+        colors = torch.where(opaque, colors, fill.to(colors)[:, None, None])
+        share = 1 - opaque.double().mean().item()
+        sentence = f"{share:.0%} of the picture is transparent and is left out"
+        notes, losses = (*notes, sentence), (*losses, sentence)
+    return Picture(
+        colors,
+        None if opaque.all() else opaque,
+        gray,
+        content.icc,
+        notes,
+        soft=layers,
+        depth=content.depth,
+        exif=content.exif,
+        losses=losses,
+    )
 
 
 def fitting_profile(icc: object, gray: bool) -> bytes | None:
@@ -248,67 +272,7 @@ def _check_range(name: str, values: Tensor, least: int) -> None:
 def _hashed(picture: Picture) -> Picture:
     """Add the hash of its content to a picture that has no file."""
     digest = hashlib.sha256(str(picture.size).encode())
-    for part in (picture.pixels, picture.opaque):
+    for part in (picture.pixels, picture.opaque, picture.soft):
         if part is not None:
             digest.update(part.numpy().data)
     return replace(picture, sha256=digest.hexdigest())
-
-
-def _decoded(image: Image.Image, header: Header) -> Picture:
-    """Load the pixels of an opened picture; of several frames, the first."""
-    notes, icc = [], image.info.get("icc_profile")
-    if header.frames > 1:
-        kind = f"{header.frames} pages" if header.format == "TIFF" else f"animated: {header.frames} frames"
-        notes.append(f"{kind}, using the first")
-    image.load()
-    # Asked after loading, since Pillow turns a TIFF while it loads it and then forgets the orientation.
-    turn = _UPRIGHT.get(orientation(image))
-    upright = image.transpose(turn) if turn is not None else image
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        colors, opaque = _deep_gray(upright, header, notes)
-    else:
-        colors, opaque = _eight_bit(upright, header, notes)
-    return _picture(str(header.path), colors, opaque, notes, icc)
-
-
-def _deep_gray(image: Image.Image, header: Header, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    with np.errstate(invalid="ignore"):  # of NaN, which the next line refuses
-        values = np.array(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise InputError(f"{header.path}: the picture holds NaN or infinite values")
-    notes.append(f"{header.depth}-bit: outputs are 8-bit")
-    ceilings = {"F": (1, 255, 65535), "I": (65535,)}.get(image.mode, (2**header.depth - 1,))
-    low, high = values.min(), values.max()
-    ceiling = next((ceiling for ceiling in ceilings if low >= 0 and high <= ceiling), None)
-    if ceiling is not None:
-        unit = values / ceiling
-    else:
-        notes.append(f"values from {low:g} to {high:g} were stretched from black to white")
-        unit = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-    opaque = torch.from_numpy(values != image.info.get("transparency", np.nan))
-    return torch.from_numpy(unit * 2 - 1).to(torch.float32)[None], opaque
-
-
-def _eight_bit(image: Image.Image, header: Header, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    if header.depth > 8:
-        notes.append(f"{header.depth}-bit colors: read with 8 bits")
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB")
-        image = _cmyk_to_srgb(image)
-    if image.mode in ("La", "RGBa"):
-        image = image.convert(image.mode.upper())  # divide by alpha first: Pillow converts these to nothing else
-    values = np.array(image.convert("RGBA" if header.has_alpha else "RGB"))
-    channels = torch.from_numpy(values).permute(2, 0, 1).contiguous()
-    return from_uint8(channels[:3]), channels[3] >= 128 if header.has_alpha else None
-
-
-def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
-    """Convert through the picture's own profile; without a usable one by Pillow's plain formula."""
-    from PIL import ImageCms
-
-    converted = None
-    if profile := image.info.get("icc_profile"):
-        with suppress(ImageCms.PyCMSError, ImportError, OSError):
-            srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
-    return image.convert("RGB") if converted is None else converted

@@ -1,4 +1,4 @@
-"""Float [-1, 1] -> an 8-bit picture file that carries the text of how it was made; and contact sheets.
+"""Float [-1, 1] -> a picture file of 8 bits a sample, or 16, with the text of how it was made; and contact sheets.
 
 A sheet shows the source, framed, and then its samples, in a grid of equal cells. One scale holds for all pictures, so
 that a sample twice as wide as the source looks twice as wide. In its cell a picture stands on the bottom, so that the
@@ -8,7 +8,6 @@ labels of a row are on one line and each close to what it names.
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -18,16 +17,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import InputError, OutputError
-from sinwave.images.picture import fitting_profile, from_uint8, to_uint8
+from sinwave.images import words
+from sinwave.images.exif import exif_of, tags_of
+from sinwave.images.levels import from_uint8, to_uint8, to_words
+from sinwave.images.picture import fitting_profile
 from sinwave.resize import resize
 
-__all__ = ["MAX_SIDE", "encode", "encoded", "exif_of", "saved", "sheet", "write"]
+__all__ = ["MAX_SIDE", "encode", "encoded", "saved", "sheet", "write"]
 
 MAX_SIDE = 4096
 _SHAPE = 1.4  # width / height that is pleasant on a screen
@@ -52,25 +54,43 @@ def write(
     text: Mapping[str, str] = _NO_TEXT,
     icc: bytes | None = None,
     gray: bool = False,
+    depth: int = 8,
+    exif: bytes | None = b"",
 ) -> None:
     """Write `image` (3 or 4, h, w) in [-1, 1] as PNG, WebP, TIFF (lossless) or JPEG, told by the suffix of `path`.
 
     `text` becomes PNG text chunks, elsewhere JSON in the EXIF ImageDescription; `icc` is kept where it fits the colors.
+    PNG and TIFF may have a `depth` of 16 bits; `exif` is that of a `Picture`.
     """
     path = Path(path)
-    write_bytes(path, encode(image, path, text=text, icc=icc, gray=gray), overwrite=overwrite)
+    data = encode(image, path, text=text, icc=icc, gray=gray, depth=depth, exif=exif)
+    write_bytes(path, data, overwrite=overwrite)
 
 
 def encode(
-    image: Tensor, path: Path, *, text: Mapping[str, str] = _NO_TEXT, icc: bytes | None = None, gray: bool = False
+    image: Tensor,
+    path: Path,
+    *,
+    text: Mapping[str, str] = _NO_TEXT,
+    icc: bytes | None = None,
+    gray: bool = False,
+    depth: int = 8,
+    exif: bytes | None = b"",
 ) -> bytes:
     """The bytes that `write` puts into the file."""
     if image.ndim != 3 or image.shape[0] not in (3, 4) or 0 in image.shape:
         raise InputError(f"a picture to write has the shape (3 or 4, h, w), not {tuple(image.shape)}")
-    picture = _pillow(image.detach().cpu())
+    image, profile = image.detach().cpu(), fitting_profile(icc, gray)
+    if depth == 16 and path.suffix.lower() in _DEEP_ENCODERS:
+        return encoded(path, "a picture", _DEEP_ENCODERS, _as_words(image, gray), text, profile, exif or b"")
+    picture = _pillow(image)
     if gray:
         picture = picture.convert("LA" if picture.mode == "RGBA" else "L")
-    return encoded(path, "a picture", _ENCODERS, picture, text, fitting_profile(icc, gray))
+    return encoded(path, "a picture", _ENCODERS, picture, text, profile, exif or b"")
+
+
+def _as_words(image: Tensor, gray: bool) -> words.Words:
+    return to_words(torch.cat([image[:3].mean(0, keepdim=True), image[3:]]) if gray else image)
 
 
 def encoded(path: Path, kind: str, encoders: Mapping[str, Callable[..., bytes]], *arguments: object) -> bytes:
@@ -93,41 +113,51 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _png(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
+def _chunks(text: Mapping[str, str]) -> PngInfo:
     chunks = PngInfo()
     for key, value in text.items():
         if not 1 <= len(key) <= 79 or not key.isascii() or not key.isprintable():
             raise InputError(f"the name of a text is 1 to 79 printable ASCII characters, not {key!r}")
         chunks.add_text(key, value)
-    return saved(picture, "PNG", pnginfo=chunks, icc_profile=icc)
+    return chunks
 
 
-def _jpeg(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
+def _png(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    exif = exif_of({}, exif, picture.size[::-1])
+    return saved(picture, "PNG", pnginfo=_chunks(text), icc_profile=icc, **({"exif": exif} if exif else {}))
+
+
+def _jpeg(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     if picture.mode in ("RGBA", "LA"):
         raise InputError("a JPEG file cannot hold transparency; write a PNG, WebP or TIFF")
-    return saved(picture, "JPEG", quality=95, subsampling=0, exif=exif_of(text), icc_profile=icc)
+    exif = exif_of(text, exif, picture.size[::-1])
+    return saved(picture, "JPEG", quality=95, subsampling=0, exif=exif, icc_profile=icc)
 
 
-def _webp(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
+def _webp(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     if picture.mode in ("L", "LA"):  # WebP knows no gray
         picture, icc = picture.convert("RGBA" if picture.mode == "LA" else "RGB"), None
-    return saved(picture, "WEBP", lossless=True, exact=True, exif=exif_of(text), icc_profile=icc)
+    exif = exif_of(text, exif, picture.size[::-1])
+    return saved(picture, "WEBP", lossless=True, exact=True, exif=exif, icc_profile=icc)
 
 
-def _tiff(picture: Image.Image, text: Mapping[str, str], icc: bytes | None) -> bytes:
-    return saved(picture, "TIFF", compression="tiff_adobe_deflate", exif=exif_of(text), icc_profile=icc)
+def _tiff(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    samples = np.array(picture).reshape(picture.height, picture.width, -1)
+    return words.tiff(samples, tags_of(text, exif, picture.size[::-1]), icc)
+
+
+def _deep_png(values: words.Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    return words.png(values, _chunks(text), icc, exif_of({}, exif, values.shape[:2]))
+
+
+def _deep_tiff(values: words.Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    if values.shape[2] == 2:  # which Pillow does not read
+        values, icc = values[..., [0, 0, 0, 1]], None
+    return words.tiff(values, tags_of(text, exif, values.shape[:2]), icc)
 
 
 _ENCODERS = {".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".webp": _webp, ".tif": _tiff, ".tiff": _tiff}
-
-
-def exif_of(text: Mapping[str, str]) -> bytes:
-    """ASCII JSON, because the EXIF standard allows nothing else in an ImageDescription."""
-    if not text:
-        return b""
-    exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = json.dumps(dict(text))
-    return exif.tobytes()
+_DEEP_ENCODERS = {".png": _deep_png, ".tif": _deep_tiff, ".tiff": _deep_tiff}
 
 
 def sheet(

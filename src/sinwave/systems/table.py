@@ -27,10 +27,13 @@ __all__ = [
     "find",
     "foreign",
     "has_shipped",
+    "has_steps",
+    "is_folder",
     "is_model_file",
     "load",
     "of_picture",
     "opened",
+    "parts",
     "shipped",
 ]
 
@@ -45,6 +48,7 @@ class System(NamedTuple):
     load         `load(file, path) -> Loaded`, a model file ready to draw
     shipped      `shipped(name) -> Loaded`, a model that comes with the package or is published; `ships` are their names
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
+    folder       `folder(path, steps) -> Loaded`, a folder of another program's parts; then `shipped(name, steps)`
     export       `export(loaded, form, factor) -> bytes`, a model in the form of another program
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
     cost         an estimate of the time and memory that drawing takes; its module loads without torch
@@ -61,10 +65,11 @@ class System(NamedTuple):
     shipped: str | None = None
     ships: tuple[str, ...] = ()
     foreign: str | None = None
+    folder: str | None = None
     export: str | None = None
 
     def door(
-        self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign", "export"]
+        self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign", "folder", "export"]
     ) -> Any:
         """Import what stands behind a door; `InputError` if the system has none or if it does not open."""
         place: str | None = getattr(self, name)
@@ -125,6 +130,13 @@ SYSTEMS: Mapping[str, System] = _Systems(
         export="sinwave.systems.residual_sr.export:export",
     ),
     System(
+        "latent-sr",
+        "super-resolution by published latent diffusion",
+        shipped="sinwave.systems.latent_sr.model:shipped",
+        ships=("ldm-sr",),
+        folder="sinwave.systems.latent_sr.model:from_folder",
+    ),
+    System(
         "zero-shot",
         "a network that learns to enlarge one picture from itself",
         untrained="sinwave.systems.zero_shot.enlarger:Untrained",
@@ -152,6 +164,21 @@ def is_model_file(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= MOST_HEADER
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder holds the parts of another program's model, in the layout of diffusers."""
+    try:
+        return (path / "model_index.json").is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def parts(path: Path) -> list[Path]:
+    """List the files of a model: the file itself, or those of a folder."""
+    if not is_folder(path):
+        return [path]
+    return sorted(part for ending in ("*.json", "*/*.json", "*/*.safetensors") for part in path.glob(ending))
+
+
 def load(path: Path) -> Loaded:
     """Load the model in a file; `InputError` says what is wrong with it."""
     from sinwave.systems.files import read_model
@@ -173,18 +200,26 @@ def has_shipped(name: str) -> bool:
     return any(name in system.ships for system in SYSTEMS.values())
 
 
-def shipped(name: str) -> Loaded | None:
-    """Load the model of that name, which comes with the package or is published; None if there is none."""
+def has_steps(name: str) -> bool:
+    """Whether the published model of that name draws in as many steps as are asked for."""
+    return any(name in system.ships for system in SYSTEMS.values() if system.folder)
+
+
+def shipped(name: str, steps: int | None = None) -> Loaded | None:
+    """Load the model of that name, which comes with the package or is published; None if there is none.
+
+    So many `steps` are for a model that `has_steps`.
+    """
     for system in SYSTEMS.values():
         if name in system.ships:
-            loaded: Loaded = system.door("shipped")(name)
+            loaded: Loaded = system.door("shipped")(name, *([steps] if system.folder else []))
             return loaded
     return None
 
 
 def foreign(path: Path, steps: int | None = None) -> Loaded:
-    """Load weights of another program, from which a picture comes in so many `steps`."""
-    loaded: Loaded = _with("foreign")(path, steps)
+    """Load weights of another program, a file or a folder, from which a picture comes in so many `steps`."""
+    loaded: Loaded = _with("folder" if is_folder(path) else "foreign")(path, steps)
     return loaded
 
 
@@ -206,7 +241,7 @@ def estimate(source: Size, size: Size, system: str = "wavelet") -> Estimate:
     return cost
 
 
-def _with(door: Literal["foreign", "export"]) -> Any:
+def _with(door: Literal["foreign", "folder", "export"]) -> Any:
     """Open a door that one system has."""
     return next(system for system in SYSTEMS.values() if getattr(system, door)).door(door)
 

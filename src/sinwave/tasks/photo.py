@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sinwave import __version__
 from sinwave.errors import InputError
-from sinwave.images import Picture, encode, looks_gray, to_uint8, write, write_frames
+from sinwave.images import Picture, as_written, encode, to_uint8, write, write_frames
 from sinwave.kinds import Place, Region, Source
 from sinwave.options import facts
 from sinwave.rng import NoiseSource
@@ -154,9 +154,13 @@ class Photo:
         return Image.fromarray(_bytes(self.picture.pixels))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Photo:
-        """Write it as .png, .jpg, .webp or .tif, and say in the file how it was made."""
-        gray = self.picture.gray and looks_gray(self.picture.pixels)
-        write(path, self.picture.pixels, overwrite=overwrite, text=self._text(), icc=self.picture.icc, gray=gray)
+        """Write it as .png, .jpg, .webp or .tif, with its alpha, and say in the file how it was made.
+
+        An enlarged picture has the EXIF data and, as .png or .tif, the 16 bits of its source.
+        """
+        picture, (image, gray) = self.picture, as_written(self.picture.layers, self.picture)
+        kept: dict[str, Any] = {"icc": picture.icc, "depth": picture.depth, "exif": picture.exif}
+        write(path, image, overwrite=overwrite, text=self._text(), gray=gray, **kept)
         return self
 
     def _text(self, *more: str) -> Mapping[str, str]:
@@ -349,10 +353,8 @@ class Photo:
         """Make the photos of a task from the arguments of its method, as `locals` gives them."""
         options = _options(arguments)
         drawn, notes = self._drawn(verb, options, options.pop("n", 1))
-        pictures = [
-            replace(self.picture, pixels=pixels[:3].clamp(-1, 1), opaque=pixels[3] >= 0 if len(pixels) > 3 else None)
-            for pixels in drawn
-        ]
+        other: dict[str, Any] = {} if task_of(verb).same else {"depth": 8, "exif": b""}
+        pictures = [replace(self.picture, **_layers(pixels), **other) for pixels in drawn]
         made_by = {"steps": (*self.steps, verb), "notes": notes, "_results": ()}
         photos = tuple(replace(self, picture=picture, **made_by) for picture in pictures)  # type: ignore[arg-type]
         return replace(photos[0], _results=photos) if len(photos) > 1 else photos[0]
@@ -387,6 +389,13 @@ class Photo:
         values = {name: value.picture if isinstance(value, Photo) else value for name, value in options.items()}
         task = declared(source=Source(self.picture), **chosen, **values)
         return replace(task, source=self._source(engine))
+
+
+def _layers(image: Tensor) -> dict[str, Any]:
+    """Layers of a picture from a result (3 or 4, h, w)."""
+    image = image.clamp(-1, 1)
+    alpha = len(image) > 3
+    return {"pixels": image[:3], "opaque": image[3] >= 0 if alpha else None, "soft": image if alpha else None}
 
 
 def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,21 +6,21 @@ worked on one after another in one process; one that cannot be used is named in 
 
 from __future__ import annotations
 
-import hashlib
 import math
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sinwave import __version__
 from sinwave.atomic import make_folder
 from sinwave.errors import InputError, OutputError, Stop
-from sinwave.kinds import Picture, Source
-from sinwave.options import facts, option
+from sinwave.kinds import MIN_SIDE, Source
+from sinwave.options import option
+from sinwave.tasks.files import ON_SHEET, Files
 from sinwave.tasks.machine import Hardware, OnEstimate, OnProgress, Tally, in_parallel, silent, workers_for
+from sinwave.tasks.sources import Place, named, places
 from sinwave.tasks.task import Drawing, EditTask, Inputs, Task, of_one_kind
 
 if TYPE_CHECKING:
@@ -29,12 +29,9 @@ if TYPE_CHECKING:
 
     from sinwave import images
     from sinwave.rng import NoiseSource
-    from sinwave.systems.contracts import Computing
+    from sinwave.systems.contracts import Computing, OnStep
 
 __all__ = ["Output", "Prepared", "Run", "Written", "draw", "prepared"]
-
-ON_SHEET = 47
-"""More samples than this make a sheet that nobody looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +64,14 @@ class Written(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A task with its inputs on a device, the model that draws, made when it is called for, and notes."""
+    """A task with its inputs on a device, the model that draws, made when it is called for, and notes.
+
+    `again` prepares the same for another picture of the same size.
+    """
 
     picture: images.Picture
     drawing: Drawing
+    again: Callable[[images.Picture], Drawing]
     device: torch.device
     model: Callable[[], tuple[Any, tuple[str, ...]]]
     notes: tuple[str, ...]
@@ -86,12 +87,18 @@ def prepared(task: Task, computing: Computing, max_pixels: int) -> Prepared:
     for hidden in (drawing.hidden, None if avoid is None else avoid.values(inputs.size)):
         opened = opened if hidden is None else opened.without(hidden)
     sources = of_one_kind([opened, *drawing.others])
-    notes = tuple(dict.fromkeys(note for source in sources for note in source.notes))
+    untrue = inputs.opened.picture.losses if task.same else ()
+    notes = tuple(dict.fromkeys(note for source in sources for note in source.notes if note not in untrue))
+    if task.same and inputs.opened.picture.exif is None:
+        notes = (*notes, "the EXIF data are damaged and are left out")
+
+    def again(picture: images.Picture) -> Drawing:
+        return task.prepare(replace(inputs, opened=replace(inputs.opened, picture=picture)))
 
     def model() -> tuple[Any, tuple[str, ...]]:
         return drawing.build(sources, computing) if drawing.build else (sources[0].build(computing), ())
 
-    return Prepared(inputs.opened.picture, drawing, computing.device, model, notes)
+    return Prepared(inputs.opened.picture, drawing, again, computing.device, model, notes)
 
 
 def draw(
@@ -126,6 +133,38 @@ def draw(
     return results
 
 
+def draw_film(
+    ready: Prepared,
+    model: Any,
+    noise: Callable[[int], NoiseSource],
+    numbers: Sequence[int],
+    tally: Tally,
+    frames: Callable[[], Iterable[images.Picture]],
+    count: int,
+    keep: Callable[[int, Iterator[Tensor]], Any],
+) -> dict[int, Any]:
+    """Draw animations of `count` frames by their numbers; give what `keep` makes of each."""
+    return {
+        number: keep(number, _frames(ready, model, noise(number), frames(), count, tally.reporter([number])))
+        for number in numbers
+    }
+
+
+def _frames(
+    ready: Prepared, model: Any, noise: NoiseSource, frames: Iterable[images.Picture], count: int, report: OnStep
+) -> Iterator[Tensor]:
+    """Draw the frames of an animation one by one, all with the same noise, so that nothing flickers."""
+    import torch
+
+    from sinwave.tasks.canvas import turned_into
+
+    def drawn(number: int, picture: images.Picture) -> Tensor:
+        with torch.inference_mode():
+            return ready.again(picture).draw(model, noise, turned_into(report, number, count))[0].float().cpu()
+
+    yield from map(drawn, range(count), frames)
+
+
 @dataclass(frozen=True)
 class Run:
     """A task for one source or several, what is written, and on what it is computed."""
@@ -137,30 +176,41 @@ class Run:
 
     def run(self, on_progress: OnProgress = silent, on_estimate: OnEstimate | None = None) -> Written:
         """Read, draw, write the results of the one source; what is wrong is raised."""
-        return self._one(self.task, self.output.output, on_progress, on_estimate, "")
+        return self._one(self.task, self.output.output, self.task.source.name, on_progress, on_estimate, "")
 
     def run_all(
         self, on_progress: OnProgress = silent, on_bad: Callable[[str], None] = lambda sentence: None
     ) -> Iterator[Written]:
         """Give the results of every source, one after another; a bad one is a sentence."""
-        places = list[tuple[Source, Path]]()
+        listed, notes = list[Place](), list[str]()
         for source in (self.task.source, *self.more):
             try:
-                places += _places(source, self.output.output)
+                more, note = places(source, self.task.verb, self.output.output)
             except InputError as error:
                 on_bad(str(error))
-        for number, (source, folder) in enumerate(places, 1):
+            else:
+                listed += more
+                notes += [note] if note else []
+        for number, (source, folder, name) in enumerate(named(listed), 1):
             task = replace(self.task, source=source)
-            prefix = f"{source.name} ({number} of {len(places)}): " if len(places) > 1 else ""
+            prefix = f"{name} ({number} of {len(listed)}): " if len(listed) > 1 else ""
             try:
-                yield self._one(task, self.output.output / folder, on_progress, None, prefix)
+                written = self._one(task, self.output.output / folder, name, on_progress, None, prefix)
+                yield written._replace(notes=(*notes, *written.notes))
+                notes = []
             except Stop:
                 raise
             except (InputError, OutputError) as error:
                 on_bad(str(error) if str(source) in str(error) else f"{source}: {error}")
 
     def _one(
-        self, task: Task, folder: Path, on_progress: OnProgress, on_estimate: OnEstimate | None, prefix: str
+        self,
+        task: Task,
+        folder: Path,
+        name: str,
+        on_progress: OnProgress,
+        on_estimate: OnEstimate | None,
+        prefix: str,
     ) -> Written:
         from sinwave.rng import NoiseSource
 
@@ -168,12 +218,18 @@ class Run:
         on_progress(f"{prefix}reading", 0, 1)
         with self.hardware.computing(quick=task.quick) as computing:
             ready = prepared(task, computing, self.output.max_pixels)
-            files = _Files(task, self, folder, ready)
+            film = _film(task, self.output.max_pixels)
+            files = Files(task, self.output, self.hardware.dtype, folder / name, ready, film)
             model, notes = ready.model() if files.missing or files.beside else (None, ())
-            notes = (*ready.notes, *notes)
+            notes = (*(note for note in ready.notes if film is None or note != film.note), *notes)
             make_folder(folder)
             tally = Tally(on_progress, files.count - len(files.missing), files.count, on_estimate, prefix)
-            files.write_sheet(draw(ready, model, noise.child, files.missing, tally, files.write))
+            if film is None:
+                results = draw(ready, model, noise.child, files.missing, tally, files.write)
+            else:
+                frames, count = partial(film.frames, self.output.max_pixels, MIN_SIDE), len(film.durations)
+                results = draw_film(ready, model, noise.child, files.missing, tally, frames, count, files.write_film)
+            files.write_sheet(results)
             files.write_beside(model, noise.child("beside"))
             if files.count > ON_SHEET:
                 notes = (*notes, f"the sheet shows the first {ON_SHEET} of {files.count} results")
@@ -181,151 +237,9 @@ class Run:
         return Written(files.names, files.sheet, ready.drawing.size, files.count - len(files.missing), seconds, notes)
 
 
-class _Files:
-    """The files of one source's results."""
+def _film(task: Task, max_pixels: int) -> images.Movie | None:
+    """Look whether the source of a task that keeps frames has several."""
+    from sinwave.images import movie
 
-    def __init__(self, task: Task, run: Run, folder: Path, ready: Prepared) -> None:
-        from sinwave.images.writing import MAX_SIDE
-
-        self._picture, self._drawing, self._overwrite = ready.picture, ready.drawing, run.output.overwrite
-        self.count = run.output.count or task.count
-        ready.drawing.check_count(self.count)
-        name = task.source.name if task.verb == "generate" else f"{task.source.name}-{task.verb}"
-        if task.overview or self.count > 1:
-            self.names = tuple(folder / f"{name}-{number:04d}{task.suffix}" for number in range(self.count))
-            self.sheet: Path | None = folder / f"{name}-sheet.png"
-        else:
-            self.names, self.sheet = (folder / f"{name}{task.suffix}",), None
-        self._text = {
-            "Software": f"sinwave {__version__}",
-            "sinwave:command": shlex.join(_words(task, run.output.seed, run.hardware.dtype)),
-            "sinwave:seed": str(run.output.seed),
-            "sinwave:source-sha256": _digest(task),
-        }
-        # Very large pictures are shrunk one by one, so that a sheet needs no more memory than one of them.
-        self._shrink = min(1.0, MAX_SIDE / max(*self._drawing.size, *self._picture.size))
-        # What the same command has finished before is kept; another file in its place is an error.
-        self.missing = [n for n in range(self.count) if not self._is_finished(self.names[n], str(n))]
-        beside = {label: folder / f"{name}-{label}.png" for label in self._drawing.beside}
-        self.beside = {label: file for label, file in beside.items() if not self._is_finished(file, label)}
-        self._replace_sheet = self._overwrite or (self.sheet is not None and self._is_finished(self.sheet, "sheet"))
-
-    def write(self, number: int, image: Tensor) -> Tensor | None:
-        """Write a result; it comes back for the sheet, shrunk, if it has a place there."""
-        from sinwave.images import looks_gray, write
-
-        file, text = self.names[number], self._about(str(number))
-        if self._drawing.fps is not None:
-            from sinwave.images import write_frames
-
-            write_frames(file, image, self._drawing.fps, overwrite=self._overwrite, text=text)
-        else:
-            # What was pasted into a gray picture, or blended with it, may have colors.
-            gray = self._picture.gray and looks_gray(image[:3])
-            write(file, image, overwrite=self._overwrite, text=text, icc=self._picture.icc, gray=gray)
-        return self._small(image) if self.sheet is not None and number < ON_SHEET else None
-
-    def write_beside(self, model: Any, noise: NoiseSource) -> None:
-        """Write the pictures that stand beside the results."""
-        import torch
-
-        from sinwave.images import write
-
-        for label, file in self.beside.items():
-            with torch.inference_mode():
-                picture = self._drawing.beside[label](model, noise)[0].float().cpu()
-            gray, picture = len(picture) == 1, picture.expand(3, -1, -1)
-            write(file, picture, overwrite=self._overwrite, text=self._about(label), gray=gray)
-
-    def write_sheet(self, results: Mapping[int, Tensor | None]) -> None:
-        """Write the sheet, if there is one: the source, other inputs, and results, those given and those in files."""
-        from sinwave.images import read, sheet, write
-
-        if self.sheet is None:
-            return
-
-        def small(number: int) -> Tensor:
-            if (image := results.get(number)) is not None:
-                return image
-            return self._small(read(self.names[number], max_pixels=1 << 62, min_side=1, max_aspect=None).pixels)
-
-        inputs = {label: self._small(_visible(tensor.float().cpu())) for label, tensor in self._drawing.shown.items()}
-        samples = [small(number) for number in range(min(self.count, ON_SHEET))]
-        overview = sheet(self._small(self._picture.pixels), samples, inputs=inputs)
-        text, icc = self._about("sheet"), self._picture.icc
-        write(self.sheet, overview, overwrite=self._replace_sheet, text=text, icc=icc)
-
-    def _about(self, part: str) -> Mapping[str, str]:
-        """Say how a file was made. The number of pictures is no part of it: it changes none of them."""
-        return {**self._text, "sinwave:picture": part}
-
-    def _is_finished(self, file: Path, part: str) -> bool:
-        from sinwave.images import read_text
-
-        if self._overwrite or not file.exists():
-            return False
-        if file.suffix == ".mp4":  # it is not read again
-            raise OutputError(f"{file}: the file exists already; --overwrite replaces it, -o chooses another folder")
-        try:
-            there = read_text(file)
-        except InputError:
-            there = {}
-        if all(there.get(key) == value for key, value in self._about(part).items()):
-            return True
-        raise OutputError(
-            f"{file}: another file of that name exists; --overwrite replaces it, -o chooses another folder"
-        )
-
-    def _small(self, image: Tensor) -> Tensor:
-        """Shrink a picture, or the first of some frames, for the sheet."""
-        from sinwave.resize import resize
-
-        image = image[:3] if image.dim() == 3 else image[0]
-        if self._shrink == 1:
-            return image
-        height, width = (max(1, round(self._shrink * side)) for side in image.shape[1:])
-        return resize(image[None], (height, width))[0]
-
-
-def _visible(picture: Tensor) -> Tensor:
-    """A picture, or a mask as black and white, (3, h, w)."""
-    return picture[0] if picture.shape[1] == 3 else 2 * picture[0].expand(3, -1, -1) - 1
-
-
-def _words(task: Task, seed: int, dtype: str) -> list[str]:
-    """The command that makes the same, with every option of the task that is not as ever."""
-    words, places = [], []
-    for declared in facts(type(task)):
-        value = getattr(task, declared.name)
-        if value == declared.default or value is None or declared.name in task.aside:
-            continue
-        items = value if declared.several else [value]
-        parts = [item.path.name if isinstance(item, Picture) and item.path else str(item) for item in items]
-        if declared.facts.positional:
-            places += parts
-        else:
-            words += [f"--{declared.name.replace('_', '-')}", *parts]
-    precision = ["--dtype", dtype] if dtype != "auto" else []
-    return ["sinwave", task.verb, *places, *words, "--seed", str(seed), *precision]
-
-
-def _digest(task: Task) -> str:
-    """The digest of all pictures that the result is made of; that of the source, if there is no other."""
-    digests = list(task.digests())
-    for declared in facts(type(task)):
-        value = getattr(task, declared.name)
-        digests += [item.sha256 for item in (value if declared.several else [value]) if isinstance(item, Picture)]
-    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
-
-
-def _places(source: Source, output: Path) -> list[tuple[Source, Path]]:
-    """The source, or those of a folder one by one, and the folder inside of the output where its results go."""
-    from sinwave.tasks.collect import pictures_below
-
-    folder = source.path
-    if folder is None or not folder.is_dir():
-        return [(source, Path())]
-    files, results = pictures_below(folder), output.resolve()
-    if folder.resolve() in results.parents:  # what is written there is no source of the next run
-        files = [file for file in files if results not in file.resolve().parents]
-    return [(Source.accept(file), file.parent.relative_to(folder)) for file in files]
+    path = task.source.path
+    return movie(path, max_pixels=max_pixels, min_side=MIN_SIDE) if task.same and path is not None else None

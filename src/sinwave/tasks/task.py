@@ -145,6 +145,12 @@ class Inputs:
         """The source (1, 3, h, w)."""
         return self.move(self.opened.picture.pixels[None])
 
+    @property
+    def layers(self) -> tuple[Tensor, Tensor | None]:
+        """The colors of the source (1, 3, h, w), and its alpha (1, 1, h, w) from 0 to 1, None if that is 1."""
+        layers = self.move(self.opened.picture.layers[None])
+        return layers[:, :3], (layers[:, 3:] + 1) / 2 if layers.shape[1] > 3 else None
+
     def move(self, tensor: Tensor) -> Tensor:
         """Move a tensor to the device."""
         return tensor.to(self.device, self.dtype)
@@ -199,6 +205,8 @@ class Task(ABC):
     """How many results it draws unless another number is asked for."""
     quick: ClassVar[bool] = False
     """Whether few steps are enough, since most of the picture stays."""
+    same: ClassVar[bool] = False
+    """Whether the result is the source itself, and keeps its depth, its EXIF data, and the frames of an animation."""
     overview: ClassVar[bool] = True
     """Whether a sheet shows the source beside a single result too."""
     aside: ClassVar[tuple[str, ...]] = ()

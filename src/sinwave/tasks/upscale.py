@@ -47,6 +47,7 @@ class Upscale(Task):
 
     quick: ClassVar[bool] = True
     overview: ClassVar[bool] = False
+    same: ClassVar[bool] = True
     aside: ClassVar[tuple[str, ...]] = ("map",)
 
     source: Source = option(help="the picture to enlarge, or a folder of pictures", positional=True)
@@ -77,13 +78,11 @@ class Upscale(Task):
     )
     map: bool = option(False, "also write NAME-map.png: the brighter, the less sure; 4 levels are an error of 1")
     steps: int | None = option(
-        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=15
+        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=1000
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps not in (None, 1, 4, 15):
-            raise InputError(f"steps must be 1, 4 or 15, not {self.steps}")
         if sum(value is not None for value in (self.factor, self.size, self.longest)) > 1:
             raise InputError("factor, size and longest exclude each other: give one of them")
 
@@ -104,7 +103,7 @@ class Upscale(Task):
         return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        source, size, opaque = inputs.pixels, self._size(inputs.size), inputs.opened.picture.opaque
+        (source, visible), size = inputs.layers, self._size(inputs.size)
         inputs.check(size)
         chance = self._has_chance(inputs.opened.loaded)
 
@@ -112,14 +111,13 @@ class Upscale(Task):
             return (_DOUBT * model.uncertainty(source, size, noise) / 127.5 - 1).clamp(-1, 1)
 
         beside = {"map": doubt} if self.map else {}
-        if opaque is None:
+        if visible is None:
             return Drawing(
                 size,
                 lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step),
                 chance=chance,
                 beside=beside,
             )
-        visible = inputs.move(opaque[None, None].float())
         source = _continued(source, visible)
 
         def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
@@ -165,12 +163,14 @@ class Upscale(Task):
     def _loaded(self, picture: images.Picture) -> Loaded:
         """Load the model that the user has named."""
         path = self._file
-        if self.steps is not None and (path is None or table.is_model_file(path)):
-            raise InputError(f"the model {self.model} has no use for steps: only a file of published weights has")
+        fixed = not table.has_steps(self.model) if path is None else path.is_file() and table.is_model_file(path)
+        if self.steps is not None and fixed:
+            raise InputError(f"the model {self.model} has no use for steps: only published weights have")
         if path is None:
-            loaded = table.shipped(self.model)
+            loaded = table.shipped(self.model, self.steps)
             return loaded or table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
-        loaded = table.load(path) if table.is_model_file(path) else table.foreign(path, self.steps)
+        trained = path.is_file() and table.is_model_file(path)
+        loaded = table.load(path) if trained else table.foreign(path, self.steps)
         if not {"upscale", "refine"} & loaded.abilities:
             raise InputError(f"{path}: this model cannot enlarge pictures")
         return loaded
@@ -181,13 +181,13 @@ class Upscale(Task):
         if self.model in ("zero-shot", "patches") or table.has_shipped(self.model):
             return None
         path = Path(self.model)
-        if not path.is_file():
+        if not path.is_file() and not table.is_folder(path):
             raise InputError(f"model must be small, zero-shot, patches or a model file, and {self.model!r} is none")
         return path
 
     def digests(self) -> tuple[str, ...]:
         path = self._file
-        return () if path is None else (Source(path).sha256,)
+        return () if path is None else tuple(Source(part).sha256 for part in table.parts(path))
 
     def _consistent(self, large: Tensor, small: Tensor) -> Tensor:
         """Move the result to, or towards, the pictures in range that reduce to the small one."""

@@ -51,6 +51,8 @@ def from_release(name: str) -> Foreign:
 
 def from_weights(path: Path, steps: int | None) -> Foreign:
     """Load the file of a U-Net, beside which, or among other weights, the file of its autoencoder is."""
+    if steps not in (None, *_BY_STEPS):
+        raise InputError(f"steps must be 1, 4 or 15, not {steps}")
     content = checkpoints.recognize(checkpoints.shapes(path))
     if content.layout != X4:
         raise InputError(f"{path} holds {content.name}, which upscale has no use for")
