@@ -287,7 +287,7 @@ def test_teacher_and_student_are_trained_and_draw(folder: Path, tmp_path: Path, 
     assert np.abs(results[1] - results[2]).mean() > 0.1
     capsys.readouterr()
     for words, sentence in (
-        (["--model", "e.safetensors", "--fidelity", "0"], "the model e.safetensors has one result, and no use for"),
+        (["--model", "e.safetensors", "--fidelity", "0"], "the model e.safetensors has no use for fidelity"),
         (["--model", "s.safetensors", "-n", "2", "-o", "two"], "2 results would be equal"),
     ):
         assert main([*upscale, *words]) == 2

@@ -18,10 +18,13 @@ from diffusers import (
     VQModel,
 )
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion_superresolution import LDMSuperResolutionPipeline
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from sinwave.cli.main import main
 from sinwave.diffusion.process import VariancePreserving
 from sinwave.errors import InputError, MissingError
+from sinwave.images import read
 from sinwave.resize import resize
 from sinwave.rng import Noise, NoiseSource
 from sinwave.systems import table
@@ -364,3 +367,33 @@ def test_without_diffusers_the_extra_is_named(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingError, match=r"needs the package diffusers, .* pip install 'sinwave\[diffusers\]'"):
         from_folder(saved)
+
+
+def test_the_command_takes_a_folder_and_a_name_and_knows_its_result_again(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    weights = folder.rename(tmp_path / "ldm-super-resolution-4x-openimages")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 26, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("x.png")
+    monkeypatch.setenv("SINWAVE_WEIGHTS", str(tmp_path))
+    results = []
+    for model, place in ((weights.name, "folder"), ("ldm-sr", "name")):
+        line = ["upscale", "x.png", "--model", model, "--steps", "3", "-o", place]
+        assert main([*line, "-q"]) == 0
+        results.append(np.asarray(read(Path(place, "x-upscale.png")).pixels))
+    assert results[0].shape == (3, 80, 104)
+    assert np.array_equal(*results)
+    line = ["upscale", "x.png", "--model", weights.name, "--steps", "3", "-o", "folder", "-q"]
+    before = Path("folder/x-upscale.png").stat().st_mtime_ns
+    assert main(line) == 0
+    assert Path("folder/x-upscale.png").stat().st_mtime_ns == before
+    file = next((weights / "unet").glob("*.safetensors"))
+    save_file({name: 2 * value for name, value in load_file(file).items()}, file)
+    capsys.readouterr()
+    assert main(line) == 2
+    assert "another file of that name exists" in capsys.readouterr().err
+    for words, sentence in (
+        (["--model", weights.name, "--fidelity", "0.5"], "has no use for fidelity"),
+        (["--model", str(tmp_path / "folder")], "model must be small"),
+    ):
+        assert main(["upscale", "x.png", *words, "-o", "no", "-q"]) == 2
+        assert sentence in capsys.readouterr().err

@@ -78,7 +78,7 @@ class Upscale(Task):
     )
     map: bool = option(False, "also write NAME-map.png: the brighter, the less sure; 4 levels are an error of 1")
     steps: int | None = option(
-        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift", low=1, high=1000
+        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
     )
 
     def __post_init__(self) -> None:
@@ -95,7 +95,9 @@ class Upscale(Task):
             picture = self.source.read(max_pixels)
         loaded = self._loaded(picture)
         if self.fidelity is not None and not {"refine", "sample"} & loaded.abilities:
-            raise InputError(f"the model {self.model} has one result, and no use for fidelity")
+            raise InputError(
+                f"the model {self.model} has no use for fidelity: it draws no detail apart from its result"
+            )
         if self.map and "sample" not in loaded.abilities:
             raise InputError(
                 f"the model {self.model} draws no detail, and cannot tell where it is unsure: leave out map"
