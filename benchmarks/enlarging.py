@@ -40,7 +40,7 @@ class Method(NamedTuple):
     works: bool = True
 
 
-def ours(model: str, seed: int, consistency: float | None) -> Method:
+def ours(model: str, seed: int, consistency: float | None, fidelity: float | None = None) -> Method:
     """Make `sinwave upscale` with a model: a file, or by its name one that comes with sinwave or is of the picture."""
     noise = NoiseSource(seed).child("picture", 0)
     untrained = {"patches": "wavelet", "zero-shot": "zero-shot"}.get(model)
@@ -52,7 +52,9 @@ def ours(model: str, seed: int, consistency: float | None) -> Method:
         picture = Picture(pair.small[0])
         source = loaded or table.of_picture(picture, untrained or "")
         built = source.build(source.engines[0], COMPUTING)
-        return Upscale(source=Source(picture), consistency=consistency).drawn(built, pair.small, pair.size, noise)
+        return Upscale(source=Source(picture), consistency=consistency, fidelity=fidelity).drawn(
+            built, pair.small, pair.size, noise
+        )
 
     return Method(enlarge)
 
@@ -93,6 +95,8 @@ def methods(options: argparse.Namespace) -> dict[str, Method]:
         elif name != BASE:
             made.append((name, Method(consistent) if name == "consistent" else mine(name)))
     made += [(name, mine(file)) for name, file in options.model]
+    for share in options.fidelity:
+        made += [(f"{name} {share:g}", mine(file, fidelity=share)) for name, file in options.model]
     for name in dict.fromkeys(name for name, _ in options.stored):
         made.append((name, stored([Path(place) for other, place in options.stored if other == name])))
     names = [TRUTH, *(name for name, _ in made)]

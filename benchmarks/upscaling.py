@@ -218,6 +218,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--count", type=_natural, metavar="N", help="so many pictures, evenly chosen; all")
     several("--methods", choices=NAMES, metavar="NAME", help="only these, and bicubic; all")
     several("--model", type=_assigned, metavar="NAME=FILE", help="further models")
+    several("--fidelity", type=_share, metavar="SHARE", help="also list the further models with such a --fidelity")
     several("--stored", type=_assigned, metavar="NAME=FOLDER", help="results in files; a name may have several folders")
     several("--projected", type=_share, metavar="SHARE", help="also list all methods projected, from 0 to 1")
     add("--peers", type=Path, metavar="FOLDER", help="wheels of other authors, see peers.py")

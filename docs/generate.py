@@ -111,7 +111,7 @@ def python_api() -> str:
 
 
 def _signature(name: str, function: Any) -> list[str]:
-    text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
+    text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()").replace("(cls, ", "(")
     text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,) ]|$)""", r"\1\3", text)
     text = re.sub(r"\*\*\w+: Unpack\[(\w+)\]", r"**options: \1", text)
     text = text.replace("str | PathLike[str]", "PathType")

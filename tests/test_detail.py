@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from sinwave.systems.residual_sr.detail import (
     bands_of,
 )
 from sinwave.systems.residual_sr.detail_recipe import DetailRecipe, Teaching, deviations_of, sliced_distance
+from sinwave.systems.residual_sr.error_maps import ErrorMapLoss, ErrorMaps
 from sinwave.systems.residual_sr.model import Enlarger, Trained, from_file
 from sinwave.systems.residual_sr.options import Settings
 from sinwave.systems.residual_sr.pairs import Pairs
@@ -231,6 +233,44 @@ def test_a_students_loss_is_the_three_terms_by_hand() -> None:
     assert update.loss.item() == pytest.approx(sum(term.square().mean().item() for term in terms), rel=1e-4)
 
 
+def test_a_student_may_have_error_maps_and_a_distribution_term() -> None:
+    """Each adds its own loss, which is computed here once more."""
+    pairs = Pairs(picture(10, 12), picture(40, 48), 4)
+    maps = ErrorMapLoss(ErrorMaps(distance="bands"))
+    learner, losses = detail(1), list[float]()
+    learner.network.requires_grad_(True)
+    for distribution, weight in ((0.0, 0.0), (2.0, 0.0), (0.0, 3.0)):
+        weights = {"distribution": distribution, "error_maps": weight}
+        settings = Settings(stage="student", deviations=learner.deviations, **weights)
+        course = DetailRecipe(settings, network(), learner, (), Teaching(detail(seed=2), maps if weight else None))
+        (update,) = course.updates(pairs, torch.Generator().manual_seed(3))
+        losses.append(update.loss.item())
+    generator = torch.Generator().manual_seed(3)
+    base = Reduction(pairs.low).nearest(network()(pairs.low, 4))
+    noise = learner.colored(torch.randn(pairs.high.shape, generator=generator), Freedom(pairs.low))
+    torch.randint(1, 5, (1,), generator=generator)
+    directions = functional.normalize(torch.randn(27, 64, generator=generator), dim=0)
+    drawn = denoiser(learner, pairs.low, base)(base + PROCESS.at(1.0).noise * noise, 1.0, anchor=base)
+    unit = learner.deviation(4)
+    assert losses[1] - losses[0] == pytest.approx(
+        2 * sliced_distance(drawn / unit, pairs.high / unit, directions).item(), rel=1e-3
+    )
+    assert losses[2] - losses[0] == pytest.approx(3 * maps(drawn, pairs.high).item(), rel=1e-2)
+
+
+def test_error_maps_need_crops_that_are_large_enough_at_every_factor(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """LPIPS needs so many pixels at an eighth of a crop, and the crops of factor 2 are the smallest."""
+    from sinwave.systems.residual_sr import train
+
+    class Large:
+        least = 20
+
+    monkeypatch.setattr(train.ErrorMapLoss, "load", lambda options, on_remark: Large())
+    settings = Settings(stage="student", deviations=detail().deviations, error_maps=1.0, crop=8)
+    with pytest.raises(InputError, match="error maps with bands need crops of 10 pixels: --crop 10"):
+        train._error_maps(settings, SimpleNamespace(remark=print))
+
+
 def test_a_teacher_learns_to_say_what_is_missing() -> None:
     """With one pair of pictures, its loss falls below 1, that of an answer of 0."""
     pairs = Pairs(resize(picture(40, 48), (10, 12)), picture(40, 48), 4)
@@ -297,6 +337,11 @@ def test_teacher_and_student_are_trained_and_draw(folder: Path, tmp_path: Path, 
         (["--stage", "student"], "a student needs a teacher: --start TEACHER.safetensors"),
         (["--stage", "student", "--start", "e.safetensors"], "a student needs a teacher, and this is one enlarger"),
         (["--stage", "student", "--start", "t.safetensors", "--width", "12"], "other widths or blocks"),
+        (["--error-maps", "1"], "error_maps is an option of --stage student, not of enlarger"),
+        (
+            ["--stage", "student", "--start", "t.safetensors", "--kappa", "3"],
+            "kappa is an option of --stage teacher, not of student",
+        ),
         (["--stage", "teacher", "--start", "e.safetensors", "--condition", "photo"], "for the condition clean, not"),
     ):
         capsys.readouterr()

@@ -3,9 +3,8 @@
 import json
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, final
 
 import numpy as np
 import pytest
@@ -20,13 +19,14 @@ from diffusers import (
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion_superresolution import LDMSuperResolutionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_sample import FromGenerator
 
 from sinwave.cli.main import main
 from sinwave.diffusion.process import VariancePreserving
 from sinwave.errors import InputError, MissingError
 from sinwave.images import read
 from sinwave.resize import resize
-from sinwave.rng import Noise, NoiseSource
+from sinwave.rng import NoiseSource
 from sinwave.systems import table
 from sinwave.systems.contracts import Computing, SuperResolver
 from sinwave.systems.latent_sr.folder import find_folder
@@ -35,21 +35,6 @@ from sinwave.systems.latent_sr.schedule import Schedule
 
 COMPUTING = Computing(torch.device("cpu"), torch.float32)
 LDM = {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0155, "clip_sample": False}
-
-
-@final
-@dataclass(frozen=True)
-class FromGenerator(Noise):
-    """The draws of a generator one after another, as other libraries use it."""
-
-    generator: torch.Generator
-    count: ClassVar[int] = 1
-
-    def child(self, *path):
-        return self
-
-    def normal(self, shape, *key, like=None):
-        return torch.randn(tuple(shape), generator=self.generator)
 
 
 def tiny(scheduler=None, unet=(), vqvae=()):
@@ -107,7 +92,7 @@ def theirs(pipeline, low, steps, eta):
 def ours(folder, low, steps, stochasticity):
     model = replace(from_folder(folder, steps).build("network", COMPUTING), stochasticity=stochasticity)
     size = tuple(4 * side for side in low.shape[2:])
-    return model.upscale(low, size, FromGenerator(torch.Generator().manual_seed(5)))
+    return model.upscale(low, size, FromGenerator(torch.Generator().manual_seed(5), torch.float32))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +313,6 @@ def test_steps_that_the_training_did_not_have_are_refused(steps, saved):
 
 def test_the_table_opens_a_folder_and_a_name(saved, tmp_path, monkeypatch):
     assert table.has_shipped("ldm-sr") and table.is_folder(saved) and not table.is_folder(tmp_path)
-    assert table.has_steps("ldm-sr") and not table.has_steps("small") and not table.has_steps(str(saved))
     assert not table.is_folder(Path("absent")) and not table.is_folder(Path("\0"))
     file = "diffusion_pytorch_model.safetensors"
     names = [f"unet/{file}", "scheduler/scheduler_config.json", "unet/config.json", "vqvae/config.json"]
@@ -341,6 +325,8 @@ def test_the_table_opens_a_folder_and_a_name(saved, tmp_path, monkeypatch):
     monkeypatch.setenv("SINWAVE_WEIGHTS", str(tmp_path))
     assert table.shipped("ldm-sr").steps == 100 and table.shipped("ldm-sr", 9).steps == 9
     assert table.shipped("small") is not None
+    with pytest.raises(InputError, match="the model small has no use for steps"):
+        table.shipped("small", 9)
 
 
 def test_the_folder_is_sought_in_the_places_of_weights_and_of_the_hub(saved, tmp_path):

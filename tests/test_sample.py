@@ -70,13 +70,14 @@ class FromGenerator(Noise):
     """The draws of a generator one after another, as other libraries use it."""
 
     generator: torch.Generator
+    dtype: torch.dtype = torch.float64
     count: ClassVar[int] = 1
 
     def child(self, *path):
         return self
 
     def normal(self, shape, *key, like=None):
-        return torch.randn(tuple(shape), generator=self.generator, dtype=torch.float64)
+        return torch.randn(tuple(shape), generator=self.generator, dtype=self.dtype)
 
 
 @final

@@ -23,7 +23,7 @@ from torch.nn import functional
 from sinwave.errors import InputError
 from sinwave.wavelets import Size
 
-__all__ = ["Blocks", "Kind", "Resampler", "blocks_of", "blur", "product", "resize", "rows_of"]
+__all__ = ["Blocks", "Kind", "Resampler", "blocks_of", "blur", "extended", "product", "resize", "rows_of"]
 
 Kind = Literal["bicubic", "bilinear", "area", "lanczos"]
 
@@ -128,6 +128,24 @@ def blur(image: Tensor, sigma: float) -> Tensor:
         planes = functional.conv2d(planes.index_select(3, columns), kernel.view(1, 1, 1, -1))
         planes = functional.conv2d(planes.index_select(2, rows), kernel.view(1, 1, -1, 1))
     return planes.reshape(b, c, h, w)
+
+
+def extended(image: Tensor, multiple: int) -> Tensor:
+    """Extend `image` (b, c, h, w) at the right and below to sides that are multiples, reflected as often as needed.
+
+    The pixel of an edge is not repeated.
+    """
+    rows, columns = (
+        _reflected(side, -(-side // multiple) * multiple).to(image.device) for side in (image.shape[2], image.shape[3])
+    )
+    return image[:, :, rows][..., columns]
+
+
+def _reflected(length: int, count: int) -> Tensor:
+    """Indices 0 .. length - 1 and back again, without the turning points twice, until there are `count`."""
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(count) % period
+    return torch.minimum(index, period - index)
 
 
 def _mirrored(length: int, radius: int) -> Tensor:

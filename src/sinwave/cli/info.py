@@ -81,5 +81,5 @@ def _lines(header: Header) -> list[tuple[str, str]]:
     height, width = header.size
     transparent = ", with transparency" if header.has_alpha else ""
     form = f"{header.format}, {header.mode}, {header.depth} bits{transparent}"
-    frames = [("frames", f"{header.frames}, of which sinwave uses the first")] if header.frames > 1 else []
+    frames = [("frames", f"{header.frames}, of which all but upscale use the first")] if header.frames > 1 else []
     return [("size", f"{width} x {height}"), ("format", form), *frames]

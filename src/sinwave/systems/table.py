@@ -27,7 +27,6 @@ __all__ = [
     "find",
     "foreign",
     "has_shipped",
-    "has_steps",
     "is_folder",
     "is_model_file",
     "load",
@@ -46,9 +45,9 @@ class System(NamedTuple):
     options      a frozen dataclass of what a user may set in a training; its module loads without torch
     setup        `setup(pictures, options, request) -> Setup`; pictures are paths unless it learns from a picture
     load         `load(file, path) -> Loaded`, a model file ready to draw
-    shipped      `shipped(name) -> Loaded`, a model that comes with the package or is published; `ships` are their names
+    shipped      `shipped(name, steps) -> Loaded`, a model that comes with the package or is published, one of `ships`
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
-    folder       `folder(path, steps) -> Loaded`, a folder of another program's parts; then `shipped(name, steps)`
+    folder       `folder(path, steps) -> Loaded`, a folder of another program's parts
     export       `export(loaded, form, factor) -> bytes`, a model in the form of another program
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
     cost         an estimate of the time and memory that drawing takes; its module loads without torch
@@ -200,19 +199,11 @@ def has_shipped(name: str) -> bool:
     return any(name in system.ships for system in SYSTEMS.values())
 
 
-def has_steps(name: str) -> bool:
-    """Whether the published model of that name draws in as many steps as are asked for."""
-    return any(name in system.ships for system in SYSTEMS.values() if system.folder)
-
-
 def shipped(name: str, steps: int | None = None) -> Loaded | None:
-    """Load the model of that name, which comes with the package or is published; None if there is none.
-
-    So many `steps` are for a model that `has_steps`.
-    """
+    """Load the model of that name, which comes with the package or is published; None if there is none."""
     for system in SYSTEMS.values():
         if name in system.ships:
-            loaded: Loaded = system.door("shipped")(name, *([steps] if system.folder else []))
+            loaded: Loaded = system.door("shipped")(name, steps)
             return loaded
     return None
 

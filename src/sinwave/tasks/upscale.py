@@ -72,11 +72,11 @@ class Upscale(Task):
     )
     fidelity: float | None = option(
         None,
-        "1 = only what SOURCE says, 0 = with detail drawn by chance (default: 1; patches: 0.95)",
+        "1 = only what SOURCE says, 0 = with drawn detail; for students, teachers (default: 1) and patches (0.95)",
         low=0,
         high=1,
     )
-    map: bool = option(False, "also write NAME-map.png: the brighter, the less sure; 4 levels are an error of 1")
+    map: bool = option(False, "for students and teachers: also write NAME-map.png, bright where the result is unsure")
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
     )
@@ -165,14 +165,16 @@ class Upscale(Task):
     def _loaded(self, picture: images.Picture) -> Loaded:
         """Load the model that the user has named."""
         path = self._file
-        fixed = not table.has_steps(self.model) if path is None else path.is_file() and table.is_model_file(path)
-        if self.steps is not None and fixed:
+        if path is None and (loaded := table.shipped(self.model, self.steps)):
+            return loaded
+        if path is not None and not table.is_model_file(path):
+            loaded = table.foreign(path, self.steps)
+        elif self.steps is not None:
             raise InputError(f"the model {self.model} has no use for steps: only published weights have")
-        if path is None:
-            loaded = table.shipped(self.model, self.steps)
-            return loaded or table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
-        trained = path.is_file() and table.is_model_file(path)
-        loaded = table.load(path) if trained else table.foreign(path, self.steps)
+        elif path is None:
+            return table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
+        else:
+            loaded = table.load(path)
         if not {"upscale", "refine"} & loaded.abilities:
             raise InputError(f"{path}: this model cannot enlarge pictures")
         return loaded

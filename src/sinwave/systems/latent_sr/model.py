@@ -27,7 +27,7 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.sample import Ddim, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
-from sinwave.resize import resize
+from sinwave.resize import extended, resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
 from sinwave.systems.latent_sr.folder import check_folder, find_folder
@@ -85,7 +85,7 @@ class LatentEnlarger:
                 on_step(Progress(0, 1, index + 1, len(times) - 1, lambda: self._picture(clean, low)))
 
         with torch.no_grad():
-            guide = _mirrored(low.to(next(self.networks.unet.parameters())), self.networks.multiple)
+            guide = extended(low.to(next(self.networks.unet.parameters())), self.networks.multiple)
             shape = (len(low), self.networks.latent, *guide.shape[2:])
             latent = sample(
                 LatentDenoiser(self.networks, self.schedule),
@@ -151,15 +151,3 @@ def from_folder(path: Path, steps: int | None = None) -> Pipeline:
     schedule = Schedule.read(path)
     schedule.check(steps or min(STEPS, schedule.total))
     return Pipeline(Networks.load(path), schedule, steps or min(STEPS, schedule.total))
-
-
-def _mirrored(picture: Tensor, multiple: int) -> Tensor:
-    """Extend a picture to the right and below to multiples, reflected at its edges as often as needed."""
-    rows, columns = (_reflected(side, -(-side // multiple) * multiple) for side in picture.shape[2:])
-    return picture[:, :, rows][..., columns]
-
-
-def _reflected(length: int, count: int) -> list[int]:
-    """Indices 0 .. length - 1 and back again, without the turning points twice, until there are `count`."""
-    period = max(2 * (length - 1), 1)
-    return [min(index % period, period - index % period) for index in range(count)]

@@ -26,7 +26,7 @@ from sinwave.systems.residual_sr.detail import Detail, DetailDenoiser, Freedom, 
 from sinwave.systems.residual_sr.error_maps import ErrorMapLoss
 from sinwave.systems.residual_sr.network import EnlargingNetwork, hidden
 from sinwave.systems.residual_sr.options import Settings
-from sinwave.systems.residual_sr.pairs import Pairs
+from sinwave.systems.residual_sr.pairs import Pairs, held_out_losses
 from sinwave.training.optimizer import muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.shares import Shares
@@ -90,16 +90,9 @@ class DetailRecipe(Recipe[Pairs]):
 
     def held_out(self) -> Mapping[str, float]:
         """The loss for pairs and noise that are always the same, and by factor."""
-        with torch.no_grad():
-            losses = [
-                (pairs.factor, self._losses(pairs, torch.Generator().manual_seed(number)).mean().item())
-                for number, pairs in enumerate(self._looks)
-            ]
-        by_factor = {
-            f"factor {factor}": _mean([loss for other, loss in losses if other == factor])
-            for factor in sorted({factor for factor, _ in losses})
-        }
-        return {"loss": _mean([loss for _, loss in losses]), **by_factor}
+        return held_out_losses(
+            self._looks, lambda number, pairs: self._losses(pairs, torch.Generator().manual_seed(number))
+        )
 
     def _losses(self, batch: Pairs, generator: torch.Generator) -> Tensor:
         low, high = batch.low.to(self._device), batch.high.to(self._device)
@@ -205,7 +198,3 @@ def sliced_distance(drawn: Tensor, truth: Tensor, directions: Tensor) -> Tensor:
         ours, theirs = ((patch @ directions).sort(0).values for patch in patches)
         distances.append((ours - theirs).abs().mean())
     return torch.stack(distances).mean()
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -193,8 +193,10 @@ def split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, T
     return own, {name.removeprefix(DETAIL): value for name, value in weights.items() if name.startswith(DETAIL)}
 
 
-def shipped(name: str) -> Loaded:
+def shipped(name: str, steps: int | None = None) -> Loaded:
     """Load a model by its name: the one that comes with the package, or a published one whose files are here."""
+    if steps is not None:
+        raise InputError(f"the model {name} has no use for steps")
     if name == "small":
         return small()
     from sinwave.systems.residual_sr.foreign import from_release

@@ -21,6 +21,15 @@ Condition = Literal["clean", "photo"]
 Stage = Literal["enlarger", "teacher", "student"]
 Distance = Literal["bands", "lpips-vgg", "lpips-alex", "st-lpips-vgg", "st-lpips-alex"]
 
+_ONLY_FOR: Mapping[str, Stage] = {
+    "sampling_steps": "teacher",
+    "kappa": "teacher",
+    "distribution": "student",
+    "error_maps": "student",
+    "distance": "student",
+}
+"""Options without use for the other stages."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -55,6 +64,10 @@ class Options:
 
     def __post_init__(self) -> None:
         check(self)
+        for declared in fields(self):
+            stage = _ONLY_FOR.get(declared.name, self.stage)
+            if stage != self.stage and getattr(self, declared.name) != declared.default:
+                raise InputError(f"{declared.name} is an option of --stage {stage}, not of {self.stage}")
 
 
 @dataclass(frozen=True, kw_only=True)

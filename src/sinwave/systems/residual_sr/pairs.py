@@ -5,7 +5,8 @@ A step has one factor, and its small crops one size, so a step of factor 2 has l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import NamedTuple, final
 
 import torch
@@ -18,7 +19,7 @@ from sinwave.rng import fold
 from sinwave.systems.residual_sr.network import FACTORS
 from sinwave.systems.residual_sr.options import Condition
 
-__all__ = ["PairBatches", "Pairs"]
+__all__ = ["PairBatches", "Pairs", "held_out_losses"]
 
 _SHARES = (0.3, 0.15, 0.55)
 """Of the factors: the largest has the most to learn."""
@@ -61,6 +62,17 @@ class PairBatches:
 
             return torch.stack([degrade(picture, size, generator, REAL_ESRGAN) for picture in high])
         return from_uint8(to_uint8(resize(high, size)))
+
+
+def held_out_losses(looks: Sequence[Pairs], loss: Callable[[int, Pairs], Tensor]) -> dict[str, float]:
+    """Average the losses `loss(number, pairs)` of pairs that are always the same: over all, and by factor."""
+    with torch.no_grad():
+        losses = [(pairs.factor, loss(number, pairs).mean().item()) for number, pairs in enumerate(looks)]
+    by_factor = {
+        f"factor {factor}": fmean(loss for other, loss in losses if other == factor)
+        for factor in sorted({factor for factor, _ in losses})
+    }
+    return {"loss": fmean(loss for _, loss in losses), **by_factor}
 
 
 def _turned(crops: Tensor, generator: torch.Generator) -> Tensor:

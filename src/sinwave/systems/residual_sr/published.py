@@ -29,7 +29,7 @@ from sinwave.diffusion.sample import Ddim, even_times, sample
 from sinwave.errors import InputError
 from sinwave.pretrained.files import find
 from sinwave.pretrained.published import Weights
-from sinwave.resize import resize
+from sinwave.resize import extended, resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import OnStep, Progress, Size
 from sinwave.systems.residual_sr import checkpoints
@@ -125,7 +125,7 @@ class Published:
                 on_step(Progress(0, 1, index + 1, self.steps, lambda: self._picture(clean, low)))
 
         with torch.no_grad():
-            guide = _mirrored(
+            guide = extended(
                 low.to(next(self.unet.parameters())), self.unet.layout.multiple << self.unet.layout.halvings
             )
             anchor = self.autoencoder.encode(self._enlarged(guide))
@@ -155,16 +155,3 @@ class Published:
 
 def _folder(path: Path | None) -> Path | None:
     return path.expanduser().parent if path is not None and path.expanduser().is_file() else path
-
-
-def _mirrored(picture: Tensor, multiple: int) -> Tensor:
-    """Extend a picture to the right and below to multiples, reflected at its edges as often as needed."""
-    rows, columns = (_reflected(side, -(-side // multiple) * multiple, picture.device) for side in picture.shape[2:])
-    return picture[:, :, rows][..., columns]
-
-
-def _reflected(length: int, count: int, device: torch.device) -> Tensor:
-    """Indices 0 .. length - 1 and back again, without the turning points twice, until there are `count`."""
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(count, device=device) % period
-    return torch.minimum(index, period - index)

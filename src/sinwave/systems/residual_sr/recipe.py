@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sinwave.reduction import Reduction
 from sinwave.systems.residual_sr.network import EnlargingNetwork, hidden
 from sinwave.systems.residual_sr.options import Settings
-from sinwave.systems.residual_sr.pairs import Pairs
+from sinwave.systems.residual_sr.pairs import Pairs, held_out_losses
 from sinwave.training.optimizer import muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.shares import Shares
@@ -64,10 +64,7 @@ class EnlargingRecipe(Recipe[Pairs]):
 
     def held_out(self) -> Mapping[str, float]:
         """The loss for pairs that are always the same, and by factor."""
-        losses = [(pairs.factor, self._losses(pairs).mean().item()) for pairs in self._looks]
-        factors = sorted({factor for factor, _ in losses})
-        by_factor = {f"factor {f}": _mean([loss for factor, loss in losses if factor == f]) for f in factors}
-        return {"loss": _mean([loss for _, loss in losses]), **by_factor}
+        return held_out_losses(self._looks, lambda number, pairs: self._losses(pairs))
 
     def _losses(self, batch: Pairs) -> Tensor:
         low, high = batch.low.to(self._device), batch.high.to(self._device)
@@ -102,7 +99,3 @@ def _length(error: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 def _weights(device: torch.device) -> Tensor:
     return torch.tensor(_LUMA, device=device)[:, None, None]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -171,22 +171,18 @@ def _recipe(
         return DetailRecipe(settings, enlarger, detail, looks)
     assert begun.detail is not None
     detail.network.load_state_dict(begun.detail.network.state_dict())
-    teacher = dataclasses.replace(begun.detail, network=_frozen(begun.detail.network).to(request.device))
-    return DetailRecipe(settings, enlarger, detail, looks, Teaching(teacher, _error_maps(settings, request)))
+    begun.detail.network.requires_grad_(False).eval().to(request.device)
+    return DetailRecipe(settings, enlarger, detail, looks, Teaching(begun.detail, _error_maps(settings, request)))
 
 
 def _error_maps(settings: Settings, request: TrainingRequest) -> ErrorMapLoss | None:
     if not settings.error_maps:
         return None
     maps = ErrorMapLoss.load(ErrorMaps(distance=settings.distance), on_remark=request.remark)
-    if max(FACTORS) * settings.crop < maps.least:
+    if min(FACTORS) * settings.crop < maps.least:
         least = math.ceil(maps.least / min(FACTORS))
         raise InputError(f"error maps with {settings.distance} need crops of {least} pixels: --crop {least}")
     return maps.to(request.device)
-
-
-def _frozen(network: DetailNetwork) -> DetailNetwork:
-    return copy.deepcopy(network).requires_grad_(False).eval()
 
 
 def _of(batches: PairBatches, factor: int) -> list[Pairs]:
@@ -215,7 +211,10 @@ def _batches(folders: Sequence[Path], settings: Settings, request: TrainingReque
 
 def _memory(settings: Settings) -> float:
     """Bytes of what is between the layers, forward and backward."""
-    return 12.0 * settings.width * settings.blocks * settings.batch * settings.crop**2
+    features = settings.width * settings.blocks
+    if settings.stage != "enlarger":  # a student goes through its network three times, and its teacher does not learn
+        features += settings.detail_width * settings.detail_blocks * (3 if settings.stage == "student" else 1)
+    return 12.0 * features * settings.batch * settings.crop**2
 
 
 def _fastest(
