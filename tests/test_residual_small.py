@@ -122,7 +122,7 @@ def test_no_bit_depends_on_threads() -> None:
 
 def pairs(step: int = 0, condition: str = "clean", seed: int = 0) -> Pairs:
     crops = Constant(picture(32, 32).expand(4, -1, -1, -1))
-    return PairBatches([crops], 8, condition, seed).at(step)  # type: ignore[arg-type]
+    return PairBatches([crops], 8, condition, 0.5, seed).at(step)  # type: ignore[arg-type]
 
 
 def test_pairs_are_pure_in_their_step_and_their_small_pictures_are_reductions() -> None:

@@ -23,7 +23,7 @@ Size: TypeAlias = tuple[int, int]  # (height, width)
 MOST_HEADER = 16 << 20
 """Bytes of the longest header of a model file."""
 
-Ability: TypeAlias = Literal["generate", "refine", "upscale", "sample", "certain"]
+Ability: TypeAlias = Literal["generate", "refine", "upscale", "sample", "map", "certain"]
 """What a model can do; `certain`: its result depends on chance only if it is asked to `sample`."""
 
 PictureConstraint: TypeAlias = "Callable[[Tensor], Tensor]"
@@ -133,7 +133,7 @@ class Redrawer(SuperResolver, Protocol):
     ) -> Tensor:
         """Enlarge a picture; fidelity 1 is `upscale`, and at 0 its detail is drawn anew."""
 
-    def uncertainty(self, low: Tensor, size: Size, noise: Noise) -> Tensor:
+    def uncertainty(self, low: Tensor, size: Size) -> Tensor:
         """Estimate the error of `upscale` in gray levels, (1, 1, h, w)."""
 
 

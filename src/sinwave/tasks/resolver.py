@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinwave.kinds import Source
-from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import Redrawer
 from sinwave.tasks.machine import Hardware
 from sinwave.tasks.photo import MAX_PIXELS, Photo, PictureLike, open_photo
@@ -60,7 +59,7 @@ class SuperResolver:
         photo = open_photo(image, device=self.hardware.device, threads=self.hardware.threads)
         return photo.upscale(factor, model=self.model, fidelity=fidelity, consistency=consistency, n=n, **options)
 
-    def uncertainty(self, image: PictureLike, factor: float = 4.0, *, seed: int = 0) -> NDArray[np.float32]:
+    def uncertainty(self, image: PictureLike, factor: float = 4.0) -> NDArray[np.float32]:
         """Estimate the error of each pixel of the result in gray levels, (h, w)."""
         import torch
 
@@ -69,7 +68,7 @@ class SuperResolver:
             model, _ = ready.model()
             assert isinstance(model, Redrawer)
             picture = ready.picture.pixels[None].to(computing.device, computing.dtype)
-            doubt = model.uncertainty(picture, ready.drawing.size, NoiseSource(seed))
+            doubt = model.uncertainty(picture, ready.drawing.size)
         levels: NDArray[np.float32] = doubt[0, 0].float().cpu().numpy()
         return levels
 

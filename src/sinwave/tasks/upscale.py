@@ -76,7 +76,7 @@ class Upscale(Task):
         low=0,
         high=1,
     )
-    map: bool = option(False, "for students and teachers: also write NAME-map.png, bright where the result is unsure")
+    map: bool = option(False, "also write NAME-map.png, bright where the result is unsure")
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
     )
@@ -98,10 +98,8 @@ class Upscale(Task):
             raise InputError(
                 f"the model {self.model} has no use for fidelity: it draws no detail apart from its result"
             )
-        if self.map and "sample" not in loaded.abilities:
-            raise InputError(
-                f"the model {self.model} draws no detail, and cannot tell where it is unsure: leave out map"
-            )
+        if self.map and "map" not in loaded.abilities:
+            raise InputError(f"the model {self.model} cannot tell where it is unsure: leave out map")
         return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
 
     def prepare(self, inputs: Inputs) -> Drawing:
@@ -110,7 +108,7 @@ class Upscale(Task):
         chance = self._has_chance(inputs.opened.loaded)
 
         def doubt(model: Redrawer, noise: Noise) -> Tensor:
-            return (_DOUBT * model.uncertainty(source, size, noise) / 127.5 - 1).clamp(-1, 1)
+            return (_DOUBT * model.uncertainty(source, size) / 127.5 - 1).clamp(-1, 1)
 
         beside = {"map": doubt} if self.map else {}
         if visible is None:

@@ -1,15 +1,16 @@
 """Detail that a small picture does not say: residual shift in the null space of its reduction A.
 
     y      an enlargement with A y = small; the truth has the same reduction, so x_0 - y is in ker A
-    N      = I - A+ A, and e = N B eps: white noise with the deviation of x_0 - y in each wavelet band, then in ker A
+    B      multiplies wavelet bands by the deviation of x_0 - y in that band around that place (deviation.py)
+    N      = I - A+ A, and e = N B eps for white noise eps
     x_t    = x_0 + eta (y - x_0) + kappa sqrt(eta) e
 
 Every formula of the residual shift (ResShift: Yue et al., 2023) holds as it is, and every x_t and every estimate
 reduces to the small picture exactly. Where A is unknown, N = I. The network works in the size of the small picture:
 
-    D(x_t) = y + skip s + N(out F(small, y - repeat(small), into s; t)),     s = x_t - y
+    D(x_t) = y + skip s + N B (out F(small, y - repeat(small), into B^-1 s; t)),     s = x_t - y
 
-with the scalings of EDM (Karras et al., 2022) for s, whose deviation is that of x_0 - y. F is a plain network like the
+with the scalings of EDM (Karras et al., 2022) for B^-1 (x_0 - y), whose deviation is 1. F is a plain network like the
 one that enlarges, and t adds to the channels after its first layer. Time index k = 1 .. T is t = k / T. At index 0 the
 network answers the noise from which the deterministic walk leads to a picture, for the student's training (SinSR: Wang
 et al., 2024).
@@ -17,7 +18,6 @@ et al., 2024).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,13 +31,10 @@ from sinwave.diffusion.denoise import Denoiser, Scalings, scalings
 from sinwave.diffusion.process import ResidualShift, Scalar
 from sinwave.reduction import Reduction
 from sinwave.rng import Key, Noise
+from sinwave.systems.residual_sr.deviation import Bands, scaled
 from sinwave.systems.residual_sr.network import FACTORS, SLOPE, Draw, begin, convolution, through
-from sinwave.wavelets import pack, unpack
 
-__all__ = ["BANDS", "Colored", "Detail", "DetailDenoiser", "DetailNetwork", "DetailShape", "Freedom", "bands_of"]
-
-BANDS = 7
-"""Deviations of a factor: horizontal, vertical and diagonal of the finest level and of the next, and what is left."""
+__all__ = ["Colored", "Detail", "DetailDenoiser", "DetailNetwork", "DetailShape", "Gap"]
 
 
 class DetailShape(NamedTuple):
@@ -80,15 +77,41 @@ class DetailNetwork(nn.Module):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Freedom:
-    """The ways in which pictures may differ and yet reduce to one small picture (b, 3, h, w): N, or all if unknown."""
+class Gap:
+    """The part of a picture that an enlargement `base` of `low` (b, 3, h, w) may miss, with its deviations by band.
+
+    Where the reduction is not `reduced`, that is unknown, N = I.
+    """
 
     low: Tensor
+    base: Tensor
+    deviations: Bands
     reduced: bool = True
+
+    @property
+    def factor(self) -> int:
+        return self.base.shape[2] // self.low.shape[2]
+
+    @cached_property
+    def guide(self) -> Tensor:
+        """What the enlargement has beyond repeated pixels."""
+        return self.base - functional.interpolate(self.low, scale_factor=self.factor, mode="nearest")
 
     def unseen(self, picture: Tensor) -> Tensor:
         """N x: the part of a picture that A does not see."""
         return self._none.nearest(picture) if self.reduced else picture
+
+    def colored(self, white: Tensor) -> Tensor:
+        """N B x."""
+        return self.unseen(scaled(white, self.deviations))
+
+    def whitened(self, difference: Tensor) -> Tensor:
+        """B^-1 x."""
+        return scaled(difference, self._inverse)
+
+    @cached_property
+    def _inverse(self) -> Bands:
+        return tuple(1 / band for band in self.deviations)
 
     @cached_property
     def _none(self) -> Reduction:
@@ -98,29 +121,11 @@ class Freedom:
 @final
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """A network, its process, the deviations of x_0 - y in 7 bands for each factor, and the steps in which it draws.
-
-    A student draws in one step, a teacher in as many as its process has.
-    """
+    """A network, its process, and the steps in which it draws: one for a student, all of the process for a teacher."""
 
     network: DetailNetwork
     process: ResidualShift
-    deviations: tuple[float, ...]
     steps: int
-
-    def deviations_at(self, factor: int) -> tuple[float, ...]:
-        first = BANDS * self.network.shape.factors.index(factor)
-        return self.deviations[first : first + BANDS]
-
-    def deviation(self, factor: int) -> float:
-        """The deviation over all bands: a band of level k has a share of 4^-k of the numbers."""
-        shares = (1 / 4, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 16, 1 / 16)
-        return math.sqrt(sum(share * value**2 for share, value in zip(shares, self.deviations_at(factor), strict=True)))
-
-    def colored(self, white: Tensor, freedom: Freedom) -> Tensor:
-        """Make e = N B eps of white noise (b, 3, s h, s w)."""
-        factor = white.shape[2] // freedom.low.shape[2]
-        return freedom.unseen(_scaled(white, self.deviations_at(factor)))
 
 
 @final
@@ -129,7 +134,7 @@ class DetailDenoiser(Denoiser):
     """D(x_t), with y as the anchor; `answer(state, index)` is the network for this small picture and y."""
 
     detail: Detail
-    freedom: Freedom
+    gap: Gap
     answer: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(
@@ -140,23 +145,20 @@ class DetailDenoiser(Denoiser):
         index = (torch.as_tensor(t, device=x_t.device) * steps).round().long().reshape(-1).expand(len(x_t))
         skip, out, into = self._scalings(t, x_t)
         state = x_t - anchor
-        return anchor + skip * state + self.freedom.unseen(out * self.answer(into * state, index))
+        return anchor + skip * state + self.gap.colored(out * self.answer(into * self.gap.whitened(state), index))
 
     def scale(self, t: Scalar, like: Tensor) -> Tensor:
-        """The deviation of the error that the network's answer has to mend."""
+        """The deviation of the error that the network's answer has to mend, of 1 at the most."""
         return self._scalings(t, like).out
 
     def noise(self, clean: Tensor, anchor: Tensor) -> Tensor:
-        """Answer the noise, in units of the deviation, from which the deterministic walk leads to `clean`."""
-        deviation = self.detail.deviation(clean.shape[2] // self.freedom.low.shape[2])
+        """Answer the noise e from which the deterministic walk leads to `clean`."""
         index = torch.zeros(len(clean), dtype=torch.long, device=clean.device)
-        return self.freedom.unseen(self.answer((clean - anchor) / deviation, index))
+        return self.gap.colored(self.answer(self.gap.whitened(clean - anchor), index))
 
     def _scalings(self, t: Scalar, like: Tensor) -> Scalings:
-        factor = like.shape[2] // self.freedom.low.shape[2]
-        deviation = torch.tensor(self.detail.deviation(factor), dtype=like.dtype, device=like.device)
         coefficients = self.detail.process.at(t)
-        return scalings(coefficients.signal, coefficients.noise * deviation, deviation)
+        return scalings(coefficients.signal, coefficients.noise, torch.ones((), dtype=like.dtype, device=like.device))
 
 
 @final
@@ -165,30 +167,14 @@ class Colored(Noise):
     """Noise whose draws are e = N B eps."""
 
     noise: Noise
-    detail: Detail
-    freedom: Freedom
+    gap: Gap
 
     @property
     def count(self) -> int:
         return self.noise.count
 
     def child(self, *path: Key) -> Colored:
-        return Colored(self.noise.child(*path), self.detail, self.freedom)
+        return Colored(self.noise.child(*path), self.gap)
 
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
-        return self.detail.colored(self.noise.normal(shape, *key, like=like), self.freedom)
-
-
-def bands_of(picture: Tensor) -> tuple[Tensor, ...]:
-    """List the seven bands (b, 3, ...) of two levels of Haar's transform, in the order of the deviations."""
-    fine = pack(picture)
-    coarse = pack(fine[:, :3])
-    return (*fine[:, 3:].chunk(3, 1), *coarse[:, 3:].chunk(3, 1), coarse[:, :3])
-
-
-def _scaled(picture: Tensor, factors: Sequence[float]) -> Tensor:
-    """Multiply the seven bands of a picture by seven factors."""
-    *bands, rest = (band * factor for band, factor in zip(bands_of(picture), factors, strict=True))
-    fine, coarse = bands[:3], bands[3:]
-    lowpass = unpack(torch.cat([rest, *coarse], 1), (fine[0].shape[2], fine[0].shape[3]))
-    return unpack(torch.cat([lowpass, *fine], 1), (picture.shape[2], picture.shape[3]))
+        return self.gap.colored(self.noise.normal(shape, *key, like=like))

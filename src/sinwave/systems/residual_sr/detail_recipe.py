@@ -1,13 +1,13 @@
 """The trainings of the network that draws detail, beside an enlarger that does not move.
 
-    teacher    mean |D(x_t) - x_0|^2 / out^2,       t one of 1/T, 2/T, .. 1 (ResShift: Yue et al., 2023)
+    teacher    mean |B^-1 (D(x_t) - x_0)|^2 / out^2,       t one of 1/T, 2/T, .. 1 (ResShift: Yue et al., 2023)
     student    with x_T = y + kappa sqrt(eta_T) e, and z_0 the end of the teacher's deterministic walk from it,
                |D(x_T) - z_0|^2 + |n(z_0) - e|^2 + |D(y + kappa sqrt(eta_T) n(x_0)) - x_0|^2
-               + w_d sliced Wasserstein distance of the bands of D(x_T) and x_0
+               + w_d sliced Wasserstein distance of the bands of B^-1 D(x_T) and B^-1 x_0
                + w_e error maps of D(x_T) and x_0 (Seo and Lee)
 
-The first three terms of a student are SinSR's (Wang et al., 2024). Squares are over the square of the detail's
-deviation. n is the network at index 0, and no gradient flows through n(x_0).
+The first three terms of a student are SinSR's (Wang et al., 2024), and their differences are multiplied by B^-1. n is
+the network at index 0, and no gradient flows through n(x_0).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch.nn import functional
 from sinwave.diffusion.sample import Ddim, even_times, sample
 from sinwave.reduction import Reduction
 from sinwave.rng import NoiseSource
-from sinwave.systems.residual_sr.detail import Detail, DetailDenoiser, Freedom, bands_of
+from sinwave.systems.residual_sr.detail import Detail, DetailDenoiser, Gap
+from sinwave.systems.residual_sr.deviation import Deviations, Missing, bands_of, measured
 from sinwave.systems.residual_sr.error_maps import ErrorMapLoss
 from sinwave.systems.residual_sr.network import EnlargingNetwork, hidden
 from sinwave.systems.residual_sr.options import Settings
@@ -122,49 +123,44 @@ class DetailRecipe(Recipe[Pairs]):
         ]
 
     def _loss(self, low: Tensor, high: Tensor, draw: _Draw) -> Tensor:
-        freedom = Freedom(low, self._settings.condition == "clean")
+        factor, reduced = high.shape[2] // low.shape[2], self._settings.condition == "clean"
         with torch.no_grad(), self._narrow():
-            base = enlarged(self._enlarger, low, high.shape[2] // low.shape[2], freedom.reduced)
-        denoiser, noise = self._denoiser(self._detail, freedom, base), self._detail.colored(draw.white, freedom)
+            base = enlarged(self._enlarger, low, factor, reduced)
+            gap = Gap(low, base, self._settings.doubt.of(base, factor), reduced)
+        denoiser, noise = self._denoiser(self._detail, gap), gap.colored(draw.white)
         if self._teaching is not None:
-            return self._taught(self._teaching, denoiser, base, high, noise, draw.directions)
+            return self._taught(self._teaching, denoiser, high, noise, draw.directions)
         t = (draw.times / self._detail.network.shape.steps)[:, None, None, None]
         x_t = self._detail.process.diffuse(high, t, noise, base)
-        error = (denoiser(x_t, t, anchor=base) - high) / denoiser.scale(t, high)
+        error = gap.whitened(denoiser(x_t, t, anchor=base) - high) / denoiser.scale(t, high)
         return error.square().mean((1, 2, 3))
 
     def _taught(
-        self, teaching: Teaching, student: DetailDenoiser, base: Tensor, high: Tensor, noise: Tensor, directions: Tensor
+        self, teaching: Teaching, student: DetailDenoiser, high: Tensor, noise: Tensor, directions: Tensor
     ) -> Tensor:
-        process, deviation = self._detail.process, self._detail.deviation(high.shape[2] // student.freedom.low.shape[2])
+        process, gap, base = self._detail.process, student.gap, student.gap.base
         start = process.diffuse(base, 1.0, noise, base)
-        teacher, times = self._denoiser(teaching.teacher, student.freedom, base), even_times(teaching.teacher.steps)
+        teacher, times = self._denoiser(teaching.teacher, gap), even_times(teaching.teacher.steps)
         end = sample(teacher, process, Ddim(0.0), start, times, NoiseSource(0), anchor=base)
         drawn = student(start, 1.0, anchor=base)
         with torch.no_grad():
-            back = process.diffuse(base, 1.0, deviation * student.noise(high, base), base)
-        errors = (
-            (drawn - end) / deviation,
-            student.noise(end, base) - noise / deviation,
-            (student(back, 1.0, anchor=base) - high) / deviation,
-        )
-        loss = torch.stack([error.square().mean((1, 2, 3)) for error in errors]).sum(0)
+            back = process.diffuse(base, 1.0, student.noise(high, base), base)
+        errors = (drawn - end, student.noise(end, base) - noise, student(back, 1.0, anchor=base) - high)
+        loss = torch.stack([gap.whitened(error).square().mean((1, 2, 3)) for error in errors]).sum(0)
         if self._settings.distribution:
-            loss = loss + self._settings.distribution * sliced_distance(drawn / deviation, high / deviation, directions)
+            ours, theirs = gap.whitened(drawn), gap.whitened(high)
+            loss = loss + self._settings.distribution * sliced_distance(ours, theirs, directions)
         if teaching.error_maps is not None:
             loss = loss + self._settings.error_maps * teaching.error_maps(drawn, high)
         return loss
 
-    def _denoiser(self, detail: Detail, freedom: Freedom, base: Tensor) -> DetailDenoiser:
-        low = freedom.low
-        guide = base - functional.interpolate(low, scale_factor=base.shape[2] // low.shape[2], mode="nearest")
-
+    def _denoiser(self, detail: Detail, gap: Gap) -> DetailDenoiser:
         def answer(state: Tensor, index: Tensor) -> Tensor:
             with self._narrow():
-                result: Tensor = detail.network(low, guide, state, index)
+                result: Tensor = detail.network(gap.low, gap.guide, state, index)
             return result.float()
 
-        return DetailDenoiser(detail, freedom, answer)
+        return DetailDenoiser(detail, gap, answer)
 
     def _narrow(self) -> torch.autocast:
         narrow = self._dtype != torch.float32
@@ -179,15 +175,16 @@ def enlarged(network: EnlargingNetwork, low: Tensor, factor: int, reduced: bool 
 
 def deviations_of(
     network: EnlargingNetwork, pairs: Callable[[int], Sequence[Pairs]], reduced: bool = True
-) -> tuple[float, ...]:
-    """Measure the deviation of x_0 - y in each band on the `pairs` of each factor."""
-    deviations = list[float]()
+) -> Deviations:
+    """Measure what the network's enlargements of the `pairs` of each factor miss."""
+
+    def missing(factor: int) -> Iterator[Missing]:
+        for pair in pairs(factor):
+            base = enlarged(network, pair.low, factor, reduced)
+            yield Missing(base, pair.high - base)
+
     with torch.no_grad():
-        for factor in network.shape.factors:
-            missing = [pair.high - enlarged(network, pair.low, factor, reduced) for pair in pairs(factor)]
-            bands = zip(*(bands_of(difference) for difference in missing), strict=True)
-            deviations += [torch.cat(band).square().mean().sqrt().item() for band in bands]
-    return tuple(deviations)
+        return measured(missing)
 
 
 def sliced_distance(drawn: Tensor, truth: Tensor, directions: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ from sinwave.resize import blur, resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
 from sinwave.systems.files import ModelFile, read_model, with_weights
-from sinwave.systems.residual_sr.detail import Colored, Detail, DetailDenoiser, DetailNetwork, Freedom
+from sinwave.systems.residual_sr.detail import Colored, Detail, DetailDenoiser, DetailNetwork, Gap
+from sinwave.systems.residual_sr.deviation import Deviations, of_pixels
 from sinwave.systems.residual_sr.network import FACTORS, EnlargingNetwork
 from sinwave.systems.residual_sr.options import Configuration
 from sinwave.systems.residual_sr.tiles import TILE, Window, by_tiles, cut
@@ -41,9 +42,8 @@ Network = TypeVar("Network", bound=nn.Module)
 DETAIL = "detail."
 """The beginning of the names of the detail network's weights."""
 
-
-_GUESSES = 8
 _BLUR = 1.0
+"""Pixels: a deviation is that of a neighborhood."""
 
 
 @final
@@ -51,12 +51,19 @@ class Enlarger:
     """A `Redrawer`: a small network in one step or, beyond its largest factor, in several."""
 
     def __init__(
-        self, network: EnlargingNetwork, detail: Detail | None = None, *, reduced: bool = True, tile: int | None = None
+        self,
+        network: EnlargingNetwork,
+        deviations: Deviations | None = None,
+        detail: Detail | None = None,
+        *,
+        reduced: bool = True,
+        tile: int | None = None,
     ) -> None:
         """`reduced`: whether the small picture is a reduced one, so that the reduction of the result is known."""
         if tile is not None and tile < 1:
             raise InputError(f"tile is {tile}: it must be 1 or more")
-        self._network, self._detail, self._reduced, self._tile = network.eval(), detail, reduced, tile or TILE
+        self._network, self._deviations, self._detail = network.eval(), deviations, detail
+        self._reduced, self._tile = reduced, tile or TILE
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`; there is no chance in it."""
@@ -71,21 +78,29 @@ class Enlarger:
             report = None if on_step is None else _after(on_step, turn, len(turns))
             small, large = large, self._enlarged(large, factor, report)
             if fidelity < 1 and self._detail is not None:
-                base = Reduction(small).nearest(large) if self._reduced else large
-                drawn = self._drawn(self._detail, small, base, noise.child("turn", turn), report)
-                large = base + (1 - fidelity) * (drawn - base)
-            # A side that has its length already does not grow further with the other.
-            large = resize(large, (min(large.shape[2], size[0]), min(large.shape[3], size[1])))
+                gap = self._gap(small, large)
+                drawn = self._drawn(self._detail, gap, noise.child("turn", turn), report)
+                large = gap.base + (1 - fidelity) * (drawn - gap.base)
+            large = _within(large, size)
         return large
 
-    def uncertainty(self, low: Tensor, size: Size, noise: Noise) -> Tensor:
-        """Deviation of brightness over some drawn pictures, in gray levels, (1, 1, h, w): where the network guesses."""
-        result = self.redraw(low, size, noise, fidelity=1.0)
-        total = torch.zeros_like(result[:, :1])
-        for number in range(_GUESSES):
-            drawn = self.redraw(low, size, noise.child("guess", number), fidelity=0.0)
-            total += (drawn - result).mean(1, keepdim=True).square()
-        return 127.5 * blur((total / _GUESSES).sqrt(), _BLUR)
+    def uncertainty(self, low: Tensor, size: Size) -> Tensor:
+        """Estimate the deviation of the result from the truth in gray levels, (1, 1, h, w): where it guesses."""
+        large, variance = low, torch.zeros_like(low[:, :1])
+        for factor in _turns((low.shape[2], low.shape[3]), size):
+            small, large = large, self._enlarged(large, factor, None)
+            gap = self._gap(small, large)
+            sides = (large.shape[2], large.shape[3])
+            added = blur(of_pixels(gap.deviations, sides), _BLUR).square()
+            variance = _within(functional.interpolate(variance, size=sides, mode="nearest") + added, size)
+            large = _within(large, size)
+        return 127.5 * variance.clamp(min=0).sqrt()
+
+    def _gap(self, low: Tensor, large: Tensor) -> Gap:
+        """Compute the part of an enlargement that is unsure."""
+        assert self._deviations is not None
+        base = Reduction(low).nearest(large) if self._reduced else large
+        return Gap(low, base, self._deviations.of(base, base.shape[2] // low.shape[2]), self._reduced)
 
     def _enlarged(self, low: Tensor, factor: int, on_step: OnStep | None) -> Tensor:
         large = functional.interpolate(low, scale_factor=factor, mode="nearest")
@@ -101,16 +116,15 @@ class Enlarger:
         by_tiles(answer, large, factor, self._network.shape.radius, side=self._tile, on_tile=report)
         return large
 
-    def _drawn(self, detail: Detail, low: Tensor, base: Tensor, noise: Noise, on_step: OnStep | None) -> Tensor:
+    def _drawn(self, detail: Detail, gap: Gap, noise: Noise, on_step: OnStep | None) -> Tensor:
         """Draw one of the pictures that the small one may come from: in one step, or along the Markov chain."""
-        freedom, factor = Freedom(low, self._reduced), base.shape[2] // low.shape[2]
-        guide = base - functional.interpolate(low, scale_factor=factor, mode="nearest")
+        low, base, factor = gap.low, gap.base, gap.factor
 
         def answer(state: Tensor, index: Tensor) -> Tensor:
             large = torch.empty_like(state)
 
             def part(window: Window) -> Tensor:
-                around, moving = cut(guide, window, factor), cut(state, window, factor)
+                around, moving = cut(gap.guide, window, factor), cut(state, window, factor)
                 result: Tensor = detail.network(cut(low, window), around, moving, index)
                 return result
 
@@ -121,9 +135,9 @@ class Enlarger:
             by_tiles(part, large, factor, detail.network.shape.radius, side=self._tile, on_tile=report)
             return large
 
-        colored = Colored(noise, detail, freedom)
+        colored = Colored(noise, gap)
         start = detail.process.diffuse(base, 1.0, colored.normal(base.shape, "start", like=base), base)
-        denoiser, times = DetailDenoiser(detail, freedom, answer), even_times(detail.steps)
+        denoiser, times = DetailDenoiser(detail, gap, answer), even_times(detail.steps)
         return sample(denoiser, detail.process, Ddim(1.0), start, times, colored, anchor=base)
 
 
@@ -135,6 +149,11 @@ def _turns(small: Size, large: Size) -> list[int]:
         turns.append(factor)
         needed /= factor
     return turns
+
+
+def _within(large: Tensor, size: Size) -> Tensor:
+    """Reduce what is larger than `size`: a side that has its length already does not grow further with the other."""
+    return resize(large, (min(large.shape[2], size[0]), min(large.shape[3], size[1])))
 
 
 def _after(on_step: OnStep, turn: int, turns: int) -> OnStep:
@@ -155,12 +174,15 @@ class Trained:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        return frozenset({"upscale", "certain"} if self.detail is None else {"upscale", "certain", "sample"})
+        drawn: set[Ability] = set() if self.detail is None else {"sample"}
+        unsure: set[Ability] = {"map"} if self.configuration.deviations else set()
+        return frozenset({"upscale", "certain", *drawn, *unsure})
 
     def build(self, engine: str, computing: Computing) -> Enlarger:
         network = _frozen(self.network, computing)
         detail = self.detail and replace(self.detail, network=_frozen(self.detail.network, computing))
-        return Enlarger(network, detail, reduced=self.configuration.condition == "clean")
+        deviations = self.configuration.doubt if self.configuration.deviations else None
+        return Enlarger(network, deviations, detail, reduced=self.configuration.condition == "clean")
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
@@ -183,6 +205,8 @@ def from_file(file: ModelFile, path: Path) -> Trained:
     network = with_weights(path, own, lambda: EnlargingNetwork(configuration.shape))
     if configuration.stage == "enlarger":
         return Trained(configuration, network)
+    if not configuration.deviations:
+        raise InputError("the model's options make no sense: a network that draws detail needs deviations")
     drawing = with_weights(path, beside, lambda: DetailNetwork(configuration.detail_shape))
     return Trained(configuration, network, configuration.detail(drawing))
 

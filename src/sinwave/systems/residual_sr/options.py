@@ -13,6 +13,7 @@ from sinwave.options import check, from_json, option
 if TYPE_CHECKING:
     from sinwave.diffusion.process import ResidualShift
     from sinwave.systems.residual_sr.detail import Detail, DetailNetwork, DetailShape
+    from sinwave.systems.residual_sr.deviation import Deviations
     from sinwave.systems.residual_sr.network import Shape
 
 __all__ = ["Condition", "Configuration", "Options", "Settings", "Stage"]
@@ -29,6 +30,10 @@ _ONLY_FOR: Mapping[str, Stage] = {
     "distance": "student",
 }
 """Options without use for the other stages."""
+
+
+_NUMBERS = 210
+"""Of `deviation.Deviations`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,7 @@ class Options:
     leaves: float = option(
         0.25, "the share of artificial crops: random overlapping shapes, called dead leaves", low=0, high=1
     )
+    soft: float = option(0.5, "the share of crops that are blurred first, as by a lens", low=0, high=1)
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
     kappa: float = option(2.0, "a teacher's noise, in units of the missing detail", low=0.1, high=10)
     distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)
@@ -85,10 +91,12 @@ class Configuration:
     detail_blocks: int = option(11, "sums of the network that draws detail", low=1, high=1024)
     sampling_steps: int = option(4, "steps of the process", low=2, high=1000)
     kappa: float = option(2.0, "noise of the process", low=1e-3, high=100)
-    deviations: tuple[float, ...] = option((), "of the missing detail, in each band and for each factor", low=0)
+    deviations: tuple[float, ...] = option((), "how the deviation of the missing detail follows from the enlargement")
 
     def __post_init__(self) -> None:
         check(self)
+        if self.deviations and len(self.deviations) != _NUMBERS:
+            raise InputError(f"the model has {len(self.deviations)} deviations, not {_NUMBERS}")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
@@ -122,12 +130,15 @@ class Configuration:
 
     def detail(self, network: DetailNetwork) -> Detail:
         """Put together what draws detail."""
-        from sinwave.systems.residual_sr.detail import BANDS, Detail
+        from sinwave.systems.residual_sr.detail import Detail
 
-        if len(self.deviations) != BANDS * len(network.shape.factors) or not all(self.deviations):
-            raise InputError(f"the model's options make no sense: deviations are {self.deviations}")
-        steps = 1 if self.stage == "student" else self.sampling_steps
-        return Detail(network, self.process, self.deviations, steps)
+        return Detail(network, self.process, 1 if self.stage == "student" else self.sampling_steps)
+
+    @property
+    def doubt(self) -> Deviations:
+        from sinwave.systems.residual_sr.deviation import Deviations
+
+        return Deviations(self.deviations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +148,7 @@ class Settings(Configuration):
     crop: int = option(48, "pixels along a side of a small crop", low=1)
     batch: int = option(8, "crops a step", low=1)
     leaves: float = option(0.25, "the share of crops that are dead leaves", low=0, high=1)
+    soft: float = option(0.5, "the share of crops that are blurred first", low=0, high=1)
     steps: int = option(20_000, "steps unless another number is asked for", low=1)
     rate: float = option(2e-3, "the largest learning rate", low=0)
     average: float = option(0.999, "decay of the averaged weights", low=0, high=1)

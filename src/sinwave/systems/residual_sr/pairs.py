@@ -1,6 +1,7 @@
 """Pairs of a small and a large picture to learn from: crops of pictures, and their reduction.
 
 A step has one factor, and its small crops one size, so a step of factor 2 has large crops half as wide as one of 4.
+Some large crops are blurred first, as by a lens: pictures that were reduced are sharper than those of a camera.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from sinwave.data.batches import Batches
 from sinwave.images import from_uint8, to_uint8
-from sinwave.resize import resize
+from sinwave.resize import blur, resize
 from sinwave.rng import fold
 from sinwave.systems.residual_sr.network import FACTORS
 from sinwave.systems.residual_sr.options import Condition
 
 __all__ = ["PairBatches", "Pairs", "held_out_losses"]
+
+_BLUR = (0.3, 0.9)
+"""Pixels."""
 
 _SHARES = (0.3, 0.15, 0.55)
 """Of the factors: the largest has the most to learn."""
@@ -37,9 +41,12 @@ class Pairs(NamedTuple):
 class PairBatches:
     """Pairs made of crops (b, 3, side, side), side = max(factors) times that of the small ones."""
 
-    def __init__(self, sources: Sequence[Batches[Tensor]], side: int, condition: Condition, seed: int) -> None:
-        """`sources` give parts of a batch; the small crops have `side` pixels a side."""
-        self._sources, self._side, self._condition, self._seed = tuple(sources), side, condition, seed
+    def __init__(
+        self, sources: Sequence[Batches[Tensor]], side: int, condition: Condition, soft: float, seed: int
+    ) -> None:
+        """`sources` give parts of a batch; small crops have `side` pixels a side; a share of `soft` is blurred."""
+        self._sources, self._side, self._condition = tuple(sources), side, condition
+        self._soft, self._seed = soft, seed
 
     def at(self, step: int) -> Pairs:
         generator = torch.Generator().manual_seed(fold(self._seed, "pairs", step))
@@ -52,7 +59,8 @@ class PairBatches:
 
     def _pairs(self, step: int, factor: int, generator: torch.Generator) -> Pairs:
         crops = torch.cat([source.at(step) for source in self._sources])
-        high = _turned(crops, generator)[..., : factor * self._side, : factor * self._side].contiguous()
+        crops = _softened(_turned(crops, generator), self._soft, generator)
+        high = crops[..., : factor * self._side, : factor * self._side].contiguous()
         return Pairs(self._low(high, generator), high, factor)
 
     def _low(self, high: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,6 +81,17 @@ def held_out_losses(looks: Sequence[Pairs], loss: Callable[[int, Pairs], Tensor]
         for factor in sorted({factor for factor, _ in losses})
     }
     return {"loss": fmean(loss for _, loss in losses), **by_factor}
+
+
+def _softened(crops: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Blur a share of the crops, differently."""
+    draws = torch.rand(len(crops), 2, generator=generator).tolist()
+    least, most = _BLUR
+    blurred = [
+        blur(crop[None], least + place * (most - least)) if chance < share else crop[None]
+        for crop, (chance, place) in zip(crops, draws, strict=True)
+    ]
+    return torch.cat(blurred)
 
 
 def _turned(crops: Tensor, generator: torch.Generator) -> Tensor:

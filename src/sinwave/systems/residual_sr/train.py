@@ -42,6 +42,9 @@ __all__ = ["model_file", "setup"]
 _LOOKS = 12
 """Batches of the held-out loss."""
 
+_MEASURED = 4
+"""Batches of a factor by which deviations are measured."""
+
 _STUDENT_STEPS = 2_000
 
 _SCHEDULE = Trapezoid(warm_up=100, tail=0.5)
@@ -56,10 +59,6 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     silent = request._replace(remark=lambda sentence: None)  # the folder's bad files have been named
     held_out = _batches(folders, settings, silent, "held out")
     looks = [held_out.at(step) for step in range(_LOOKS)]
-    if settings.stage == "teacher":
-        assert begun is not None
-        measured = deviations_of(begun.network, partial(_of, held_out), settings.condition == "clean")
-        settings = dataclasses.replace(settings, deviations=measured)
     build = partial(_recipe, begun=begun, looks=looks, request=request)
     if options.precision == "auto":
         plan = request.decide(lambda on_try: {"precision": _fastest(settings, build, looks[0], on_try)})
@@ -78,7 +77,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         settings={**dataclasses.asdict(settings), "start": options.start and Source(options.start).sha256},
         numerics=f"{settings.precision}, channels last",
         parameters=sum(parameter.numel() for parameter in recipe.kept.parameters()),
-        keep=lambda weights: model_file(settings, weights, beside),
+        keep=lambda weights: _file(settings, weights, beside, partial(_of, held_out)),
         enough=settings.steps // 4,
         receptive_field=1 + 2 * (settings.shape if settings.stage == "enlarger" else settings.detail_shape).radius,
         sheet=lambda file: _sheet(file, looks[0], request.device),
@@ -91,6 +90,18 @@ def model_file(
     """Put together a file: the weights of an enlarger, or `beside` an enlarger's those that draw detail."""
     own = weights if not beside else {f"{DETAIL}{name}": value for name, value in weights.items()}
     return ModelFile("residual-sr", settings.to_json(), {}, {**beside, **own})
+
+
+def _file(
+    settings: Settings, weights: Mapping[str, Tensor], beside: Mapping[str, Tensor], pairs: Callable[[int], list[Pairs]]
+) -> ModelFile:
+    """Put together a file, for an enlarger with the deviations of what it misses."""
+    if settings.stage == "enlarger":
+        network = EnlargingNetwork(settings.shape)
+        network.load_state_dict(dict(weights))
+        table = deviations_of(network.cpu(), pairs, settings.condition == "clean").table
+        settings = dataclasses.replace(settings, deviations=tuple(round(value, 5) for value in table))
+    return model_file(settings, weights, beside)
 
 
 def _sheet(file: ModelFile, pairs: Pairs, device: torch.device) -> Tensor:
@@ -123,6 +134,8 @@ def _begun(options: Options) -> Trained | None:
     begun = from_file(file, options.start)
     if options.stage == "student" and begun.configuration.stage != "teacher":
         raise InputError(f"{options.start}: a student needs a teacher, and this is one {begun.configuration.stage}")
+    if options.stage != "enlarger" and not begun.configuration.deviations:
+        raise InputError(f"{options.start}: the model has no deviations of what it misses, which a network needs")
     if options.condition != begun.configuration.condition:
         raise InputError(
             f"{options.start}: the model is for the condition {begun.configuration.condition}, not {options.condition}"
@@ -140,9 +153,9 @@ def _settings(options: Options, begun: Trained | None) -> Settings:
     own: dict[str, Any] = {f"{prefix}{name}": value for name, value in given.items() if value is not None}
     if begun is None:
         return Settings(**values, **own)
-    taken = {"width", "blocks"}
+    taken = {"width", "blocks", "deviations"}
     if options.stage == "student":
-        taken |= {"detail_width", "detail_blocks", "sampling_steps", "kappa", "deviations"}
+        taken |= {"detail_width", "detail_blocks", "sampling_steps", "kappa"}
     shared = {name: getattr(begun.configuration, name) for name in taken}
     if any(shared.get(name, value) != value for name, value in own.items()):
         raise InputError(f"{options.start or 'small'}: the model has other widths or blocks than this training")
@@ -186,7 +199,7 @@ def _error_maps(settings: Settings, request: TrainingRequest) -> ErrorMapLoss | 
 
 
 def _of(batches: PairBatches, factor: int) -> list[Pairs]:
-    return [batches.of(factor, step) for step in range(_LOOKS)]
+    return [batches.of(factor, step) for step in range(_MEASURED)]
 
 
 def _batches(folders: Sequence[Path], settings: Settings, request: TrainingRequest, name: str) -> PairBatches:
@@ -206,7 +219,7 @@ def _batches(folders: Sequence[Path], settings: Settings, request: TrainingReque
     ]
     if leaves:
         sources.append(DeadLeavesBatches(leaves, side, seed))
-    return PairBatches(sources, settings.crop, settings.condition, seed)
+    return PairBatches(sources, settings.crop, settings.condition, settings.soft, seed)
 
 
 def _memory(settings: Settings) -> float:
