@@ -18,10 +18,11 @@ from sinwave.options import Option
 from sinwave.systems.table import SYSTEMS
 from sinwave.tasks import DRAWING, task_of
 from sinwave.tasks.demo import Demo
+from sinwave.tasks.enlarging import Enlarging
 from sinwave.tasks.evaluate import Evaluate, Measuring
 from sinwave.tasks.export import Export
 from sinwave.tasks.machine import Hardware, Machine
-from sinwave.tasks.photo import Common, Drawn, Frames, Keeping, Photo, Watched
+from sinwave.tasks.photo import Common, Drawn, Enlarged, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
 from sinwave.tasks.resolver import SuperResolver
 from sinwave.tasks.run import Output
@@ -44,13 +45,14 @@ _SHARED: dict[str, list[type[Any]]] = {
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],
     "Animate, and edits that can keep a part of their input": [KeepingTask],
+    "Upscale and restore": [Enlarging],
     "Evaluate and report": [Measuring],
 }
 
 
 def cli() -> str:
     """Describe every command; options that many share stand once, at the end."""
-    lines = ["# The command line", "", "Written by `docs/generate.py` from `sinwave COMMAND --help`.", ""]
+    lines = ["# The command line", ""]
     shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
     for name, command in COMMANDS.items():
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
@@ -59,9 +61,11 @@ def cli() -> str:
         lines += [*_list(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
     for name in (name for name, system in SYSTEMS.items() if system.options):
         lines += [f"## train --system {name}", "", *_list(own_first([SYSTEMS[name].door("options")])), ""]
+    used = {(o.name, o.facts) for cls in (*map(task_of, DRAWING), *_OTHERS.values(), Showing) for o in own_first([cls])}
+    used |= {(o.name, o.facts) for cls in (Machine, Output, Hardware) for o in own_first([cls])}
     seen: set[tuple[str, Any]] = set()
     for title, classes in _SHARED.items():
-        options = [o for o in own_first(classes) if o.name != "source" and (o.name, o.facts) not in seen]
+        options = [o for o in own_first(classes) if o.name != "source" and (o.name, o.facts) in used - seen]
         seen |= {(option.name, option.facts) for option in options}
         lines += [f"## {title}", "", *_list(options), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -88,7 +92,7 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "All names in `sinwave`. A `PathType` is text or a path. Written by `docs/generate.py`.",
+        "All names in `sinwave`. A `PathType` is text or a path.",
         "",
     ]
     for name in sinwave.__all__:
@@ -105,7 +109,7 @@ def python_api() -> str:
                 continue
             shown = [f"`{name}`"] if isinstance(member, property) else _signature(name, function)
             lines += [*shown, _sentence(function), ""]
-    for options in (Watched, Drawn, Common, Keeping):
+    for options in (Watched, Drawn, Common, Keeping, Enlarged):
         lines += [f"## Options: {options.__name__}", "", "```text", inspect.getdoc(options) or "", "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 

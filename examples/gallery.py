@@ -1,4 +1,4 @@
-"""The twelve edits as commands, on photographs that ship with scikit-image.
+"""Thirteen commands, on photographs that ship with scikit-image.
 
     python examples/gallery.py gallery
 
@@ -9,6 +9,7 @@ commands are printed, so that you can try them on your own pictures.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "restyle": "restyle immunohistochemistry.png chelsea.png",
     "upscale": "upscale chelsea.png --factor 3",
     "upscale by patches": "upscale chelsea.png --factor 3 --model patches",
+    "restore": "restore compressed.png",
     "animate": "animate gravel.png --strength 0.6 --amount 0.3",
     "blend": "blend grass.png gravel.png -n 2",
 }
@@ -84,6 +86,13 @@ def launch(size: tuple[int, int]) -> Image.Image:
     return picture
 
 
+def compressed(picture: Image.Image) -> Image.Image:
+    """Save a picture as a JPEG of low quality, and read it again."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=20)
+    return Image.open(file)
+
+
 def make_inputs(folder: Path) -> None:
     """Write the files that the commands name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +101,7 @@ def make_inputs(folder: Path) -> None:
     pictures["third-eye"], pictures["forehead"] = third_eye(pictures["chelsea"])
     pictures["cat"], pictures["launch-drawing"] = cat(), launch(pictures["rocket"].size)
     pictures["mast"] = drawn(pictures["rocket"].size, "rectangle", (0.67, 0.25, 0.76, 0.85))
+    pictures["compressed"] = compressed(pictures["coffee"])
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
 

@@ -177,7 +177,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert files[0].stat().st_mtime_ns == before
     film = ["animate", "sea.png", "--frames", "2", "--strength", "0", "--format", "mp4", "-o", "film"]
     assert main([*film, "-q"]) == 0
-    assert main(film) == 2
-    assert "the file exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert main(film) == 0
+    assert main([*film, "--fps", "9"]) == 2
+    assert "another file of that name exists; --overwrite replaces it" in capsys.readouterr().err
     assert main(["animate", "sea.png", "--frames", "1"]) == 2
     assert "frames must be between 2 and 1000, not 1" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def theirs(pipeline, low, steps, eta):
 
 
 def ours(folder, low, steps, stochasticity):
-    model = replace(from_folder(folder, steps).build("network", COMPUTING), stochasticity=stochasticity)
+    model = replace(from_folder(folder, steps).build("network", COMPUTING).network, stochasticity=stochasticity)
     size = tuple(4 * side for side in low.shape[2:])
     return model.upscale(low, size, FromGenerator(torch.Generator().manual_seed(5), torch.float32))
 
@@ -190,7 +190,7 @@ def test_progress_ends_with_the_result(saved):
 def test_what_was_loaded_is_not_changed_by_what_is_built(saved):
     loaded = from_folder(saved)
     assert (loaded.steps, loaded.abilities, loaded.engines) == (100, {"upscale"}, ("network",))
-    model = loaded.build("network", Computing(torch.device("cpu"), torch.float64))
+    model = loaded.build("network", Computing(torch.device("cpu"), torch.float64)).network
     assert {weight.dtype for weight in model.networks.unet.parameters()} == {torch.float64}
     assert {weight.dtype for weight in loaded.networks.unet.parameters()} == {torch.float32}
     assert replace(model, steps=3).upscale(picture(), (64, 96), NoiseSource(0)).dtype == torch.float32
@@ -203,7 +203,7 @@ def test_what_was_loaded_is_not_changed_by_what_is_built(saved):
 
 def test_old_names_of_attention_are_read(folder):
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-    expected = enlarged(from_folder(folder, 3).build("network", COMPUTING), picture(), (64, 96))
+    expected = enlarged(from_folder(folder, 3).build("network", COMPUTING).network, picture(), (64, 96))
     for part in ("unet", "vqvae"):
         file = folder / part / "diffusion_pytorch_model.safetensors"
         content = load_file(file)
@@ -211,7 +211,8 @@ def test_old_names_of_attention_are_read(folder):
             content = {key.replace(f".{new}.", f".{name}."): value for key, value in content.items()}
         assert any(".proj_attn." in key for key in content)
         save_file(content, file)
-    assert torch.equal(enlarged(from_folder(folder, 3).build("network", COMPUTING), picture(), (64, 96)), expected)
+    again = from_folder(folder, 3).build("network", COMPUTING).network
+    assert torch.equal(enlarged(again, picture(), (64, 96)), expected)
     # diffusers itself reads them, too
     UNet2DModel.from_pretrained(folder, subfolder="unet", use_safetensors=True, low_cpu_mem_usage=False)
 
@@ -301,7 +302,7 @@ def test_networks_that_do_not_belong_together_are_refused(parts, words, tmp_path
 def test_codes_may_have_other_channels_than_the_decoder(tmp_path):
     pipeline = tiny(unet={"in_channels": 5, "out_channels": 2}, vqvae={"vq_embed_dim": 2, "latent_channels": 4})
     pipeline.save_pretrained(tmp_path)
-    model = from_folder(tmp_path, 2).build("network", COMPUTING)
+    model = from_folder(tmp_path, 2).build("network", COMPUTING).network
     assert model.networks.latent == 2 and enlarged(model, picture(), (64, 96)).shape == (1, 3, 64, 96)
 
 

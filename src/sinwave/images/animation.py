@@ -2,7 +2,7 @@
 
     .gif     256 colors for all frames; between two of them a pattern that stands still, or skies would boil
     .webp    all colors, with small losses
-    .mp4     H.264, which needs PyAV: pip install 'sinwave[video]'; this is the one door to it
+    .mp4     H.264, which needs PyAV: pip install 'sinwave[video]'; its door is in video.py
 
 Of a loop the last frame is the first again: in a GIF or WebP both are shown for half of the time, or, where that would
 be too short for viewers (they show a hundredth of a second as ten), the last is left out.
@@ -15,7 +15,6 @@ import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 from sinwave.atomic import write_bytes
-from sinwave.errors import MissingError, OutputError
+from sinwave.errors import OutputError
 from sinwave.images.exif import exif_of
 from sinwave.images.levels import to_uint8
+from sinwave.images.video import need_video
 from sinwave.images.writing import encoded, saved
 
-__all__ = ["encode_frames", "need_video", "ordered", "write_frames"]
+__all__ = ["encode_frames", "ordered", "write_frames"]
 
 _COLORS, _SEEN = 256, 1 << 20
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
@@ -98,12 +98,3 @@ def _h264(pictures: npt.NDArray[np.uint8], fps: float, text: Mapping[str, str]) 
     except av.error.FFmpegError as error:
         raise OutputError(f"the frames cannot be encoded as mp4 ({error})") from error
     return buffer.getvalue()
-
-
-def need_video() -> Any:
-    """Import PyAV; to be called before long work."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingError.extra("av", "video") from error
-    return av

@@ -1,4 +1,4 @@
-"""Animations that become animations: GIF stays GIF, and WebP and APNG become WebP; frames are written as they come.
+"""Animations that become animations, frame by frame: GIF stays GIF, WebP and APNG become WebP, films become MP4.
 
 Every frame keeps its time, and the file its loops. The colors of a GIF are the 256 that fit all frames best, enlarged,
 and between two colors lies a pattern that stands still. WebP is lossless if the source was. The containers are those
@@ -26,6 +26,7 @@ from sinwave.images.exif import exif_of
 from sinwave.images.header import probe
 from sinwave.images.levels import to_uint8
 from sinwave.images.picture import Picture, fitting_profile, read_frames
+from sinwave.images.video import encode_film, film, is_film
 from sinwave.images.writing import encoded, saved
 
 __all__ = ["Movie", "encode_movie", "movie"]
@@ -66,7 +67,7 @@ class Movie:
 
     def check(self, size: tuple[int, int]) -> None:
         """Refuse a result that the kind of file cannot hold."""
-        most = _MOST_SIDE[self.suffix]
+        most = _MOST_SIDE.get(self.suffix, 8192)
         if max(size) > most:
             kind, (height, width) = self.suffix[1:].upper(), size
             raise InputError(
@@ -76,6 +77,9 @@ class Movie:
 
 def movie(path: Path, *, max_pixels: int, min_side: int) -> Movie | None:
     """Look through the frames of an animation; None for a file of one picture, and for pages."""
+    if is_film(path):
+        nothing = np.zeros((1, 0, 3), np.uint8)
+        return Movie(path, ".mp4", film(path).durations, None, False, False, nothing, "a film, using its first picture")
     header = probe(path)
     if header.frames == 1 or header.format not in _KINDS:
         return None
@@ -99,6 +103,7 @@ def encode_movie(
     """Encode frames (3 or 4, h, w) in [-1, 1], which are asked for one by one."""
     pictures = map(_bytes, frames)  # which holds none while it asks for the next
     encoders = {".gif": lambda: b"".join(_gif(source, pictures, text))}
+    encoders[".mp4"] = lambda: encode_film(source.path, pictures, text)
     encoders[".webp"] = lambda: b"".join(_webp(source, pictures, text, icc, exif or b""))
     return encoded(path, "an animation", encoders)
 

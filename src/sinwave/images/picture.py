@@ -21,6 +21,7 @@ from sinwave.errors import InputError
 from sinwave.images.decode import Decoded, decoded, first_only
 from sinwave.images.header import decoding, describe, opened, recognized
 from sinwave.images.levels import from_uint8, from_words, looks_gray, to_uint8
+from sinwave.images.video import is_film, raw_frames
 from sinwave.images.words import second_bytes
 
 __all__ = ["Picture", "fitting_profile", "from_uint8", "looks_gray", "read", "read_any", "read_bytes", "to_uint8"]
@@ -99,9 +100,12 @@ def read(
     max_aspect: float | None = MAX_ASPECT,
 ) -> Picture:
     """Read the picture at `path`; `InputError` says in one sentence why a file cannot be used."""
-    path = Path(path)
+    path, limits = Path(path), _Limits(max_pixels, min_side, max_aspect)
+    if is_film(path):
+        picture = next(_frames_of_film(path, limits))
+        return replace(picture, path=path, sha256=_digest_of(path), notes=("a film, using its first picture",))
     with opened(path) as (file, image):
-        return _from_file(path, file, image, _Limits(max_pixels, min_side, max_aspect))
+        return _from_file(path, file, image, limits)
 
 
 def read_bytes(data: bytes, path: Path, *, max_pixels: int = 100_000_000, min_side: int = 16) -> Picture:
@@ -137,6 +141,9 @@ def read_any(value: object, *, max_pixels: int = 100_000_000, min_side: int = 16
 def read_frames(path: Path, *, max_pixels: int, min_side: int) -> Iterator[tuple[Picture, float]]:
     """Give the frames of an animation, which may be fully transparent, and how many milliseconds they are shown."""
     limits = _Limits(max_pixels, min_side)
+    if is_film(path):
+        yield from ((picture, 0.0) for picture in _frames_of_film(path, limits))
+        return
     with opened(path) as (_, image):
         header = describe(path, image)
         limits.check(str(path), header.size)
@@ -145,6 +152,20 @@ def read_frames(path: Path, *, max_pixels: int, min_side: int) -> Iterator[tuple
             image.seek(number)
             content = decoded(image, header)
             yield _pictured(str(path), content, blank=True), float(image.info.get("duration", 0))
+
+
+def _frames_of_film(path: Path, limits: _Limits) -> Iterator[Picture]:
+    for pixels in raw_frames(path):
+        limits.check(str(path), (pixels.shape[0], pixels.shape[1]))
+        yield Picture(from_uint8(torch.from_numpy(pixels).permute(2, 0, 1)), exif=b"")
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def as_written(image: Tensor, picture: Picture) -> tuple[Tensor, bool]:

@@ -23,8 +23,9 @@ Size: TypeAlias = tuple[int, int]  # (height, width)
 MOST_HEADER = 16 << 20
 """Bytes of the longest header of a model file."""
 
-Ability: TypeAlias = Literal["generate", "refine", "upscale", "sample", "map", "certain"]
-"""What a model can do; `certain`: its result depends on chance only if it is asked to `sample`."""
+Ability: TypeAlias = Literal["generate", "refine", "upscale", "sample", "map", "restore", "certain"]
+"""What a model can do; `certain`: its result depends on chance only if it is asked to `sample`; `restore`: it has
+learned from damaged pictures."""
 
 PictureConstraint: TypeAlias = "Callable[[Tensor], Tensor]"
 """`constrain(picture) -> picture`: of the estimate that a model has of a picture, the nearest that is allowed."""
@@ -151,12 +152,14 @@ class Computing(NamedTuple):
 
     convolutions   the type of a network's convolutions; None for that of its training
     quick          whether few steps are enough, since most of a picture stays as it is
+    tile           pixels along a side of a tile, for models that work tile by tile; None for their own
     """
 
     device: torch.device
     dtype: torch.dtype
     convolutions: torch.dtype | None = None
     quick: bool = False
+    tile: int | None = None
 
 
 class Loaded(Protocol):

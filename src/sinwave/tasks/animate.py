@@ -31,9 +31,9 @@ class Animate(KeepingTask):
     fps: float = option(8.0, "frames a second", low=1, high=60, metavar="FPS")
     strength: float = option(0.5, "how far all frames are from the picture itself", low=0, high=1)
     amount: float = option(0.25, "how far the frames are from each other", low=0, high=1)
-    first: int = first_scale(0, "the coarsest scale that moves: 0 = shapes too, higher = texture only")
+    first: int = first_scale(0, "the coarsest scale that moves: 0 = shapes too, higher = texture only (default: 0)")
     format: Literal["gif", "webp", "mp4"] = option(
-        "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video] and cannot be resumed"
+        "gif", "gif is shown everywhere, webp has all colors, mp4 needs sinwave[video]"
     )
 
     @property
@@ -43,7 +43,7 @@ class Animate(KeepingTask):
     def prepare(self, inputs: Inputs) -> Drawing:
         import torch
 
-        from sinwave.images.animation import need_video
+        from sinwave.images.video import need_video
         from sinwave.rng import Orbit
         from sinwave.tasks.canvas import redraw
 

@@ -50,7 +50,7 @@ class Measuring:
     anew: bool = option(False, "compute everything anew, without the cache")
     device: str = option("auto", "for metrics with networks: auto, cpu, cuda, mps, ...; auto takes the fastest")
     threads: int | None = option(None, "threads to use (default: one per core)", low=1, high=1024)
-    max_pixels: int = option(100_000_000, "the largest picture to read, a guard against accidents", low=256)
+    max_pixels: int = option(100_000_000, "the largest picture to read", low=256)
 
     def resources(self) -> tuple[Resources, tuple[str, ...]]:
         """Collect and check everything that metrics need; with remarks."""

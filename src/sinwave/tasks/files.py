@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterator, Mapping
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sinwave.tasks.task import Task
 
 __all__ = ["ON_SHEET", "Files"]
+
+_MOST_PAGE = 64 << 20
+"""Bytes of a page that are looked through."""
 
 ON_SHEET = 47
 """More samples than this make a sheet that nobody looks at."""
@@ -62,6 +66,8 @@ class Files:
         self.missing = [n for n in range(self.count) if not self._is_finished(self.names[n], str(n))]
         beside = {label: folder / f"{name}-{label}.png" for label in self._drawing.beside}
         self.beside = {label: file for label, file in beside.items() if not self._is_finished(file, label)}
+        page = folder / f"{name}-report.html" if self._drawing.page else None
+        self.page = page if page is None or self._may_write(page) else None
         self._replace_sheet = self._overwrite or (self.sheet is not None and self._is_finished(self.sheet, "sheet"))
 
     def write(self, number: int, image: Tensor) -> Tensor | None:
@@ -106,6 +112,18 @@ class Files:
             gray, picture = len(picture) == 1, picture.expand(3, -1, -1)
             write(file, picture, overwrite=self._overwrite, text=self._about(label), gray=gray)
 
+    def write_page(self, model: Any) -> None:
+        """Write the page about the results, if there is one."""
+        import torch
+
+        from sinwave.atomic import write_bytes
+
+        if self.page is None or self._drawing.page is None:
+            return
+        with torch.inference_mode():
+            text = self._drawing.page(model, self.names, self._text["sinwave:command"])
+        write_bytes(self.page, text.encode(errors="backslashreplace"), overwrite=True)
+
     def write_sheet(self, results: Mapping[int, Tensor | None]) -> None:
         """Write the sheet, if there is one: the source, other inputs, and results, those given and those in files."""
         from sinwave.images import read, sheet, write
@@ -130,19 +148,32 @@ class Files:
 
     def _is_finished(self, file: Path, part: str) -> bool:
         from sinwave.images import read_text
+        from sinwave.images.video import film_text
 
         if self._overwrite or not file.exists():
             return False
-        if file.suffix == ".mp4":  # it is not read again
-            raise OutputError(f"{file}: the file exists already; --overwrite replaces it, -o chooses another folder")
         try:
-            there = read_text(file)
+            there = film_text(file) if file.suffix == ".mp4" else read_text(file)
         except InputError:
             there = {}
         if all(there.get(key) == value for key, value in self._about(part).items()):
             return True
         raise OutputError(
             f"{file}: another file of that name exists; --overwrite replaces it, -o chooses another folder"
+        )
+
+    def _may_write(self, page: Path) -> bool:
+        """Whether a page may be written: it may replace only one of the same command."""
+        if self._film is not None:
+            raise InputError("a report is about single pictures: leave out report")
+        if self._overwrite or not page.exists():
+            return True
+        with page.open("rb") as file:
+            there = file.read(_MOST_PAGE).decode(errors="replace")
+        if escape(self._text["sinwave:command"]) in there:
+            return True
+        raise OutputError(
+            f"{page}: another file of that name exists; --overwrite replaces it, -o chooses another folder"
         )
 
     def _small(self, image: Tensor) -> Tensor:

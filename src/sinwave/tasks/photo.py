@@ -85,10 +85,25 @@ class Keeping(Common, total=False):
     keep: PictureLike | None
 
 
+class Enlarged(Watched, total=False):
+    """Options of `Watched`, and:
+
+    size, longest, consistency, fidelity, tile, steps, n   as in `sinwave upscale --help`
+    """
+
+    size: SizeLike | None
+    longest: int | None
+    consistency: float | None
+    fidelity: float | None
+    tile: int | None
+    steps: int | None
+    n: int
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """An animation (n, 3, h, w) in [-1, 1]."""
+    """An animation; `frames` is a tensor (n, 3, h, w) in [-1, 1]."""
 
     frames: Tensor
     fps: float
@@ -298,19 +313,20 @@ class Photo:
         self,
         factor: float | None = None,
         *,
-        size: SizeLike | None = None,
-        longest: int | None = None,
         model: str | PathLike[str] = "small",
         reduction: Literal["bicubic", "area", "lanczos", "camera"] = "bicubic",
-        consistency: float | None = None,
-        fidelity: float | None = None,
-        steps: int | None = None,
-        n: int = 1,
-        **common: Unpack[Watched],
+        **common: Unpack[Enlarged],
     ) -> Photo:
-        """Enlarge this picture with new detail; by default, the result reduces to nearly this picture."""
+        """Enlarge this picture with new detail; by default, downsampled, the result nearly equals this picture."""
         model = str(model)
         return self._edit("upscale", locals())
+
+    def restore(
+        self, factor: float | None = None, *, model: str | PathLike[str] = "photo", **common: Unpack[Enlarged]
+    ) -> Photo:
+        """Repair this picture: less noise, blur and compression."""
+        model = str(model)
+        return self._edit("restore", locals())
 
     def blend(
         self,

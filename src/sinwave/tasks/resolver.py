@@ -23,7 +23,7 @@ from sinwave.tasks.upscale import Upscale
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sinwave.tasks.photo import Watched
+    from sinwave.tasks.photo import Enlarged
 
 __all__ = ["SuperResolver"]
 
@@ -40,7 +40,7 @@ class SuperResolver:
     def load(
         cls, model: str | PathLike[str] = "small", *, device: str = "auto", threads: int | None = None
     ) -> SuperResolver:
-        """Load a model by its name or file, as `sinwave upscale --model`."""
+        """`SuperResolver.load("small")`: load a model by its name or file."""
         resolver = cls(fspath(model), Hardware(device=device, threads=threads))
         resolver._task(np.zeros((16, 16, 3), np.uint8), 2.0).open(MAX_PIXELS)
         return resolver
@@ -49,15 +49,11 @@ class SuperResolver:
         self,
         image: PictureLike,
         factor: float | None = None,
-        *,
-        fidelity: float | None = None,
-        consistency: float | None = None,
-        n: int = 1,
-        **options: Unpack[Watched],
+        **options: Unpack[Enlarged],
     ) -> Photo:
         """Enlarge a picture; the first of `n` results, which `.results` has."""
         photo = open_photo(image, device=self.hardware.device, threads=self.hardware.threads)
-        return photo.upscale(factor, model=self.model, fidelity=fidelity, consistency=consistency, n=n, **options)
+        return photo.upscale(factor, model=self.model, **options)
 
     def uncertainty(self, image: PictureLike, factor: float = 4.0) -> NDArray[np.float32]:
         """Estimate the error of each pixel of the result in gray levels, (h, w)."""

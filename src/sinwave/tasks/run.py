@@ -49,7 +49,7 @@ class Output:
     seed: int = option(0, "the seed of the noise: another one draws other pictures", low=0, high=2**63 - 1)
     output: Path = option(Path(), "the folder to write to; it is made if it is not there", short="-o", metavar="DIR")
     overwrite: bool = option(False, "replace files that are there already")
-    max_pixels: int = option(100_000_000, "the largest picture to read or draw, a guard against accidents", low=256)
+    max_pixels: int = option(100_000_000, "the largest picture to read or draw", low=256)
 
 
 class Written(NamedTuple):
@@ -220,7 +220,7 @@ class Run:
             ready = prepared(task, computing, self.output.max_pixels)
             film = _film(task, self.output.max_pixels)
             files = Files(task, self.output, self.hardware.dtype, folder / name, ready, film)
-            model, notes = ready.model() if files.missing or files.beside else (None, ())
+            model, notes = ready.model() if files.missing or files.beside or files.page else (None, ())
             notes = (*(note for note in ready.notes if film is None or note != film.note), *notes)
             make_folder(folder)
             tally = Tally(on_progress, files.count - len(files.missing), files.count, on_estimate, prefix)
@@ -231,6 +231,7 @@ class Run:
                 results = draw_film(ready, model, noise.child, files.missing, tally, frames, count, files.write_film)
             files.write_sheet(results)
             files.write_beside(model, noise.child("beside"))
+            files.write_page(model)
             if files.count > ON_SHEET:
                 notes = (*notes, f"the sheet shows the first {ON_SHEET} of {files.count} results")
         seconds = time.perf_counter() - start

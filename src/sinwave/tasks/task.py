@@ -19,6 +19,8 @@ from sinwave.systems.contracts import Computing, Loaded, OnStep, Size
 from sinwave.tasks.machine import check_memory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor
 
@@ -178,6 +180,7 @@ class Drawing:
     frames    how many the result has; `fps` of them are shown in a second
     chance    whether another seed gives another result
     beside    pictures (1, c, h, w) that are written beside the results, by the endings of their names
+    page      an HTML page about results in files, `page(model, files, command)`
     """
 
     size: Size
@@ -190,6 +193,7 @@ class Drawing:
     fps: float | None = None
     chance: bool = True
     beside: Mapping[str, Callable[[Any, Noise], Tensor]] = field(default_factory=dict)
+    page: Callable[[Any, Sequence[Path], str], str] | None = None
 
     def check_count(self, count: int) -> None:
         """Refuse to draw the same result several times."""

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from sinwave.errors import InputError
-from sinwave.kinds import Size, Source
+from sinwave.kinds import Source
 from sinwave.options import option
-from sinwave.systems import table
-from sinwave.systems.contracts import Loaded, OnStep, PictureConstraint, Redrawer, SuperResolver
-from sinwave.tasks.task import Drawing, Inputs, Opened, Task
+from sinwave.tasks.enlarging import Enlarging
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sinwave import images
-    from sinwave.rng import Noise
+    from sinwave.resize import Kind
 
 __all__ = ["Upscale"]
-
-_LARGEST = 16
-_BLEED = 8.0
-"""The largest blur, in pixels, by which colors are continued: models look about as far."""
-
-_STRENGTH = 0.05
-"""The noise that patches begin with: little, since the small picture says most."""
-
-_DOUBT = 4
-"""Gray levels of the map for a gray level of doubt."""
 
 _UNSURE = 0.6
 """The share of the projection where a camera has reduced the picture, nobody knows how."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class Upscale(Task):
+class Upscale(Enlarging):
     """Enlarge SOURCE with detail that is not in it; reduced again, the result is SOURCE within a gray level.
 
     The model small comes with sinwave and takes a moment. Two others know nothing but SOURCE: zero-shot trains a
@@ -45,18 +29,13 @@ class Upscale(Task):
     that `sinwave train --system residual-sr` has made, or one of a picture like SOURCE.
     """
 
-    quick: ClassVar[bool] = True
-    overview: ClassVar[bool] = False
-    same: ClassVar[bool] = True
-    aside: ClassVar[tuple[str, ...]] = ("map",)
+    default_factor: ClassVar[float] = 4.0
+    default_model: ClassVar[str] = "small"
+    untrained: ClassVar[Mapping[str, str]] = {"zero-shot": "zero-shot", "patches": "wavelet"}
 
     source: Source = option(help="the picture to enlarge, or a folder of pictures", positional=True)
     factor: float | None = option(
-        None, "how many times larger each side becomes (default: 4)", low=1, high=_LARGEST, metavar="FACTOR"
-    )
-    size: Size | None = option(None, "the size of the result in pixels, instead of a factor")
-    longest: int | None = option(
-        None, "the longer side of the result in pixels, instead of a factor", low=16, high=10**6, metavar="PIXELS"
+        None, "how many times larger each side becomes (default: 4)", low=1, high=16, metavar="FACTOR"
     )
     model: str = option(
         "small", "small, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
@@ -71,190 +50,13 @@ class Upscale(Task):
         high=1,
     )
     fidelity: float | None = option(
-        None,
-        "1 = only what SOURCE says, 0 = with drawn detail; for students, teachers (default: 1) and patches (0.95)",
-        low=0,
-        high=1,
+        None, "1 = only what SOURCE says, 0 = with drawn detail (default: 1; for patches 0.95)", low=0, high=1
     )
-    map: bool = option(False, "also write NAME-map.png, bright where the result is unsure")
-    steps: int | None = option(
-        None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if sum(value is not None for value in (self.factor, self.size, self.longest)) > 1:
-            raise InputError("factor, size and longest exclude each other: give one of them")
-
-    def open(self, max_pixels: int) -> Opened:
-        if isinstance(self.source.value, Opened):
-            picture = self.source.value.picture
-        elif self.source.path is not None and table.is_model_file(self.source.path):
-            raise InputError(f"{self.source}: upscale enlarges a picture, and this is a model file (see --model)")
-        else:
-            picture = self.source.read(max_pixels)
-        loaded = self._loaded(picture)
-        if self.fidelity is not None and not {"refine", "sample"} & loaded.abilities:
-            raise InputError(
-                f"the model {self.model} has no use for fidelity: it draws no detail apart from its result"
-            )
-        if self.map and "map" not in loaded.abilities:
-            raise InputError(f"the model {self.model} cannot tell where it is unsure: leave out map")
-        return Opened(self.source, picture, loaded, loaded.engines[0], True, picture.notes)
-
-    def prepare(self, inputs: Inputs) -> Drawing:
-        (source, visible), size = inputs.layers, self._size(inputs.size)
-        inputs.check(size)
-        chance = self._has_chance(inputs.opened.loaded)
-
-        def doubt(model: Redrawer, noise: Noise) -> Tensor:
-            return (_DOUBT * model.uncertainty(source, size) / 127.5 - 1).clamp(-1, 1)
-
-        beside = {"map": doubt} if self.map else {}
-        if visible is None:
-            return Drawing(
-                size,
-                lambda model, noise, on_step: self.drawn(model, source, size, noise, on_step),
-                chance=chance,
-                beside=beside,
-            )
-        source = _continued(source, visible)
-
-        def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
-            return _with_alpha(self.drawn(model, source, size, noise, on_step), visible)
-
-        return Drawing(size, draw, chance=chance, beside=beside)
-
-    def _has_chance(self, loaded: Loaded) -> bool:
-        """Whether another seed gives another result."""
-        return "certain" not in loaded.abilities or self.fidelity not in (None, 1)
-
-    def drawn(
-        self, model: Any, picture: Tensor, size: tuple[int, int], noise: Noise, on_step: OnStep | None = None
-    ) -> Tensor:
-        """Enlarge a picture (1, 3, h, w) to `size`."""
-        if tuple(picture.shape[2:]) == size:
-            return picture
-        if self.fidelity is not None and isinstance(model, Redrawer):
-            large = model.redraw(picture, size, noise, fidelity=self.fidelity, on_step=on_step)
-        elif isinstance(model, SuperResolver):
-            large = model.upscale(picture, size, noise, on_step=on_step)
-        else:
-            strength = _STRENGTH if self.fidelity is None else 1 - self.fidelity
-            large = _by_patches(model, picture, size, strength, noise, on_step)
-        return self._consistent(large, picture)
-
-    def _size(self, small: tuple[int, int]) -> tuple[int, int]:
-        """Compute the size of the result."""
-        if self.size is not None:
-            size = tuple(self.size)
-        else:
-            factor = self.longest / max(small) if self.longest is not None else self.factor or 4.0
-            size = tuple(max(1, round(factor * side)) for side in small)
-        if any(large < side for large, side in zip(size, small, strict=True)):
-            raise InputError(
-                f"the result would have {size[1]} x {size[0]} pixels, and SOURCE has {small[1]} x {small[0]}: "
-                "upscale does not make a picture smaller"
-            )
-        if max(large / side for large, side in zip(size, small, strict=True)) > _LARGEST:
-            raise InputError(f"the result would be more than {_LARGEST} times as large as SOURCE")
-        return size[0], size[1]
-
-    def _loaded(self, picture: images.Picture) -> Loaded:
-        """Load the model that the user has named."""
-        path = self._file
-        if path is None and (loaded := table.shipped(self.model, self.steps)):
-            return loaded
-        if path is not None and not table.is_model_file(path):
-            loaded = table.foreign(path, self.steps)
-        elif self.steps is not None:
-            raise InputError(f"the model {self.model} has no use for steps: only published weights have")
-        elif path is None:
-            return table.of_picture(picture, "zero-shot" if self.model == "zero-shot" else "wavelet")
-        else:
-            loaded = table.load(path)
-        if not {"upscale", "refine"} & loaded.abilities:
-            raise InputError(f"{path}: this model cannot enlarge pictures")
-        return loaded
 
     @property
-    def _file(self) -> Path | None:
-        """The model file, None for a model that has a name; a file of such a name is ./NAME."""
-        if self.model in ("zero-shot", "patches") or table.has_shipped(self.model):
-            return None
-        path = Path(self.model)
-        if not path.is_file() and not table.is_folder(path):
-            raise InputError(f"model must be small, zero-shot, patches or a model file, and {self.model!r} is none")
-        return path
+    def default_consistency(self) -> float:
+        return _UNSURE if self.reduction == "camera" else 1.0
 
-    def digests(self) -> tuple[str, ...]:
-        path = self._file
-        return () if path is None else tuple(Source(part).sha256 for part in table.parts(path))
-
-    def _consistent(self, large: Tensor, small: Tensor) -> Tensor:
-        """Move the result to, or towards, the pictures in range that reduce to the small one."""
-        from sinwave.reduction import Reduction
-
-        camera = self.reduction == "camera"
-        share = self.consistency if self.consistency is not None else _UNSURE if camera else 1.0
-        if share == 0:
-            return large.clamp(-1, 1)
-        reduction = Reduction(small, "bicubic" if self.reduction == "camera" else self.reduction)
-        nearest = reduction.nearest(large)
-        return reduction.in_range(nearest) if share == 1 else (large + share * (nearest - large)).clamp(-1, 1)
-
-
-def _continued(picture: Tensor, visible: Tensor) -> Tensor:
-    """Continue the colors of what is visible (1, 1, h, w) into what is near, so that no edge is seen there."""
-    import torch
-
-    from sinwave.resize import blur
-
-    result, missing, sigma = picture, visible == 0, 1.0
-    while sigma <= _BLEED and missing.any():
-        weight = blur(visible, sigma)
-        near = missing & (weight > 1e-3)
-        result = torch.where(near, blur(picture * visible, sigma) / weight.clamp(min=1e-3), result)
-        missing, sigma = missing & ~near, 2 * sigma
-    return result
-
-
-def _with_alpha(large: Tensor, visible: Tensor) -> Tensor:
-    """Add a fourth channel, the enlarged outline, in [-1, 1]."""
-    import torch
-
-    from sinwave.resize import resize
-
-    alpha = resize(2 * visible - 1, (large.shape[2], large.shape[3])).clamp(-1, 1)
-    return torch.cat([large, alpha], 1)
-
-
-def _by_patches(
-    model: Any, picture: Tensor, size: tuple[int, int], strength: float, noise: Noise, on_step: OnStep | None
-) -> Tensor:
-    """Enlarge by factors of 2 at the most, each time with what a model of one picture draws."""
-    from sinwave.reduction import Reduction
-    from sinwave.resize import resize
-    from sinwave.tasks.canvas import Canvas, redraw, turned_into
-
-    reduction, large = Reduction(picture), picture
-    sizes = _turns((picture.shape[2], picture.shape[3]), size)
-    for turn, now in enumerate(sizes):
-        guess = reduction.nearest(resize(large, now))
-        finest = len(model.scales(guess)) - 1
-
-        def reduced(scale: int, last: int = finest) -> PictureConstraint | None:
-            return reduction.nearest if scale == last else None
-
-        chance, report = noise.child("turn", turn), turned_into(on_step, turn, len(sizes))
-        large = redraw(model, Canvas(guess), strength, chance, first=finest, also=[reduced], on_step=report)
-        large = large if turn == len(sizes) - 1 else reduction.in_range(large)
-    return large
-
-
-def _turns(small: tuple[int, int], large: tuple[int, int]) -> list[tuple[int, int]]:
-    """List the sizes on the way, by equal factors of 2 at the most."""
-    down, right = (b / a for a, b in zip(small, large, strict=True))
-    count = max(1, math.ceil(math.log2(max(down, right)) - 1e-9))
-    parts = [(turn + 1) / count for turn in range(count)]
-    return [(round(small[0] * math.pow(down, part)), round(small[1] * math.pow(right, part))) for part in parts]
+    @property
+    def kind(self) -> Kind:
+        return "bicubic" if self.reduction == "camera" else self.reduction

@@ -6,14 +6,15 @@
     picture = decode(x_0), clamped to [-1, 1]
 
 A latent has the size of the small picture, and the autoencoder enlarges it. The small picture is mirrored at the right
-and below until the U-Net can halve its sides, and the result is cropped; the norms see all of it, so there are no
-tiles. Rombach, Blattmann, Lorenz, Esser and Ommer, "High-resolution image synthesis with latent diffusion models",
-CVPR 2022, section 4.4.
+and below until the U-Net can halve its sides, and the result is cropped; the norms see all of it, so
+tiles overlap. Rombach, Blattmann, Lorenz, Esser and Ommer, "High-resolution image synthesis with latent diffusion
+models", CVPR 2022, section 4.4.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progre
 from sinwave.systems.latent_sr.folder import check_folder, find_folder
 from sinwave.systems.latent_sr.networks import Networks
 from sinwave.systems.latent_sr.schedule import Schedule
+from sinwave.systems.tiled import SIDE, Tiled
 
 __all__ = ["STEPS", "LatentDenoiser", "LatentEnlarger", "Pipeline", "from_folder", "shipped"]
 
@@ -75,6 +77,11 @@ class LatentEnlarger:
 
     def __post_init__(self) -> None:
         self.schedule.check(self.steps)
+
+    @property
+    def factor(self) -> int:
+        """Pixels along a side of the result for a pixel of the small picture."""
+        return self.networks.factor
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Enlarge a picture (b, 3, h, w); a `size` other than the autoencoder's factor is resized from that."""
@@ -125,19 +132,21 @@ class Pipeline:
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
 
-    def build(self, engine: str, computing: Computing) -> LatentEnlarger:
+    def build(self, engine: str, computing: Computing) -> Tiled:
         unet, codes = (
             copy.deepcopy(network).to(computing.device, computing.dtype)
             for network in (self.networks.unet, self.networks.autoencoder)
         )
-        return LatentEnlarger(replace(self.networks, unet=unet, autoencoder=codes), self.schedule, self.steps)
+        networks = replace(self.networks, unet=unet, autoencoder=codes)
+        return Tiled(LatentEnlarger(networks, self.schedule, self.steps), computing.tile or SIDE)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
 
     def memory(self, engine: str, size: Size) -> float:
-        """Estimate the bytes: weights, and features of the whole picture, since there are no tiles."""
-        return 1.9e9 + 4300 * size[0] * size[1]
+        """Estimate the bytes: weights, features of a tile, and some copies of the large picture."""
+        tile = math.prod(min(side, self.networks.factor * SIDE) for side in size)
+        return 1.9e9 + 4300 * tile + 60 * size[0] * size[1]
 
 
 def shipped(name: str, steps: int | None = None) -> Pipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sinwave.systems.contracts import Ability, Computing, Loaded, Size
 from sinwave.systems.residual_sr import checkpoints
 from sinwave.systems.residual_sr.published import RELEASES, Published, Release
 from sinwave.systems.residual_sr.unet import X4
+from sinwave.systems.tiled import SIDE, Tiled
 
 __all__ = ["Foreign", "from_release", "from_weights"]
 
@@ -26,27 +28,33 @@ class Foreign:
     """A published network, loaded."""
 
     model: Published
-    abilities: ClassVar[frozenset[Ability]] = frozenset({"upscale"})
+    repairs: bool = True
     engines: ClassVar[tuple[str, ...]] = ("network",)
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
 
-    def build(self, engine: str, computing: Computing) -> Published:
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return frozenset({"upscale", "restore"} if self.repairs else {"upscale"})
+
+    def build(self, engine: str, computing: Computing) -> Tiled:
         device, dtype = computing.device, computing.dtype
         unet = copy.deepcopy(self.model.unet).to(device, dtype)
-        return replace(self.model, unet=unet, autoencoder=copy.deepcopy(self.model.autoencoder).to(device, dtype))
+        codes = copy.deepcopy(self.model.autoencoder).to(device, dtype)
+        return Tiled(replace(self.model, unet=unet, autoencoder=codes), computing.tile or SIDE)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
 
     def memory(self, engine: str, size: Size) -> float:
-        """Estimate the bytes: weights, and features of the whole picture, since there are no tiles."""
-        return 1.5e9 + 3000 * size[0] * size[1]
+        """Estimate the bytes: weights, features of a tile, and some copies of the large picture."""
+        tile = math.prod(min(side, self.model.factor * SIDE) for side in size)
+        return 1.5e9 + 3000 * tile + 60 * size[0] * size[1]
 
 
 def from_release(name: str) -> Foreign:
     """Load a release by its name, from where weights are looked for; `InputError` names a file that is missing."""
-    return Foreign(Published.load(RELEASES[name]))
+    return _of(RELEASES[name], None)
 
 
 def from_weights(path: Path, steps: int | None) -> Foreign:
@@ -56,7 +64,12 @@ def from_weights(path: Path, steps: int | None) -> Foreign:
     content = checkpoints.recognize(checkpoints.shapes(path))
     if content.layout != X4:
         raise InputError(f"{path} holds {content.name}, which upscale has no use for")
-    return Foreign(Published.load(_release(path, steps), path))
+    return _of(_release(path, steps), path)
+
+
+def _of(release: Release, path: Path | None) -> Foreign:
+    """Load a release; one of them has learned from reduced pictures, and all others from damaged ones."""
+    return Foreign(Published.load(release, path), release is not RELEASES["resshift-bicubic"])
 
 
 def _release(path: Path, steps: int | None) -> Release:

@@ -73,7 +73,7 @@ class Enlarger:
         self, low: Tensor, size: Size, noise: Noise, *, fidelity: float, on_step: OnStep | None = None
     ) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`, with a share of 1 - fidelity of detail that is drawn."""
-        large, turns = low, _turns((low.shape[2], low.shape[3]), size)
+        large, turns = low, self._turns((low.shape[2], low.shape[3]), size)
         for turn, factor in enumerate(turns):
             report = None if on_step is None else _after(on_step, turn, len(turns))
             small, large = large, self._enlarged(large, factor, report)
@@ -87,7 +87,7 @@ class Enlarger:
     def uncertainty(self, low: Tensor, size: Size) -> Tensor:
         """Estimate the deviation of the result from the truth in gray levels, (1, 1, h, w): where it guesses."""
         large, variance = low, torch.zeros_like(low[:, :1])
-        for factor in _turns((low.shape[2], low.shape[3]), size):
+        for factor in self._turns((low.shape[2], low.shape[3]), size):
             small, large = large, self._enlarged(large, factor, None)
             gap = self._gap(small, large)
             sides = (large.shape[2], large.shape[3])
@@ -95,6 +95,10 @@ class Enlarger:
             variance = _within(functional.interpolate(variance, size=sides, mode="nearest") + added, size)
             large = _within(large, size)
         return 127.5 * variance.clamp(min=0).sqrt()
+
+    def _turns(self, small: Size, large: Size) -> list[int]:
+        """Choose the factors; a network that repairs has at least one to work with."""
+        return _turns(small, large) or ([] if self._reduced else [min(FACTORS)])
 
     def _gap(self, low: Tensor, large: Tensor) -> Gap:
         """Compute the part of an enlargement that is unsure."""
@@ -176,13 +180,15 @@ class Trained:
     def abilities(self) -> frozenset[Ability]:
         drawn: set[Ability] = set() if self.detail is None else {"sample"}
         unsure: set[Ability] = {"map"} if self.configuration.deviations else set()
-        return frozenset({"upscale", "certain", *drawn, *unsure})
+        repairs: set[Ability] = {"restore"} if self.configuration.condition == "photo" else set()
+        return frozenset({"upscale", "certain", *drawn, *unsure, *repairs})
 
     def build(self, engine: str, computing: Computing) -> Enlarger:
         network = _frozen(self.network, computing)
         detail = self.detail and replace(self.detail, network=_frozen(self.detail.network, computing))
         deviations = self.configuration.doubt if self.configuration.deviations else None
-        return Enlarger(network, deviations, detail, reduced=self.configuration.condition == "clean")
+        reduced = self.configuration.condition == "clean"
+        return Enlarger(network, deviations, detail, reduced=reduced, tile=computing.tile)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
@@ -221,15 +227,20 @@ def shipped(name: str, steps: int | None = None) -> Loaded:
     """Load a model by its name: the one that comes with the package, or a published one whose files are here."""
     if steps is not None:
         raise InputError(f"the model {name} has no use for steps")
-    if name == "small":
-        return small()
+    if name in ("small", "photo"):
+        return _packaged(name)
     from sinwave.systems.residual_sr.foreign import from_release
 
     return from_release(name)
 
 
-@lru_cache(maxsize=1)
 def small() -> Trained:
-    """Read the model that comes with the package, once, since nothing changes it."""
-    with as_file(files("sinwave.systems.residual_sr") / "small.safetensors") as path:
+    """Load the model that enlarges pictures which were only reduced."""
+    return _packaged("small")
+
+
+@lru_cache(maxsize=2)
+def _packaged(name: str) -> Trained:
+    """Read a model that comes with the package, once, since nothing changes it."""
+    with as_file(files("sinwave.systems.residual_sr") / f"{name}.safetensors") as path:
         return from_file(read_model(path), path)

@@ -43,7 +43,7 @@ class Options:
     condition: Condition = option("clean", "clean: inputs are only reduced; photo: also blurred, noisy and compressed")
     stage: Stage = option(
         "enlarger",
-        "teacher: a network that draws detail beside an enlarger, in several steps; student: in one step",
+        "teacher: draws detail onto an enlarger's result, in several steps; student: in one step",
     )
     start: Path | None = option(
         None,
@@ -59,10 +59,12 @@ class Options:
     )
     soft: float = option(0.5, "the share of crops that are blurred first, as by a lens", low=0, high=1)
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
-    kappa: float = option(2.0, "a teacher's noise, in units of the missing detail", low=0.1, high=10)
+    kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
     distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)
-    error_maps: float = option(0.0, "weight of a student's high-frequency error maps", low=0)
-    distance: Distance = option("bands", "what error maps compare; all but bands need published weights")
+    error_maps: float = option(
+        0.0, "weight of a student's loss that looks most where fine detail differs (default: 0)", low=0
+    )
+    distance: Distance = option("bands", "what that loss compares; all but bands need published weights")
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"

@@ -210,8 +210,8 @@ class Trained:
 
     def build(self, engine: str, computing: Computing) -> WaveletModel:
         """Build the model that draws, with a copy of the network; convolutions as they were trained unless told."""
-        device, dtype, convolutions, _ = computing
-        convolutions = convolutions or getattr(torch, self.configuration.precision)
+        device, dtype = computing.device, computing.dtype
+        convolutions = computing.convolutions or getattr(torch, self.configuration.precision)
         images = [picture.pixels[None].to(device, dtype) for picture in self.pictures]
         opaques = [None if picture.opaque is None else picture.opaque.to(device) for picture in self.pictures]
         progression, statistics = self.configuration.pyramid, self.statistics.to(device)

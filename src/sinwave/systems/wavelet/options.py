@@ -76,7 +76,8 @@ class Options:
     )
     width: int | None = option(None, "channels of the network (preset fast: 72)", low=8, high=512, metavar="CHANNELS")
     progression: Literal["levels", "bands"] = option(
-        "levels", "levels: each scale doubles the size; bands: each scale has full size and adds one band"
+        "levels",
+        "levels: each scale doubles the size; bands: all scales have full size, and each adds a band of frequencies",
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"

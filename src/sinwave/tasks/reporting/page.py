@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sinwave.images.writing import saved
 
-__all__ = ["Line", "Section", "chart", "page", "pictures", "table"]
+__all__ = ["Line", "Section", "chart", "compared", "page", "pictures", "table"]
 
 _WIDTH, _HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 12, 44
@@ -49,13 +49,29 @@ def pictures(captioned: Sequence[tuple[str, Tensor]], *, wide: bool = False, fra
     """A grid of pictures, uint8 (3, h, w), each with the text below it; the first may have a frame."""
     figures = ""
     for index, (text, picture) in enumerate(captioned):
-        pixels = Image.fromarray(np.ascontiguousarray(picture.movedim(0, 2).numpy()))
-        address = f"data:image/png;base64,{base64.b64encode(saved(pixels, 'PNG', optimize=True)).decode()}"
-        figures += (
-            f"<figure{' class=first' if framed and index == 0 else ''}><img src='{address}' alt='{escape(text)}'>"
-        )
+        figures += f"<figure{' class=first' if framed and index == 0 else ''}>{_image(picture, text)}"
         figures += f"<figcaption>{escape(text)}</figcaption></figure>"
     return f"<div class='grid{' wide' if wide else ''}'>{figures}</div>"
+
+
+def compared(captioned: Sequence[tuple[str, Tensor, Tensor]]) -> str:
+    """Pairs of pictures, uint8 (3, h, w), one over the other, with a line to move between them."""
+    figures = ""
+    for text, before, after in captioned:
+        slider = (
+            "<input type='range' min='0' max='100' value='50' aria-label='line between before and after' "
+            'oninput=\'this.parentNode.style.setProperty("--cut", this.value + "%")\'>'
+        )
+        both = f"{_image(before, f'{text}, before')}{_image(after, f'{text}, after')}"
+        figures += f"<figure class='compared'><div>{both}{slider}</div><figcaption>{escape(text)}</figcaption></figure>"
+    return f"<div class='grid{' wide' if len(captioned) == 1 else ' two'}'>{figures}</div>"
+
+
+def _image(picture: Tensor, text: str) -> str:
+    """A picture, uint8 (3, h, w), with a text for those who cannot see it."""
+    pixels = Image.fromarray(np.ascontiguousarray(picture.movedim(0, 2).numpy()))
+    address = f"data:image/png;base64,{base64.b64encode(saved(pixels, 'PNG', optimize=True)).decode()}"
+    return f"<img src='{address}' alt='{escape(text)}'>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
