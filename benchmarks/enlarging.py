@@ -52,9 +52,8 @@ def ours(model: str, seed: int, consistency: float | None, fidelity: float | Non
         picture = Picture(pair.small[0])
         source = loaded or table.of_picture(picture, untrained or "")
         built = source.build(source.engines[0], COMPUTING)
-        return Upscale(source=Source(picture), consistency=consistency, fidelity=fidelity).drawn(
-            built, pair.small, pair.size, noise
-        )
+        task = Upscale(source=Source(picture), consistency=consistency, fidelity=fidelity)
+        return task.drawn(built, pair.small, pair.size, noise, task.share(source))
 
     return Method(enlarge)
 

@@ -40,8 +40,8 @@ _OTHERS: dict[str, type[Any]] = {
 }
 _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
-    "Generate, animate, upscale, edits, train": [Machine],
-    "Generate, animate, upscale, edits": [Output, Hardware, Task],
+    "Generate, animate, upscale, restore, edits, train": [Machine],
+    "Generate, animate, upscale, restore, edits": [Output, Hardware, Task],
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],
     "Animate, and edits that can keep a part of their input": [KeepingTask],

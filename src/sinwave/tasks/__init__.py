@@ -25,7 +25,7 @@ DRAWING: Mapping[str, str] = {
     "tile": "a texture that repeats without a seam",
     "place": "a new picture with a region of SOURCE where you want it",
     "restyle": "redraw a picture in the texture and the colors of another",
-    "upscale": "a larger picture with new detail, consistent with the small one",
+    "upscale": "a larger picture, consistent with the small one",
     "restore": "a damaged photograph without noise, blur and compression",
     "animate": "an animated loop of redrawings, as GIF, WebP or MP4",
     "blend": "a new picture made of several, each with its share",

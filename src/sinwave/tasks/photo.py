@@ -317,7 +317,7 @@ class Photo:
         reduction: Literal["bicubic", "area", "lanczos", "camera"] = "bicubic",
         **common: Unpack[Enlarged],
     ) -> Photo:
-        """Enlarge this picture with new detail; by default, downsampled, the result nearly equals this picture."""
+        """Enlarge this picture; by default, the downsampled result nearly equals this picture."""
         model = str(model)
         return self._edit("upscale", locals())
 

@@ -37,8 +37,7 @@ class Restore(Enlarging):
         None, "how much of SOURCE comes back, with its damage: 0 = nothing, 1 = all of it (default: 0)", low=0, high=1
     )
 
-    @property
-    def default_consistency(self) -> float:
+    def default_share(self, loaded: Loaded) -> float:
         return 0.0
 
     def check_model(self, loaded: Loaded) -> None:

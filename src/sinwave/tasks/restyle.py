@@ -18,7 +18,7 @@ class Restyle(KeepingTask):
     content: Picture = option(help="the picture to restyle, of any size", positional=True, metavar="CONTENT")
     strength: float = option(0.3, "how much noise is added before redrawing; 0 only exchanges colors", low=0, high=1)
     shape: float = option(0.7, "how much of CONTENT's shapes stays", low=0, high=1)
-    palette: float = option(1.0, "how much of CONTENT's colors is exchanged", low=0, high=1)
+    palette: float = option(1.0, "how far SOURCE's colors replace CONTENT's", low=0, high=1)
     first: int = first_scale(1, "the coarsest scale that is redrawn; 0 is the layout")
 
     def prepare(self, inputs: Inputs) -> Drawing:

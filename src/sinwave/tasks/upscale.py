@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from sinwave.kinds import Source
 from sinwave.options import option
+from sinwave.systems.contracts import Loaded
 from sinwave.tasks.enlarging import Enlarging
 
 if TYPE_CHECKING:
@@ -45,16 +46,15 @@ class Upscale(Enlarging):
     )
     consistency: float | None = option(
         None,
-        f"how closely the result, reduced, equals SOURCE: 1 = within a gray level (default: 1; for camera {_UNSURE})",
+        "how closely the reduced result equals SOURCE: 1 = within a gray level "
+        f"(default: 1; camera: {_UNSURE}; restoring models: 0)",
         low=0,
         high=1,
     )
-    fidelity: float | None = option(
-        None, "1 = only what SOURCE says, 0 = with drawn detail (default: 1; for patches 0.95)", low=0, high=1
-    )
 
-    @property
-    def default_consistency(self) -> float:
+    def default_share(self, loaded: Loaded) -> float:
+        if "restore" in loaded.abilities:  # or the damage would come back
+            return 0.0
         return _UNSURE if self.reduction == "camera" else 1.0
 
     @property

@@ -62,9 +62,9 @@ class Options:
     kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
     distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)
     error_maps: float = option(
-        0.0, "weight of a student's loss that looks most where fine detail differs (default: 0)", low=0
+        0.0, "weight of a student's loss on places where fine detail differs (default: 0)", low=0
     )
-    distance: Distance = option("bands", "what that loss compares; all but bands need published weights")
+    distance: Distance = option("bands", "what --error-maps compares; all but bands need published weights")
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
