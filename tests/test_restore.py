@@ -14,6 +14,7 @@ from sinwave.cli.main import main
 from sinwave.data.degrade import REAL_ESRGAN, degrade
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
+from sinwave.systems.residual_sr.model import packaged
 
 
 @pytest.fixture
@@ -84,3 +85,50 @@ def test_the_report_is_one_file_with_both_pictures_and_figures(
     capsys.readouterr()
     assert main([*command, "--factor", "3", "--report", "-o", "other"]) == 2
     assert "x-upscale-report.html: another file of that name exists" in capsys.readouterr().err
+
+
+def agreement(page: str, name: str) -> tuple[str, int]:
+    found = re.search(rf"<td>{re.escape(name)}</td><td>([^<]*)</td><td>(\d+)</td>", page)
+    assert found
+    return found[1], int(found[2])
+
+
+def test_the_report_reduces_as_the_picture_was_reduced_and_leaves_out_what_nobody_sees(damaged: np.ndarray) -> None:
+    for reduction in ("area", "lanczos"):
+        options = ["--factor", "2", "--reduction", reduction, "--report", "-q", "-o", reduction]
+        assert main(["upscale", "x.png", *options]) == 0
+        page = (Path(reduction) / "x-upscale-report.html").read_text()
+        assert agreement(page, "x-upscale.png")[1] <= 1
+    with Image.open("x.png") as image:
+        layers = image.convert("RGBA")
+    alpha = np.full((160, 200), 255, np.uint8)
+    alpha[40:90, 50:120] = 0
+    layers.putalpha(Image.fromarray(alpha))
+    layers.save("hole.png")
+    assert main(["upscale", "hole.png", "--factor", "2", "--report", "-q"]) == 0
+    assert agreement(Path("hole-upscale-report.html").read_text(), "hole-upscale.png")[1] <= 1
+
+
+def test_a_name_is_no_part_of_the_page(damaged: np.ndarray) -> None:
+    name = "<img onerror=alert(1)>&"
+    Path("x.png").rename(f"{name}.png")
+    assert main(["upscale", f"{name}.png", "--factor", "2", "--report", "-q"]) == 0
+    page = Path(f"{name}-upscale-report.html").read_text()
+    assert "<img onerror" not in page
+    assert "&lt;img onerror=alert(1)&gt;&amp;-upscale.png" in page
+
+
+def test_options_without_an_effect_are_refused(damaged: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("zero-shot", "patches"):
+        assert main(["upscale", "x.png", "--model", model, "--tile", "64"]) == 2
+        assert f"the model {model} has no use for tile" in capsys.readouterr().err
+    for option in ("map", "report"):
+        with pytest.raises(InputError, match=f"upscale has no option '{option}'"):
+            sinwave.open("x.png").upscale(**{option: True})
+
+
+def test_the_memory_of_what_lies_between_is_foreseen() -> None:
+    loaded = packaged("photo")
+    assert loaded.working_size((300, 400), (300, 400)) == (600, 800)
+    assert packaged("small").working_size((300, 400), (1500, 2000)) == (2400, 3200)
+    assert loaded.tiled(1000).memory("network", (600, 800)) > loaded.memory("network", (600, 800))

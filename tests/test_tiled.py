@@ -50,7 +50,7 @@ def test_tiles_of_a_network_that_looks_at_pixels_are_the_whole() -> None:
     result = Tiled(network, 40).upscale(low, (360, 520), NoiseSource(3), on_step=steps.append)
     assert len(network.sizes) == 3 * 4
     assert set(network.sizes) == {(40, 40)}
-    whole = NoiseSource(3).normal((1, 3, 90 + 80, 130 + 80), "start")[:, :, :90, :130]
+    whole = Part(NoiseSource(3), (0, 0)).normal((1, 3, 90, 130), "start")
     expected = functional.interpolate(low + 0.1 * whole, scale_factor=4, mode="nearest").clamp(-1, 1)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
     assert [(step.part, step.parts) for step in steps] == [(turn, 12) for turn in range(12)]
@@ -84,11 +84,15 @@ def test_tiles_cover_a_side_evenly(length: int) -> None:
     assert total[0] == total[-1] == 1  # at the borders of the picture there is nothing to blend with
 
 
-def test_a_part_of_noise_is_cut_out_of_the_whole() -> None:
-    whole = NoiseSource(1).child("a").normal((1, 2, 30, 40), "k", 2)
-    part = Part(NoiseSource(1), (30, 40), (5, 7)).child("a").normal((1, 2, 10, 12), "k", 2)
-    assert torch.equal(part, whole[:, :, 5:15, 7:19])
-    assert Part(NoiseSource(1), (30, 40), (5, 7)).count == 1
+def test_parts_of_noise_are_of_one_field() -> None:
+    whole = Part(NoiseSource(1), (0, 0)).child("a").normal((1, 2, 150, 200), "k", 2)
+    part = Part(NoiseSource(1), (60, 7)).child("a").normal((1, 2, 80, 150), "k", 2)
+    assert torch.equal(part, whole[:, :, 60:140, 7:157])
+    assert torch.equal(whole[..., :64, :64], NoiseSource(1).child("a").normal((1, 2, 64, 64), "k", 2, "block", 0, 0))
+    assert abs(whole.std().item() - 1) < 0.02
+    assert torch.corrcoef(whole[0, :, :64, :64].reshape(2, -1))[0, 1].abs() < 0.1
+    assert not torch.equal(whole[..., :64, :64], whole[..., :64, 64:128])
+    assert Part(NoiseSource(1), (5, 7)).count == 1
 
 
 def test_tiles_that_are_too_small_are_refused() -> None:

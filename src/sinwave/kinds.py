@@ -92,7 +92,11 @@ class Picture:
         if self.path is None:
             return self.read(1 << 62, 1).sha256
         try:
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+            digest = hashlib.sha256()
+            with self.path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            return digest.hexdigest()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror or error})") from error
 

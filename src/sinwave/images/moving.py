@@ -26,7 +26,7 @@ from sinwave.images.exif import exif_of
 from sinwave.images.header import probe
 from sinwave.images.levels import to_uint8
 from sinwave.images.picture import Picture, fitting_profile, read_frames
-from sinwave.images.video import encode_film, film, is_film
+from sinwave.images.video import Film, encode_film, film, is_film
 from sinwave.images.writing import encoded, saved
 
 __all__ = ["Movie", "encode_movie", "movie"]
@@ -50,6 +50,8 @@ class Movie:
     lossless     whether the frames were compressed without losses
     sample       (1, n, 3), colors of what is visible, for the palette of a GIF
     note         the sentence of `read` that is not true of a result with all frames
+    notes        sentences on what a result does not have
+    film         times, for a film
     """
 
     path: Path
@@ -60,10 +62,17 @@ class Movie:
     lossless: bool
     sample: Bytes
     note: str | None
+    notes: tuple[str, ...] = ()
+    film: Film | None = None
 
     def frames(self, max_pixels: int, min_side: int) -> Iterator[Picture]:
         """Read the frames again."""
         return (picture for picture, _ in read_frames(self.path, max_pixels=max_pixels, min_side=min_side))
+
+    def losses(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Sentences on what a result of this size does not have."""
+        odd = self.film is not None and (size[0] % 2 or size[1] % 2)
+        return (*self.notes, "an MP4 has even sides: a last line is left out") if odd else self.notes
 
     def check(self, size: tuple[int, int]) -> None:
         """Refuse a result that the kind of file cannot hold."""
@@ -78,8 +87,9 @@ class Movie:
 def movie(path: Path, *, max_pixels: int, min_side: int) -> Movie | None:
     """Look through the frames of an animation; None for a file of one picture, and for pages."""
     if is_film(path):
-        nothing = np.zeros((1, 0, 3), np.uint8)
-        return Movie(path, ".mp4", film(path).durations, None, False, False, nothing, "a film, using its first picture")
+        content, nothing = film(path), np.zeros((1, 0, 3), np.uint8)
+        first = "a film, using its first picture"
+        return Movie(path, ".mp4", content.durations, None, False, False, nothing, first, content.notes, content)
     header = probe(path)
     if header.frames == 1 or header.format not in _KINDS:
         return None
@@ -103,7 +113,7 @@ def encode_movie(
     """Encode frames (3 or 4, h, w) in [-1, 1], which are asked for one by one."""
     pictures = map(_bytes, frames)  # which holds none while it asks for the next
     encoders = {".gif": lambda: b"".join(_gif(source, pictures, text))}
-    encoders[".mp4"] = lambda: encode_film(source.path, pictures, text)
+    encoders[".mp4"] = lambda: b"" if source.film is None else encode_film(source.path, source.film, pictures, text)
     encoders[".webp"] = lambda: b"".join(_webp(source, pictures, text, icc, exif or b""))
     return encoded(path, "an animation", encoders)
 

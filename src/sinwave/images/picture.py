@@ -102,7 +102,9 @@ def read(
     """Read the picture at `path`; `InputError` says in one sentence why a file cannot be used."""
     path, limits = Path(path), _Limits(max_pixels, min_side, max_aspect)
     if is_film(path):
-        picture = next(_frames_of_film(path, limits))
+        picture = next(_frames_of_film(path, limits), None)
+        if picture is None:
+            raise InputError(f"{path}: the film has no pictures")
         return replace(picture, path=path, sha256=_digest_of(path), notes=("a film, using its first picture",))
     with opened(path) as (file, image):
         return _from_file(path, file, image, limits)

@@ -1,6 +1,6 @@
 """Films in MP4, MOV, WebM and Matroska: frames are read one by one, and a film is written with the source's times.
 
-A result is an MP4 with H.264 in the colors of BT.709, and with the sound of its source. PyAV does the work: pip install
+A result is an MP4 with H.264 in the colors of BT.709, with the sound of its source. PyAV does the work: pip install
 'sinwave[video]'; `need_video` is the one door to it.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,14 +23,31 @@ from sinwave.errors import InputError, MissingError, OutputError
 __all__ = ["Film", "encode_film", "film", "film_text", "is_film", "need_video", "raw_frames"]
 
 _STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
-_BT709 = 1
+_SOUND = frozenset(("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"))
+"""Codecs that an MP4 holds."""
+
+_BT709, _BT601, _HIGH_DEFINITION = 1, 5, 720
+_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7}
+"""Numbers of the scaler by those of streams."""
+
+_HDR = (16, 18)
+"""Numbers of transfer curves: PQ and HLG."""
 
 
 class Film(NamedTuple):
-    """Size (height, width) as seen, and the milliseconds of all frames."""
+    """Size (height, width) as seen, the times of all frames in units of `unit` seconds, and what a result lacks."""
 
     size: tuple[int, int]
-    durations: tuple[int, ...]
+    times: tuple[int, ...]
+    unit: Fraction
+    rate: Fraction
+    notes: tuple[str, ...]
+
+    @property
+    def durations(self) -> tuple[int, ...]:
+        """Milliseconds of all frames; of the last one what the rate says."""
+        lengths = [round(1000 * float(self.unit * (after - before))) for before, after in pairwise(self.times)]
+        return (*lengths, round(1000 / float(self.rate)))
 
 
 def is_film(path: Path) -> bool:
@@ -45,21 +63,26 @@ def is_film(path: Path) -> bool:
 
 
 def film(path: Path) -> Film:
-    """Look through a film."""
+    """Decode a film once, to know its times, and that all of it can be read."""
     with _opened(path) as (container, stream):
-        times = _times(container, stream)
-        first = next(iter(raw_frames(path)))
-        unit = 1000 * float(stream.time_base)
-        last = round(1000 / float(stream.average_rate)) if stream.average_rate else 40
-        lengths = [round(unit * (after - before)) for before, after in pairwise(times)]
-        return Film((first.shape[0], first.shape[1]), (*lengths, last))
+        rate = Fraction(stream.average_rate or 25)
+        step = max(1, round(1 / (rate * stream.time_base)))
+        times, size, curve = list[int](), (0, 0), stream.codec_context.color_trc
+        for frame in container.decode(stream):
+            after = times[-1] + 1 if times else frame.pts or 0
+            times.append(max(after, times[-1] + step if frame.pts is None and times else frame.pts or 0))
+            size = _seen(frame)
+        if not times:
+            raise InputError(f"{path}: the film has no pictures")
+        return Film(size, tuple(times), stream.time_base, rate, tuple(_lacking(container, size, curve)))
 
 
 def raw_frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     """Decode the frames (h, w, 3), upright."""
     with _opened(path) as (container, stream):
         for frame in container.decode(stream):
-            pixels = frame.to_ndarray(format="rgb24", src_colorspace=frame.colorspace)
+            usual = _BT709 if frame.height >= _HIGH_DEFINITION else _BT601
+            pixels = frame.to_ndarray(format="rgb24", src_colorspace=_MATRICES.get(int(frame.colorspace), usual))
             yield np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
@@ -73,53 +96,71 @@ def film_text(path: Path) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in text.items()} if isinstance(text, dict) else {}
 
 
-def encode_film(source: Path, pictures: Iterator[npt.NDArray[np.uint8]], text: Mapping[str, str]) -> bytes:
-    """Encode frames (h, w, 3) as an MP4 with the times and the sound of the source.
+def encode_film(path: Path, source: Film, pictures: Iterator[npt.NDArray[np.uint8]], text: Mapping[str, str]) -> bytes:
+    """Encode frames (h, w, 3) as an MP4 with the times of the film and the sound of the file `path`.
 
     An odd side loses its last line, as H.264 has one color for two by two pixels.
     """
     av, buffer = need_video(), io.BytesIO()
-    try:
-        with _opened(source) as (container, stream), av.open(buffer, "w", format="mp4") as result:
-            result.metadata["comment"] = json.dumps(dict(text))
-            times = _times(container, stream)
-            written = result.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "16"})
-            written.codec_context.time_base = stream.time_base
-            sound = next(iter(container.streams.audio), None)
-            kept = None if sound is None else result.add_stream_from_template(sound)
-            for number, (picture, time) in enumerate(zip(pictures, times, strict=True)):
-                height, width = (side // 2 * 2 for side in picture.shape[:2])
-                if number == 0:
-                    _describe(written, height, width)
-                cut = np.ascontiguousarray(picture[:height, :width])
-                frame = av.VideoFrame.from_ndarray(cut, format="rgb24").reformat(
-                    format="yuv420p", dst_colorspace=_BT709
-                )
-                frame.pts, frame.time_base = time - times[0], stream.time_base
-                result.mux(written.encode(frame))
-            result.mux(written.encode())
-            if kept is not None:
-                container.seek(0)
-                for packet in container.demux(sound):
-                    if packet.dts is not None:
-                        packet.stream = kept
-                        result.mux(packet)
-    except av.error.FFmpegError as error:
-        raise OutputError(f"{source}: the film cannot be encoded as mp4 ({error})") from error
+    with _opened(path) as (container, stream):
+        aspect, turned = stream.sample_aspect_ratio or Fraction(1), source.size != (stream.height, stream.width)
+        sounds = [sound for sound in container.streams.audio if sound.codec_context.name in _SOUND]
+        packets = [packet for packet in container.demux(sounds) if packet.dts is not None] if sounds else []
+        try:
+            with av.open(buffer, "w", format="mp4") as result:
+                result.metadata["comment"] = json.dumps(dict(text))
+                written = result.add_stream("libx264", rate=source.rate, options={"crf": "16"})
+                written.codec_context.time_base = source.unit
+                kept = {sound.index: result.add_stream_from_template(sound) for sound in sounds}
+                packets.sort(key=lambda packet: packet.dts * packet.time_base, reverse=True)
+                for number, (picture, time) in enumerate(zip(pictures, source.times, strict=True)):
+                    height, width = (side // 2 * 2 for side in picture.shape[:2])
+                    if number == 0:
+                        _describe(written, height, width, 1 / aspect if turned else aspect)
+                    while packets and packets[-1].dts * packets[-1].time_base <= time * source.unit:
+                        _pass(packets.pop(), kept, result)
+                    cut = np.ascontiguousarray(picture[:height, :width])
+                    frame = av.VideoFrame.from_ndarray(cut, format="rgb24").reformat(
+                        format="yuv420p", dst_colorspace=_BT709
+                    )
+                    frame.pts, frame.time_base = time, source.unit
+                    result.mux(written.encode(frame))
+                result.mux(written.encode())
+                while packets:
+                    _pass(packets.pop(), kept, result)
+        except av.error.FFmpegError as error:
+            raise OutputError(f"{path}: the enlarged film cannot be encoded as mp4 ({error})") from error
     return buffer.getvalue()
 
 
-def _describe(stream: Any, height: int, width: int) -> None:
+def _pass(packet: Any, kept: Mapping[int, Any], result: Any) -> None:
+    """Write a packet of sound as it is."""
+    packet.stream = kept[packet.stream.index]
+    result.mux(packet)
+
+
+def _describe(stream: Any, height: int, width: int, aspect: Fraction) -> None:
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context
+    context.sample_aspect_ratio = aspect
     context.colorspace = context.color_primaries = context.color_trc = _BT709
 
 
-def _times(container: Any, stream: Any) -> list[int]:
-    """Times of all frames, in units of the stream."""
-    times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
-    container.seek(0)
-    return times
+def _seen(frame: Any) -> tuple[int, int]:
+    """Size (height, width) of a frame as it is seen."""
+    sides = (frame.height, frame.width)
+    return sides[::-1] if round(frame.rotation / 90) % 2 else sides
+
+
+def _lacking(container: Any, size: Sequence[int], curve: int) -> Iterator[str]:
+    """Sentences on what of a film its result does not have."""
+    for sound in container.streams.audio:
+        if sound.codec_context.name not in _SOUND:
+            yield f"its sound ({sound.codec_context.name}) does not fit into an MP4 and is left out"
+    if container.streams.subtitles:
+        yield "its subtitles are left out"
+    if curve in _HDR:
+        yield "its HDR colors are taken for those of a usual film"
 
 
 @contextmanager
@@ -132,6 +173,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
                 raise InputError(f"{path}: the file holds no pictures")
             yield container, container.streams.video[0]
     except (av.error.FFmpegError, OSError) as error:
+        if isinstance(error, OutputError):
+            raise
         raise InputError(f"{path}: damaged, truncated or unsupported film ({error})") from error
 
 

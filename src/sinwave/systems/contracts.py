@@ -152,14 +152,12 @@ class Computing(NamedTuple):
 
     convolutions   the type of a network's convolutions; None for that of its training
     quick          whether few steps are enough, since most of a picture stays as it is
-    tile           pixels along a side of a tile, for models that work tile by tile; None for their own
     """
 
     device: torch.device
     dtype: torch.dtype
     convolutions: torch.dtype | None = None
     quick: bool = False
-    tile: int | None = None
 
 
 class Loaded(Protocol):
@@ -191,6 +189,17 @@ class Loaded(Protocol):
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes that a picture of `size` takes."""
+
+
+@runtime_checkable
+class LoadedByTiles(Loaded, Protocol):
+    """A model that enlarges tile by tile."""
+
+    def tiled(self, side: int) -> Loaded:
+        """Give the same model with tiles of `side` pixels of the small picture at the most."""
+
+    def working_size(self, small: Size, size: Size) -> Size:
+        """Compute the largest size that a picture has on its way from `small` to `size`."""
 
 
 Plan: TypeAlias = "Mapping[str, Any]"

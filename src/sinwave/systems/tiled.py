@@ -28,6 +28,7 @@ SIDE = 256
 
 _OVERLAP = 1 / 8
 _LEAST = 32
+_BLOCK = 64
 
 
 class OfFactor(SuperResolver, Protocol):
@@ -41,10 +42,9 @@ class OfFactor(SuperResolver, Protocol):
 @final
 @dataclass(frozen=True)
 class Part(Noise):
-    """Noise of a tile: the field of the whole picture of `size`, cut out at `place`."""
+    """Noise of a tile at `place`: of a field without an end, made of blocks that are drawn by their places."""
 
     noise: Noise
-    size: Size
     place: tuple[int, int]
 
     @property
@@ -52,12 +52,19 @@ class Part(Noise):
         return self.noise.count
 
     def child(self, *path: Key) -> Part:
-        return Part(self.noise.child(*path), self.size, self.place)
+        return Part(self.noise.child(*path), self.place)
 
     def normal(self, shape: Sequence[int], *key: Key, like: Tensor | None = None) -> Tensor:
-        field = self.noise.normal((*shape[:2], *self.size), *key, like=like)
-        top, left = self.place
-        return field[:, :, top : top + shape[2], left : left + shape[3]]
+        down, right = (
+            range(a // _BLOCK, (a + n - 1) // _BLOCK + 1) for a, n in zip(self.place, shape[2:], strict=True)
+        )
+        sides = (*shape[:2], _BLOCK, _BLOCK)
+        rows = [
+            torch.cat([self.noise.normal(sides, *key, "block", row, column, like=like) for column in right], 3)
+            for row in down
+        ]
+        top, left = (start % _BLOCK for start in self.place)
+        return torch.cat(rows, 2)[:, :, top : top + shape[2], left : left + shape[3]]
 
 
 @final
@@ -80,13 +87,12 @@ class Tiled:
         if len(rows) == len(columns) == 1:
             return resize(self.network.upscale(low, whole, noise, on_step=on_step), size).clamp(-1, 1)
         total, weights = low.new_zeros(len(low), 3, *whole), low.new_zeros(1, 1, *whole)
-        field = (height + 2 * self.side, width + 2 * self.side)  # networks may add borders
         places = [(top, left) for top in rows for left in columns]
         for turn, (top, left) in enumerate(places):
             tile = low[:, :, top : top + self.side, left : left + self.side]
             sides = (factor * tile.shape[2], factor * tile.shape[3])
             report = _before(on_step, turn, len(places), total, weights)
-            drawn = self.network.upscale(tile, sides, Part(noise, field, (top, left)), on_step=report)
+            drawn = self.network.upscale(tile, sides, Part(noise, (top, left)), on_step=report)
             weight = _weight(tile.shape[2:], (height, width), (top, left), factor, self.side).to(low)
             inside = (..., slice(factor * top, factor * top + sides[0]), slice(factor * left, factor * left + sides[1]))
             total[inside] += weight * drawn

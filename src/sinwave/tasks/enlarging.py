@@ -13,7 +13,7 @@ from sinwave.errors import InputError
 from sinwave.kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
-from sinwave.systems.contracts import Computing, Loaded, OnStep, PictureConstraint, Redrawer, SuperResolver
+from sinwave.systems.contracts import Loaded, LoadedByTiles, OnStep, PictureConstraint, Redrawer, SuperResolver
 from sinwave.tasks.task import Drawing, Inputs, Opened, Task
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Enlarging(Task):
             picture = self.source.read(max_pixels)
         loaded = self._loaded(picture)
         self.check_model(loaded)
+        if self.tile is not None:
+            if not isinstance(loaded, LoadedByTiles):
+                raise InputError(f"the model {self.model} has no use for tile: it does not work on parts")
+            loaded = loaded.tiled(self.tile)
         if self.fidelity is not None and not {"refine", "sample"} & loaded.abilities:
             raise InputError(
                 f"the model {self.model} has no use for fidelity: it draws no detail apart from its result"
@@ -111,21 +115,19 @@ class Enlarging(Task):
     def prepare(self, inputs: Inputs) -> Drawing:
         (source, visible), size = inputs.layers, self._size(inputs.size)
         inputs.check(size)
-        chance, share = self._has_chance(inputs.opened.loaded), self.share(inputs.opened.loaded)
+        if isinstance(loaded := inputs.opened.loaded, LoadedByTiles):
+            inputs.opened.check_memory(loaded.working_size(inputs.size, size), inputs.device)
+        chance, share = self._has_chance(loaded), self.share(loaded)
 
         def doubt(model: Redrawer, noise: Noise) -> Tensor:
             return (_DOUBT * model.uncertainty(source, size) / 127.5 - 1).clamp(-1, 1)
 
         def page(model: Any, results: Sequence[Path], command: str) -> str:
-            from sinwave.tasks.reporting.enlarged import enlarged_page
+            from sinwave.tasks.reporting.enlarged import Compared, enlarged_page
 
-            about = isinstance(model, Redrawer) and "map" in inputs.opened.loaded.abilities
-            return enlarged_page(
-                self.source.name, source, results, model.uncertainty(source, size) if about else None, command
-            )
-
-        def build(sources: Sequence[Opened], computing: Computing) -> tuple[Any, tuple[str, ...]]:
-            return sources[0].build(computing._replace(tile=self.tile)), ()
+            unsure = isinstance(model, Redrawer) and "map" in loaded.abilities
+            compared = Compared(self.source.name, source, visible, self.kind, command)
+            return enlarged_page(compared, results, model.uncertainty(source, size) if unsure else None)
 
         def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
             large = self.drawn(model, source, size, noise, share, on_step)
@@ -137,7 +139,6 @@ class Enlarging(Task):
             size,
             draw,
             chance=chance,
-            build=build,
             beside={"map": doubt} if self.map else {},
             page=page if self.report else None,
         )

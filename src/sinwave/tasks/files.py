@@ -66,6 +66,8 @@ class Files:
         self.missing = [n for n in range(self.count) if not self._is_finished(self.names[n], str(n))]
         beside = {label: folder / f"{name}-{label}.png" for label in self._drawing.beside}
         self.beside = {label: file for label, file in beside.items() if not self._is_finished(file, label)}
+        if film is not None and (self._drawing.beside or self._drawing.page):
+            raise InputError("map and report are about single pictures: leave them out for a film")
         page = folder / f"{name}-report.html" if self._drawing.page else None
         self.page = page if page is None or self._may_write(page) else None
         self._replace_sheet = self._overwrite or (self.sheet is not None and self._is_finished(self.sheet, "sheet"))
@@ -164,8 +166,6 @@ class Files:
 
     def _may_write(self, page: Path) -> bool:
         """Whether a page may be written: it may replace only one of the same command."""
-        if self._film is not None:
-            raise InputError("a report is about single pictures: leave out report")
         if self._overwrite or not page.exists():
             return True
         with page.open("rb") as file:

@@ -398,7 +398,7 @@ class Photo:
 
     def _task(self, verb: str, engine: Engine | None, options: Mapping[str, Any]) -> Task:
         declared, chosen = task_of(verb), {} if engine is None else {"engine": engine}
-        names = [option.name for option in facts(declared) if option.name != "source"]
+        names = [option.name for option in facts(declared) if option.name not in ("source", *declared.aside)]
         for name in [*options, *chosen]:
             if name not in names:
                 raise InputError(f"{verb} has no option {name!r}; it has {', '.join(names)}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinwave.atomic import make_folder
-from sinwave.errors import InputError, OutputError, Stop
+from sinwave.errors import InputError, MissingError, OutputError, Stop
 from sinwave.kinds import MIN_SIDE, Source
 from sinwave.options import option
 from sinwave.tasks.files import ON_SHEET, Files
@@ -200,7 +200,7 @@ class Run:
                 notes = []
             except Stop:
                 raise
-            except (InputError, OutputError) as error:
+            except (InputError, MissingError, OutputError) as error:
                 on_bad(str(error) if str(source) in str(error) else f"{source}: {error}")
 
     def _one(
@@ -221,7 +221,10 @@ class Run:
             film = _film(task, self.output.max_pixels)
             files = Files(task, self.output, self.hardware.dtype, folder / name, ready, film)
             model, notes = ready.model() if files.missing or files.beside or files.page else (None, ())
-            notes = (*(note for note in ready.notes if film is None or note != film.note), *notes)
+            if film is not None:
+                notes = (*(note for note in ready.notes if note != film.note), *film.losses(ready.drawing.size), *notes)
+            else:
+                notes = (*ready.notes, *notes)
             make_folder(folder)
             tally = Tally(on_progress, files.count - len(files.missing), files.count, on_estimate, prefix)
             if film is None:

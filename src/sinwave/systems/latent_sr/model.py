@@ -127,6 +127,7 @@ class Pipeline:
     networks: Networks
     schedule: Schedule
     steps: int = STEPS
+    tile: int = SIDE
     abilities: ClassVar[frozenset[Ability]] = frozenset({"upscale"})
     engines: ClassVar[tuple[str, ...]] = ("network",)
     size: ClassVar[None] = None
@@ -138,15 +139,21 @@ class Pipeline:
             for network in (self.networks.unet, self.networks.autoencoder)
         )
         networks = replace(self.networks, unet=unet, autoencoder=codes)
-        return Tiled(LatentEnlarger(networks, self.schedule, self.steps), computing.tile or SIDE)
+        return Tiled(LatentEnlarger(networks, self.schedule, self.steps), self.tile)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: weights, features of a tile, and some copies of the large picture."""
-        tile = math.prod(min(side, self.networks.factor * SIDE) for side in size)
+        tile = math.prod(min(side, self.networks.factor * self.tile) for side in size)
         return 1.9e9 + 4300 * tile + 60 * size[0] * size[1]
+
+    def tiled(self, side: int) -> Pipeline:
+        return replace(self, tile=side)
+
+    def working_size(self, small: Size, size: Size) -> Size:
+        return self.networks.factor * small[0], self.networks.factor * small[1]
 
 
 def shipped(name: str, steps: int | None = None) -> Pipeline:

@@ -29,6 +29,7 @@ class Foreign:
 
     model: Published
     repairs: bool = True
+    tile: int = SIDE
     engines: ClassVar[tuple[str, ...]] = ("network",)
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
@@ -41,15 +42,21 @@ class Foreign:
         device, dtype = computing.device, computing.dtype
         unet = copy.deepcopy(self.model.unet).to(device, dtype)
         codes = copy.deepcopy(self.model.autoencoder).to(device, dtype)
-        return Tiled(replace(self.model, unet=unet, autoencoder=codes), computing.tile or SIDE)
+        return Tiled(replace(self.model, unet=unet, autoencoder=codes), self.tile)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: weights, features of a tile, and some copies of the large picture."""
-        tile = math.prod(min(side, self.model.factor * SIDE) for side in size)
+        tile = math.prod(min(side, self.model.factor * self.tile) for side in size)
         return 1.5e9 + 3000 * tile + 60 * size[0] * size[1]
+
+    def tiled(self, side: int) -> Foreign:
+        return replace(self, tile=side)
+
+    def working_size(self, small: Size, size: Size) -> Size:
+        return self.model.factor * small[0], self.model.factor * small[1]
 
 
 def from_release(name: str) -> Foreign:

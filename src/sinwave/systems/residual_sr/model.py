@@ -35,7 +35,7 @@ from sinwave.systems.residual_sr.network import FACTORS, EnlargingNetwork
 from sinwave.systems.residual_sr.options import Configuration
 from sinwave.systems.residual_sr.tiles import TILE, Window, by_tiles, cut
 
-__all__ = ["DETAIL", "Enlarger", "Trained", "from_file", "shipped", "small", "split"]
+__all__ = ["DETAIL", "Enlarger", "Trained", "from_file", "packaged", "shipped", "split"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -172,6 +172,7 @@ class Trained:
     configuration: Configuration
     network: EnlargingNetwork
     detail: Detail | None = None
+    tile: int = TILE
     engines: ClassVar[tuple[str, ...]] = ("network",)
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
@@ -188,15 +189,25 @@ class Trained:
         detail = self.detail and replace(self.detail, network=_frozen(self.detail.network, computing))
         deviations = self.configuration.doubt if self.configuration.deviations else None
         reduced = self.configuration.condition == "clean"
-        return Enlarger(network, deviations, detail, reduced=reduced, tile=computing.tile)
+        return Enlarger(network, deviations, detail, reduced=reduced, tile=self.tile)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a network that enlarges cannot be mixed with others")
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: some copies of the large picture, and what is between the layers of a tile."""
-        inside = 4.0 * 4 * self.configuration.width * (TILE + 2 * self.network.shape.radius) ** 2
-        return 0.4e9 + 8 * inside + 90 * size[0] * size[1]
+        inside = 4.0 * 4 * self.configuration.width * (self.tile + 2 * self.network.shape.radius) ** 2
+        return 0.4e9 + 8 * inside + 110 * size[0] * size[1]
+
+    def tiled(self, side: int) -> Trained:
+        return replace(self, tile=side)
+
+    def working_size(self, small: Size, size: Size) -> Size:
+        turns, sides = _turns(small, size) or [min(FACTORS)], small
+        for factor in turns:
+            sides = factor * sides[0], factor * sides[1]
+            largest, sides = sides, (min(sides[0], size[0]), min(sides[1], size[1]))
+        return largest
 
 
 def _frozen(network: Network, computing: Computing) -> Network:
@@ -228,19 +239,14 @@ def shipped(name: str, steps: int | None = None) -> Loaded:
     if steps is not None:
         raise InputError(f"the model {name} has no use for steps")
     if name in ("small", "photo"):
-        return _packaged(name)
+        return packaged(name)
     from sinwave.systems.residual_sr.foreign import from_release
 
     return from_release(name)
 
 
-def small() -> Trained:
-    """Load the model that enlarges pictures which were only reduced."""
-    return _packaged("small")
-
-
 @lru_cache(maxsize=2)
-def _packaged(name: str) -> Trained:
+def packaged(name: str) -> Trained:
     """Read a model that comes with the package, once, since nothing changes it."""
     with as_file(files("sinwave.systems.residual_sr") / f"{name}.safetensors") as path:
         return from_file(read_model(path), path)

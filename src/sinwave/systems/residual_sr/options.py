@@ -47,7 +47,7 @@ class Options:
     )
     start: Path | None = option(
         None,
-        "a model file to begin with; for a student, its teacher (default: random weights; for a teacher: small)",
+        "a model file to begin with; for a student, its teacher (default: none; for a teacher: small or photo)",
         metavar="FILE",
     )
     width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")
@@ -57,7 +57,9 @@ class Options:
     leaves: float = option(
         0.25, "the share of artificial crops: random overlapping shapes, called dead leaves", low=0, high=1
     )
-    soft: float = option(0.5, "the share of crops that are blurred first, as by a lens", low=0, high=1)
+    soft: float = option(
+        0.5, "the share of crops that are blurred first, as by a lens, if the condition is clean", low=0, high=1
+    )
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
     kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
     distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)

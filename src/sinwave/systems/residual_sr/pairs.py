@@ -59,7 +59,9 @@ class PairBatches:
 
     def _pairs(self, step: int, factor: int, generator: torch.Generator) -> Pairs:
         crops = torch.cat([source.at(step) for source in self._sources])
-        crops = _softened(_turned(crops, generator), self._soft, generator)
+        crops = _turned(crops, generator)
+        if self._condition == "clean":  # what repairs must learn sharp truths
+            crops = _softened(crops, self._soft, generator)
         high = crops[..., : factor * self._side, : factor * self._side].contiguous()
         return Pairs(self._low(high, generator), high, factor)
 

@@ -29,7 +29,7 @@ from sinwave.systems.files import ModelFile, read_model
 from sinwave.systems.residual_sr.detail import DetailNetwork
 from sinwave.systems.residual_sr.detail_recipe import DetailRecipe, Teaching, deviations_of
 from sinwave.systems.residual_sr.error_maps import ErrorMapLoss, ErrorMaps
-from sinwave.systems.residual_sr.model import DETAIL, Trained, from_file, small
+from sinwave.systems.residual_sr.model import DETAIL, Trained, from_file, packaged
 from sinwave.systems.residual_sr.network import FACTORS, EnlargingNetwork
 from sinwave.systems.residual_sr.options import Options, Settings
 from sinwave.systems.residual_sr.pairs import PairBatches, Pairs
@@ -126,7 +126,7 @@ def _begun(options: Options) -> Trained | None:
     if options.start is None:
         if options.stage == "student":
             raise InputError("a student needs a teacher: --start TEACHER.safetensors")
-        return small() if options.stage == "teacher" else None
+        return packaged("small" if options.condition == "clean" else "photo") if options.stage == "teacher" else None
     file = read_model(options.start)
     if file.system != "residual-sr":
         needed = f"the training needs a model of residual-sr to begin with, not of {file.system}"

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
 
 from sinwave import __version__
 from sinwave.images import from_uint8, read, to_uint8
-from sinwave.resize import resize
+from sinwave.resize import Kind, resize
 from sinwave.tasks.reporting.page import Section, compared, page, pictures, table
 
-__all__ = ["enlarged_page"]
+__all__ = ["Compared", "enlarged_page"]
 
 _WHOLE, _PART, _PARTS = 960, 256, 4
 """Pixels along the longer side of the whole picture and of a part, and the number of parts."""
+
+_REACH = 4
+"""Pixels around what is transparent that a reduction mixes with it."""
 
 _LEVELS = 4
 """Gray levels of the map for a gray level of doubt."""
 
 
-def enlarged_page(name: str, low: Tensor, files: Sequence[Path], doubt: Tensor | None, command: str) -> str:
-    """Make the page about results of a picture (1, 3, h, w); `doubt` (1, 1, h, w) is in gray levels."""
-    results = {file.name: _read(file) for file in files}
-    first = next(iter(results.values()))
+class Compared(NamedTuple):
+    """The source of results: its name, its colors (1, 3, h, w) and alpha, its reduction, and the command.
+
+    `visible` (1, 1, h, w) is alpha from 0 to 1, None if that is 1.
+    """
+
+    name: str
+    low: Tensor
+    visible: Tensor | None
+    kind: Kind
+    command: str
+
+
+def enlarged_page(source: Compared, files: Sequence[Path], doubt: Tensor | None) -> str:
+    """Make the page about results in files; `doubt` (1, 1, h, w) is in gray levels."""
+    source = source._replace(
+        low=source.low.float().cpu(), visible=None if source.visible is None else source.visible.cpu()
+    )
+    first = _read(files[0])
     size = (first.shape[2], first.shape[3])
-    plain = resize(low.float().cpu(), size).clamp(-1, 1)
+    plain = resize(source.low, size).clamp(-1, 1)
     doubt = None if doubt is None else doubt.float().cpu()
-    height, width = low.shape[2:]
-    subtitle = f"{name}, {width} x {height} pixels, became {size[1]} x {size[0]}."
+    height, width = source.low.shape[2:]
+    subtitle = f"{source.name}, {width} x {height} pixels, became {size[1]} x {size[0]}."
     parts = [_whole(plain, first), _details(plain, first, doubt)]
     parts += [] if doubt is None else [_unsure(doubt)]
-    parts.append(_figures(low.float().cpu(), plain, results, doubt))
-    return page(f"{name}, enlarged" if first.shape[2] > height else name, subtitle, parts, _footer(command))
-
-
-def _footer(command: str) -> str:
-    return f"sinwave {__version__}: {command} --report"
+    parts.append(_figures(source, plain, files, doubt))
+    title = f"{source.name}, enlarged" if first.shape[2] > height else source.name
+    return page(title, subtitle, parts, f"sinwave {__version__}: {source.command} --report")
 
 
 def _read(file: Path) -> Tensor:
@@ -94,22 +111,29 @@ def _unsure(doubt: Tensor) -> Section:
     return Section("Where it is unsure", explanation, pictures([("expected error", shown)], wide=True))
 
 
-def _figures(low: Tensor, plain: Tensor, results: Mapping[str, Tensor], doubt: Tensor | None) -> Section:
-    rows = [("resized bicubically", *_row(plain, low, plain))]
-    rows += [(name, *_row(result, low, plain)) for name, result in results.items()]
+def _figures(source: Compared, plain: Tensor, files: Sequence[Path], doubt: Tensor | None) -> Section:
+    rows = [("resized bicubically", *_row(plain, source, plain))]
+    rows += [(escape(file.name), *_row(_read(file), source, plain)) for file in files]
     head = ("", "agreement, dB", "largest deviation, gray levels", "detail")
+    how = source.kind if source.kind != "bicubic" else "bicubically"
     explanation = (
-        "Agreement: every result is reduced to the size of SOURCE again and compared with it; no deviation means that "
-        "it contradicts nothing. Detail: energy of differences of neighboring pixels, bicubic = 1; more is not better."
+        f"Agreement: every result is reduced to the size of SOURCE again ({how}) and compared with it; no deviation "
+        "means that it contradicts nothing. Detail: energy of differences of neighboring pixels, bicubic = 1; more is "
+        "not better."
     )
     if doubt is not None:
         explanation += f" Expected error over all pixels: {doubt.square().mean().sqrt().item():.1f} gray levels."
     return Section("Figures", explanation, table(head, rows))
 
 
-def _row(result: Tensor, low: Tensor, plain: Tensor) -> tuple[str, str, str]:
-    again = from_uint8(to_uint8(resize(result, (low.shape[2], low.shape[3]))))
-    apart = 127.5 * (again - low)
+def _row(result: Tensor, source: Compared, plain: Tensor) -> tuple[str, str, str]:
+    again = from_uint8(to_uint8(resize(result, (source.low.shape[2], source.low.shape[3]), source.kind)))
+    apart = 127.5 * (again - source.low)
+    if source.visible is not None:  # colors of what nobody sees are nothing to agree with
+        clear = -functional.max_pool2d(-source.visible, 2 * _REACH + 1, 1, _REACH)
+        apart = apart[:, :, clear[0, 0] == 1]
+    if not apart.numel():
+        return "-", "-", "-"
     error = apart.square().mean().item()
     agreement = "exact" if error == 0 else f"{10 * math.log10(255**2 / error):.1f}"
     detail = _energy(result) / max(_energy(plain), 1e-12)
