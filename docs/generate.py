@@ -92,7 +92,8 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "All names in `sinwave`. A `PathType` is text or a path.",
+        "All names in `sinwave`. A `PathType` is text or a path, a `PictureLike` what `open` takes, a `SizeLike` "
+        "`(height, width)` or text. `Region` and `Place` are text as on the command line.",
         "",
     ]
     for name in sinwave.__all__:

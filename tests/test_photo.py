@@ -62,6 +62,7 @@ def test_every_edit_is_there(place: Path):
     mask[10:20, 20:32] = 255
     results = [
         photo.harmonize(other, mask),
+        photo.harmonize(object=np.dstack([other[:20, :24], 255 * np.eye(20, 24, dtype=np.uint8)]), at="20+30"),
         photo.edit(Image.fromarray(other), torch.from_numpy(mask / 255.0), keep=mask),
         photo.paint("land.png", colors=4),
         photo.inpaint(mask),
@@ -71,13 +72,14 @@ def test_every_edit_is_there(place: Path):
         photo.restyle(other, avoid=mask),
         photo.blend(photo.extend(top=8), weights=(1.0, 2.0)),
         photo.upscale(2, model="zero-shot"),
+        photo.restore(),
         photo.extend(left=8, keep=np.ones((48, 64), np.uint8)),
     ]
-    sizes = [(48, 56)] * 4 + [(40, 60), (48, 56), (40, 60), (48, 56), (48, 56), (96, 112), (48, 64)]
+    sizes = [(48, 56)] * 5 + [(40, 60), (48, 56), (40, 60), (48, 56), (48, 56), (96, 112), (48, 56), (48, 64)]
     assert [result.size for result in results] == sizes
     assert all(result.picture.pixels.isfinite().all() for result in results)
     inside = torch.from_numpy(mask > 0)
-    assert torch.equal(results[3].picture.pixels[:, ~inside], photo.picture.pixels[:, ~inside])
+    assert torch.equal(results[4].picture.pixels[:, ~inside], photo.picture.pixels[:, ~inside])
     frames = photo.animate(frames=2, fps=4, avoid=mask).save("loop.gif")
     assert read_text("loop.gif")["sinwave:steps"] == "animate"
     assert frames.frames.shape == (3, 3, 48, 56)

@@ -47,7 +47,7 @@ def train(
     on_event: Callable[[str], None] = lambda sentence: None,
     **options: Any,
 ) -> TrainedFile:
-    """Train a model on pictures, with the options of `sinwave train --system SYSTEM --help`; `.model` is the file."""
+    """Train a model on pictures; options: `sinwave train --system SYSTEM --help`; file: `.model`."""
     place = None if output is None else Path(output)
     training = import_module("sinwave.tasks.train").train_files(_several(pictures), place, system, options)
     result: TrainedFile = training.run(on_progress, on_event)
@@ -57,7 +57,7 @@ def train(
 def evaluate(
     source: str | PathLike[str], samples: str | PathLike[str] | Sequence[str | PathLike[str]], **options: Any
 ) -> Evaluation:
-    """Measure samples of one picture, with the options of `sinwave evaluate --help`: `.results.scores`."""
+    """Measure samples of one picture; options: `sinwave evaluate --help`; scores: `.results.scores`."""
     task = import_module("sinwave.tasks.evaluate").Evaluate(source=Path(source), samples=_several(samples), **options)
     result: Evaluation = task.run()
     return result

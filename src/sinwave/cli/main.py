@@ -42,7 +42,9 @@ COMMANDS = {
     "report": Command("sinwave.cli.evaluate", "make a page of samples, the origin of their patches, and all scores"),
     "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
     "export": Command("sinwave.cli.export", "write an enlarging model in another program's format"),
-    "info": Command("sinwave.cli.info", "say what a picture or a model is, and how it was made if sinwave made it"),
+    "info": Command(
+        "sinwave.cli.info", "say what a picture or a model is, how sinwave made it, and what a new picture would cost"
+    ),
 }
 
 _USAGE = """\

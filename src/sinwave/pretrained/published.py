@@ -56,7 +56,8 @@ ST_LPIPS_VGG = Weights("vgg_shift_tolerant.pth", "ST-LPIPS (vgg), for error maps
 INCEPTION = _at(_FID, "pt_inception-2015-12-05-6726825d.pth", "the network of FID and KID", _APACHE, "fc.")
 INCEPTION_TORCHVISION = _at(_TORCHVISION, "inception_v3_google-0cc3c7bd.pth", "the network of SIFID", _BSD_3,
                             "fc.", "AuxLogits.")
-EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth", "EfficientNet-Lite0; no metric needs it",
+EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth",
+                             "EfficientNet-Lite0, for `sinwave.pretrained.efficientnet`",
                              _LITE0, _APACHE, package=_LITE0_PACKAGE)
 NIQE = _at(_BASICSR, "niqe_pris_params.npz", "NIQE's model of natural pictures", _TEXAS)
 PUBLISHED = (ALEXNET, VGG16, LPIPS_ALEX, LPIPS_VGG, ST_LPIPS_ALEX, ST_LPIPS_VGG,

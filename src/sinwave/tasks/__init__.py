@@ -26,7 +26,7 @@ DRAWING: Mapping[str, str] = {
     "place": "a new picture with a region of SOURCE where you want it",
     "restyle": "redraw a picture in the texture and the colors of another",
     "upscale": "a larger picture, consistent with the small one",
-    "restore": "a damaged photograph without noise, blur and compression",
+    "restore": "remove noise, blur and compression from a photograph",
     "animate": "an animated loop of redrawings, as GIF, WebP or MP4",
     "blend": "a new picture made of several, each with its share",
 }

@@ -199,7 +199,7 @@ def wrapped(side: int, margin: int) -> Tensor:
 def pasted(picture: Tensor, thing: Picture, factor: float, middle: Place | None) -> tuple[Tensor, Tensor]:
     """A cut-out on a picture (1, 3, h, w), around a place or its middle: both, and where it is (1, 1, h, w)."""
     if thing.opaque is None:
-        raise InputError(f"{thing.path}: the object has no transparency, so nobody knows where it ends")
+        raise InputError(f"{thing.path or 'the object'}: it has no transparency, so nobody knows where it ends")
     height, width = (max(1, round(side * factor)) for side in thing.size)
     colors = resize(thing.pixels[None], (height, width))
     alpha = resize(thing.opaque.to(colors)[None, None], (height, width), "area")

@@ -67,7 +67,7 @@ class Enlarging(Task):
         None, "work on parts of SOURCE with at most so many pixels a side", low=32, high=4096, metavar="PIXELS"
     )
     map: bool = option(False, "also write NAME-map.png, bright where the result is unsure")
-    report: bool = option(False, "also write NAME-report.html: SOURCE and result side by side, and figures")
+    report: bool = option(False, "also write NAME-report.html: SOURCE and result side by side, with measurements")
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
     )

@@ -25,7 +25,7 @@ class Harmonize(KeepingTask):
     """
 
     composite: Picture | None = option(None, "the picture with the paste, of any size")
-    mask: Mask | None = option(None, "white where the paste is, of any size, hard or soft")
+    mask: Mask | None = option(None, "of any size, hard or soft; white where the paste is")
     object: Picture | None = option(None, "the picture to be pasted, with transparency")
     at: Place | None = option(
         None, "where the middle of the object goes, in pixels of SOURCE (default: the middle of SOURCE)"

@@ -207,16 +207,19 @@ class Photo:
 
     def harmonize(
         self,
-        composite: PictureLike,
-        mask: PictureLike,
+        composite: PictureLike | None = None,
+        mask: PictureLike | None = None,
         *,
+        object: PictureLike | None = None,
+        at: str | Place | None = None,
+        object_scale: float = 1.0,
         strength: float = 0.3,
         shape: float = 0.9,
         first: int = 1,
         feather: int = 8,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Make the pasted part of a composite look like this picture."""
+        """Make what was pasted, a part of a composite or an object, look like this picture."""
         return self._edit("harmonize", locals())
 
     def edit(

@@ -251,7 +251,7 @@ class EngineTask(Task):
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
         "closed-form (patches only); with a model file also network (no patches) or hybrid (network layout, patch "
-        "detail); auto: hybrid where possible",
+        "detail); auto: hybrid for wavelet models",
     )
 
     def open(self, max_pixels: int) -> Opened:

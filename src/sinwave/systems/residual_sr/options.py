@@ -47,7 +47,7 @@ class Options:
     )
     start: Path | None = option(
         None,
-        "a model file to begin with; for a student, its teacher (default: none; for a teacher: small or photo)",
+        "a model file to begin with; for a student, its teacher (default: none; teacher: small, or photo for photo)",
         metavar="FILE",
     )
     width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")

@@ -64,7 +64,7 @@ def compared(captioned: Sequence[tuple[str, Tensor, Tensor]]) -> str:
         )
         both = f"{_image(before, f'{text}, before')}{_image(after, f'{text}, after')}"
         figures += f"<figure class='compared'><div>{both}{slider}</div><figcaption>{escape(text)}</figcaption></figure>"
-    return f"<div class='grid{' wide' if len(captioned) == 1 else ' two'}'>{figures}</div>"
+    return f"<div class='grid{' one' if len(captioned) == 1 else ' two'}'>{figures}</div>"
 
 
 def _image(picture: Tensor, text: str) -> str:
