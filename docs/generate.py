@@ -92,8 +92,8 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "All names in `sinwave`. A `PathType` is text or a path, a `PictureLike` what `open` takes, a `SizeLike` "
-        "`(height, width)` or text. `Region` and `Place` are text as on the command line.",
+        "All names in `sinwave`. `PathType`: text or a path; `PictureLike`: what `open` takes; `SizeLike`: "
+        "`(height, width)` or text. Give a `Region` or `Place` as command-line text.",
         "",
     ]
     for name in sinwave.__all__:

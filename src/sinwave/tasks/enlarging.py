@@ -61,10 +61,10 @@ class Enlarging(Task):
     model: str = option(help="a model that comes with sinwave, or a file")
     consistency: float | None = option(None, "how closely the result, reduced, equals SOURCE", low=0, high=1)
     fidelity: float | None = option(
-        None, "1 = only what SOURCE says, 0 = invented detail (default: 1; patches: 0.95)", low=0, high=1
+        None, "1 = least invented detail, 0 = most (default: 1; patches: 0.95)", low=0, high=1
     )
     tile: int | None = option(
-        None, "work on parts of SOURCE with at most so many pixels a side", low=32, high=4096, metavar="PIXELS"
+        None, "work on parts of SOURCE of at most PIXELS a side", low=32, high=4096, metavar="PIXELS"
     )
     map: bool = option(False, "also write NAME-map.png, bright where the result is unsure")
     report: bool = option(False, "also write NAME-report.html: SOURCE and result side by side, with measurements")

@@ -44,7 +44,7 @@ MAX_PIXELS = 100_000_000
 
 
 class Watched(TypedDict, total=False):
-    """Options of every task.
+    """Options of every method that draws.
 
     seed          another one draws another picture; default: as in `open`
     on_progress   `on_progress(label, done, total)`

@@ -34,7 +34,7 @@ class Restore(Enlarging):
         "photo", "photo, a model file of --condition photo, or published weights that you have, such as sinsr-v2"
     )
     consistency: float | None = option(
-        None, "how much of SOURCE comes back, with its damage: 0 = nothing, 1 = all of it (default: 0)", low=0, high=1
+        None, "share of SOURCE mixed back in, damage included: 0 = none, 1 = SOURCE (default: 0)", low=0, high=1
     )
 
     def default_share(self, loaded: Loaded) -> float:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 __all__ += ["of_one_kind", "open_source"]
 
-MODELS_DEFAULT = "(default: 1; 0 with --engine network; 2 for SinGAN)"
+MODELS_DEFAULT = "(default: 1; wavelet network: 0; SinGAN: 2)"
 
 _FRAME = 50
 """Bytes for a pixel of each further frame of an animation: four copies of three floats."""
@@ -250,8 +250,8 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form (patches only); with a model file also network (no patches) or hybrid (network layout, patch "
-        "detail); auto: hybrid for wavelet models",
+        "closed-form: patches only; for model files also network, or hybrid (network layout, patch detail); auto: "
+        "hybrid for wavelet models, network for SinGAN",
     )
 
     def open(self, max_pixels: int) -> Opened:

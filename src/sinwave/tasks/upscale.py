@@ -47,7 +47,7 @@ class Upscale(Enlarging):
     consistency: float | None = option(
         None,
         "how closely the reduced result equals SOURCE: 1 = within a gray level "
-        f"(default: 1; camera: {_UNSURE}; photo, SinSR, ResShift: 0)",
+        f"(default: 1; camera: {_UNSURE}; SinSR, ResShift: 0)",
         low=0,
         high=1,
     )

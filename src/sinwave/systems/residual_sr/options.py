@@ -47,7 +47,7 @@ class Options:
     )
     start: Path | None = option(
         None,
-        "a model file to begin with; for a student, its teacher (default: none; teacher: small, or photo for photo)",
+        "a model to begin with; for a student, its teacher (default: none; teacher: small or photo, by --condition)",
         metavar="FILE",
     )
     width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")
@@ -58,7 +58,10 @@ class Options:
         0.25, "the share of artificial crops: random overlapping shapes, called dead leaves", low=0, high=1
     )
     soft: float = option(
-        0.5, "the share of crops that are blurred first, as by a lens, if the condition is clean", low=0, high=1
+        0.5,
+        "the share of true crops that are blurred a little, as by a lens; only with --condition clean",
+        low=0,
+        high=1,
     )
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
     kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
@@ -66,7 +69,7 @@ class Options:
     error_maps: float = option(
         0.0, "weight of a student's loss on places where fine detail differs (default: 0)", low=0
     )
-    distance: Distance = option("bands", "what --error-maps compares; all but bands need published weights")
+    distance: Distance = option("bands", "how --error-maps compares; all but bands need published weights")
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
