@@ -47,15 +47,13 @@ class Upscale(Enlarging):
     consistency: float | None = option(
         None,
         "how closely the reduced result equals SOURCE: 1 = within a gray level "
-        f"(default: 1; camera: {_UNSURE}; SinSR, ResShift: 0)",
+        f"(default: 1; for camera, and for models that restore, {_UNSURE})",
         low=0,
         high=1,
     )
 
     def default_share(self, loaded: Loaded) -> float:
-        if "restore" in loaded.abilities:  # or the damage would come back
-            return 0.0
-        return _UNSURE if self.reduction == "camera" else 1.0
+        return _UNSURE if self.reduction == "camera" or "restore" in loaded.abilities else 1.0
 
     @property
     def kind(self) -> Kind:
