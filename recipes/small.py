@@ -10,11 +10,12 @@ CC0 1.0; THIRD_PARTY.md names their authors). WORK becomes a folder with the tra
     pages         three pages of random words in the font that comes with Pillow (CC0)
     examples      nine pictures that come with scikit-image (CC0, or in the public domain), for the other trainings
 
-A training that was interrupted goes on. small.jsonl and photo.jsonl, beside this file, are the logs of those that made
-the shipped files. They differ from these lines in four ways. Leaves and pages were drawn by earlier versions for the
-first and the second training, with other random numbers. In the first one a fifth of the steps had factor 2 and a fifth
-factor 3. The second one had a constant rate for 8,000 of 20,000 steps, and its averaged weights then began another, of
-6,500 steps, whose rate fell from step 50 on. The first training of photo was one of 12,000 steps, ended at 2,500.
+A training that was interrupted goes on. small.jsonl, detail.jsonl and photo.jsonl, beside this file, are the logs of
+those that made the shipped files. They differ from these lines in four ways. Leaves and pages were drawn by earlier
+versions for the first and the second training, with other random numbers. In the first one a fifth of the steps had
+factor 2 and a fifth factor 3. The second one had a constant rate for 8,000 of 20,000 steps, and its averaged weights
+then began another, of 6,500 steps, whose rate fell from step 50 on. The first training of photo was one of 12,000
+steps, ended at 2,500.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ EXAMPLES = ("astronaut", "brick", "camera", "chelsea", "coffee", "grass", "grave
 """Names in skimage.data."""
 
 STEPS = (10_000, 14_500, 6_000)
+DETAIL_STEPS = (4_000, 200)
 PHOTO_STEPS = (2_500, 5_500)
 LETTERS = "eeeettaaooiinsshrdlucmfwypvbgkjqxzABCDEFGHIJKLMNOPRSTUVWZ0123456789"
 SIDE = 1024
@@ -128,11 +130,25 @@ def main(source: Path, work: Path) -> None:
     examples(more)
     train(more, second, STEPS[1], "--soft", "0", "--start", str(first))
     train(more, third, STEPS[2], "--rate", "1e-3", "--seed", "3", "--start", str(second))
-    halved(third, work / "small.safetensors")
+    halved(third, work / "third-half.safetensors")
+    halved(drawing(more, work), work / "small.safetensors")
     layout = ["--condition", "photo", "--width", "48", "--blocks", "7"]
     train(more, begun, PHOTO_STEPS[0], "--seed", "1", *layout)
     train(more, repairing, PHOTO_STEPS[1], "--seed", "2", "--start", str(begun), *layout)
     halved(repairing, work / "photo.safetensors")
+
+
+def drawing(more: Path, work: Path) -> Path:
+    """Train the network that draws detail, and return the file."""
+    shutil.copytree(more, work / "sharp", dirs_exist_ok=True)
+    for picture in [*(work / "sharp").glob("leaves-*"), work / "sharp" / "hubble_deep_field.png"]:
+        picture.unlink(missing_ok=True)
+    teacher, student = work / "teacher.safetensors", work / "student.safetensors"
+    layout = ["--stage", "teacher", "--width", "32", "--blocks", "9"]
+    small = ["--crop", "32", "--seed", "1", "--start"]
+    train(work / "sharp", teacher, DETAIL_STEPS[0], *layout, *small, str(work / "third-half.safetensors"))
+    train(work / "sharp", student, DETAIL_STEPS[1], "--stage", "student", *small, str(teacher))
+    return student
 
 
 def halved(trained: Path, file: Path) -> None:

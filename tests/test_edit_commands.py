@@ -169,7 +169,7 @@ WRONG = {
     "two sizes": (["upscale", "land.png", "--factor", "2", "--longest", "99"], "factor, size and longest exclude"),
     "smaller": (["upscale", "land.png", "--size", "40x40"], "upscale does not make a picture smaller"),
     "too large": (["upscale", "land.png", "--longest", "1000"], "more than 16 times as large"),
-    "one result": (["upscale", "land.png", "--fidelity", "0.5"], "the model small has no use for fidelity"),
+    "one result": (["restore", "land.png", "--fidelity", "0.5"], "the model photo has no use for fidelity"),
     "weights": (["blend", "land.png", "other.png", "--weights", "1"], "1 weights for 2 sources"),
     "no weight": (["blend", "land.png", "other.png", "--weights", "0,0"], "all weights are 0"),
     "unequal": (["blend", "huge.png", "land.png"], "huge.png: the picture is too large to be mixed with land.png"),

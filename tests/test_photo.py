@@ -71,7 +71,7 @@ def test_every_edit_is_there(place: Path):
         photo.place("16x12+4+30", ["2+3", "30+20"], (40, 60)),
         photo.restyle(other, avoid=mask),
         photo.blend(photo.extend(top=8), weights=(1.0, 2.0)),
-        photo.upscale(2, model="zero-shot"),
+        photo.upscale(2),
         photo.restore(),
         photo.extend(left=8, keep=np.ones((48, 64), np.uint8)),
     ]

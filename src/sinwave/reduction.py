@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sinwave.resize import Blocks, Kind, product, resize, rows_of
 
-__all__ = ["Reduction"]
+__all__ = ["ENOUGH", "Reduction"]
 
 _BLOCK = 128
 _REACH = 24
@@ -34,7 +34,7 @@ _CLEAR = 1.4
 """Below this factor A+ has no such bound: where a pixel is the mean of two, it remembers all others."""
 
 _WHITE = 1.0 - 1e-6
-_ENOUGH = 0.4 / 127.5
+ENOUGH = 0.4 / 127.5
 """Less than half a gray level, so that with the rounding to bytes the error stays below one level."""
 
 
@@ -50,12 +50,12 @@ class Reduction:
         """Return the nearest picture that reduces to the small one exactly; it may leave [-1, 1]."""
         return self._moved(picture, self.small - self._reduced(picture))
 
-    def in_range(self, picture: Tensor, rounds: int = 100) -> Tensor:
-        """Return a nearby picture in [-1, 1], as files hold it, whose clipped reduction is the small one."""
+    def in_range(self, picture: Tensor, rounds: int = 100, *, enough: float = ENOUGH) -> Tensor:
+        """Return a nearby picture in [-1, 1], as files hold it, whose clipped reduction misses at most `enough`."""
         picture = picture.clamp(-1, 1)
         point, momentum = picture, 1.0
         for _ in range(rounds):
-            if self._missing(picture).abs().max() < _ENOUGH:
+            if self._missing(picture).abs().max() < enough:
                 break
             before, picture = picture, self._moved(point, self._missing(point)).clamp(-1, 1)
             after = (1 + math.sqrt(1 + 4 * momentum**2)) / 2

@@ -32,6 +32,9 @@ _BLEED = 8.0
 _STRENGTH = 0.05
 """The noise that patches begin with: little, since the small picture says most."""
 
+_FINE = 1e-4
+"""What the result of a 16-bit picture may miss: a hundredth of a gray level of 8 bits."""
+
 _DOUBT = 4
 """Gray levels of the map for a gray level of doubt."""
 
@@ -130,7 +133,7 @@ class Enlarging(Task):
             return enlarged_page(compared, results, model.uncertainty(source, size) if unsure else None)
 
         def draw(model: Any, noise: Noise, on_step: OnStep | None) -> Tensor:
-            large = self.drawn(model, source, size, noise, share, on_step)
+            large = self.drawn(model, source, size, noise, share, on_step, depth=inputs.opened.picture.depth)
             return large if visible is None else _with_alpha(large, visible)
 
         if visible is not None:
@@ -159,8 +162,10 @@ class Enlarging(Task):
         noise: Noise,
         share: float,
         on_step: OnStep | None = None,
+        *,
+        depth: int = 8,
     ) -> Tensor:
-        """Enlarge a picture (1, 3, h, w) to `size`, with a `share` of the projection."""
+        """Enlarge a picture (1, 3, h, w) of `depth` bits to `size`, with a `share` of the projection."""
         if tuple(picture.shape[2:]) == size and not self.repairs:
             return picture
         if self.fidelity is not None and isinstance(model, Redrawer):
@@ -170,7 +175,7 @@ class Enlarging(Task):
         else:
             strength = _STRENGTH if self.fidelity is None else 1 - self.fidelity
             large = _by_patches(model, picture, size, strength, noise, on_step)
-        return self._consistent(large, picture, share)
+        return self._consistent(large, picture, share, depth)
 
     def _size(self, small: tuple[int, int]) -> tuple[int, int]:
         """Compute the size of the result."""
@@ -218,15 +223,19 @@ class Enlarging(Task):
         path = self._file
         return () if path is None else tuple(Source(part).sha256 for part in table.parts(path))
 
-    def _consistent(self, large: Tensor, small: Tensor, share: float) -> Tensor:
+    def _consistent(self, large: Tensor, small: Tensor, share: float, depth: int) -> Tensor:
         """Move the result to, or towards, the pictures in range that reduce to the small one."""
-        from sinwave.reduction import Reduction
+        from sinwave.reduction import ENOUGH, Reduction
 
         if share == 0:
             return large.clamp(-1, 1)
         reduction = Reduction(small, self.kind)
         nearest = reduction.nearest(large)
-        return reduction.in_range(nearest) if share == 1 else (large + share * (nearest - large)).clamp(-1, 1)
+        return (
+            reduction.in_range(nearest, enough=_FINE if depth > 8 else ENOUGH)
+            if share == 1
+            else (large + share * (nearest - large)).clamp(-1, 1)
+        )
 
 
 def _continued(picture: Tensor, visible: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class Options:
     )
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
     kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
-    distribution: float = option(1.0, "weight of a student's distribution loss: sliced Wasserstein distance", low=0)
+    distribution: float = option(0.0, "weight of a student's sliced Wasserstein distance (default: 0)", low=0)
     error_maps: float = option(
         0.0, "weight of a student's loss on places where fine detail differs (default: 0)", low=0
     )
@@ -159,7 +159,7 @@ class Settings(Configuration):
     steps: int = option(20_000, "steps unless another number is asked for", low=1)
     rate: float = option(2e-3, "the largest learning rate", low=0)
     average: float = option(0.999, "decay of the averaged weights", low=0, high=1)
-    distribution: float = option(1.0, "weight of a student's distribution term", low=0)
+    distribution: float = option(0.0, "weight of a student's distribution term", low=0)
     error_maps: float = option(0.0, "weight of a student's error maps", low=0)
     distance: Distance = option("bands", "distance of the error maps")
     precision: Literal["float32", "bfloat16"] = option("float32", "of the convolutions in training")

@@ -45,7 +45,7 @@ _LOOKS = 12
 _MEASURED = 4
 """Batches of a factor by which deviations are measured."""
 
-_STUDENT_STEPS = 2_000
+_STUDENT_STEPS = 200
 
 _SCHEDULE = Trapezoid(warm_up=100, tail=0.5)
 
