@@ -34,6 +34,9 @@ _CLEAR = 1.4
 """Below this factor A+ has no such bound: where a pixel is the mean of two, it remembers all others."""
 
 _WHITE = 1.0 - 1e-6
+_WORK = 1_200_000_000
+"""Numbers of all rounds together."""
+
 ENOUGH = 0.4 / 127.5
 """Less than half a gray level, so that with the rounding to bytes the error stays below one level."""
 
@@ -50,9 +53,13 @@ class Reduction:
         """Return the nearest picture that reduces to the small one exactly; it may leave [-1, 1]."""
         return self._moved(picture, self.small - self._reduced(picture))
 
-    def in_range(self, picture: Tensor, rounds: int = 100, *, enough: float = ENOUGH) -> Tensor:
-        """Return a nearby picture in [-1, 1], as files hold it, whose clipped reduction misses at most `enough`."""
+    def in_range(self, picture: Tensor, rounds: int | None = None, *, enough: float = ENOUGH) -> Tensor:
+        """Return a nearby picture in [-1, 1], as files hold it, whose clipped reduction misses at most `enough`.
+
+        Where it is clipped it takes `rounds` to come so near: 100 at the most, and fewer for more than four megapixels.
+        """
         picture = picture.clamp(-1, 1)
+        rounds = max(10, min(100, _WORK // picture.numel())) if rounds is None else rounds
         point, momentum = picture, 1.0
         for _ in range(rounds):
             if self._missing(picture).abs().max() < enough:
