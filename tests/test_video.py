@@ -108,6 +108,12 @@ def test_what_is_no_film_or_a_damaged_one_is_named(clip: Path, tmp_path: Path, c
     assert "map and report are about single pictures" in capsys.readouterr().err
 
 
+def test_films_in_a_folder_are_named_as_left_out(clip: Path, tmp_path: Path, capsys) -> None:
+    Image.fromarray(frames()[0]).save(tmp_path / "a.png")
+    assert main(["upscale", str(tmp_path), "--factor", "2", "-o", str(tmp_path / "out")]) == 0
+    assert "1 film is left out; to use one, name its file" in "".join(capsys.readouterr())
+
+
 def test_odd_sides_lose_their_last_line(clip: Path, tmp_path: Path, capsys) -> None:
     data = encode_film(clip, film(clip), iter([pixels[:31, :47] for pixels in frames()]), {"a": "b"})
     result = clip.with_name("odd.mp4")

@@ -16,6 +16,9 @@ from sinwave.kinds import Source
 __all__ = ["Place", "Results", "named", "places"]
 
 
+_FILMS = frozenset((".m4v", ".mkv", ".mov", ".mp4", ".webm"))
+
+
 class Place(NamedTuple):
     """A source, and the folder inside of the output and the name of its results."""
 
@@ -48,7 +51,11 @@ def places(source: Source, verb: str, output: Path) -> Results:
     note = f"{folder}: {pictures} left out, results of sinwave {verb}; to use one, name its file"
     if count and not listed:
         raise InputError(note)
-    return Results(listed, note if count else None)
+    notes = [note] if count else []
+    films = sum(file.suffix.lower() in _FILMS for file in folder.rglob("*"))
+    if films:
+        notes.append(f"{folder}: {films} film{'s are' if films > 1 else ' is'} left out; to use one, name its file")
+    return Results(listed, "; ".join(notes) or None)
 
 
 def named(listed: Sequence[Place]) -> Sequence[Place]:
