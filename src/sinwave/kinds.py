@@ -6,7 +6,6 @@ Nothing is read before it is needed, and torch is not loaded by declaring option
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -89,14 +88,12 @@ class Picture:
     @cached_property
     def sha256(self) -> str:
         """The digest of the file, or of the pixels."""
+        from sinwave.images.header import file_digest
+
         if self.path is None:
             return self.read(1 << 62, 1).sha256
         try:
-            digest = hashlib.sha256()
-            with self.path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            return digest.hexdigest()
+            return file_digest(self.path)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror or error})") from error
 

@@ -7,6 +7,7 @@ never reaches an interpreter (EPS, PDF) or a rarely used decoder. The decoders a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
@@ -28,7 +29,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sinwave.errors import InputError, SinwaveError
 
-__all__ = ["Header", "decoding", "describe", "opened", "orientation", "probe", "read_text", "recognized"]
+__all__ = ["Header", "decoding", "describe", "file_digest", "opened", "orientation", "probe", "read_text", "recognized"]
 
 _DECODERS: Mapping[re.Pattern[bytes], type[ImageFile.ImageFile]] = {
     re.compile(rb"\x89PNG\r\n\x1a\n"): PngImageFile,
@@ -66,6 +67,15 @@ def probe(path: str | PathLike[str]) -> Header:
     path = Path(path)
     with opened(path) as (_, image):
         return describe(path, image)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in parts."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_text(path: str | PathLike[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,13 +27,13 @@ from sinwave.images.exif import exif_of
 from sinwave.images.header import probe
 from sinwave.images.levels import to_uint8
 from sinwave.images.picture import Picture, fitting_profile, read_frames
-from sinwave.images.video import Film, encode_film, film, is_film
+from sinwave.images.video import FIRST_ONLY, Film, encode_film, film, is_film
 from sinwave.images.writing import encoded, saved
 
 __all__ = ["Movie", "encode_movie", "movie"]
 
 _KINDS = {"GIF": ".gif", "WEBP": ".webp", "PNG": ".webp"}
-_MOST_SIDE = {".gif": 65535, ".webp": 16383}
+_MOST_SIDE = {".gif": 65535, ".webp": 16383, ".mp4": 8192}
 _SEEN = 1 << 20
 """Pixels of all frames together from which the colors of a GIF are chosen."""
 
@@ -76,7 +77,7 @@ class Movie:
 
     def check(self, size: tuple[int, int]) -> None:
         """Refuse a result that the kind of file cannot hold."""
-        most = _MOST_SIDE.get(self.suffix, 8192)
+        most = _MOST_SIDE[self.suffix]
         if max(size) > most:
             kind, (height, width) = self.suffix[1:].upper(), size
             raise InputError(
@@ -88,8 +89,7 @@ def movie(path: Path, *, max_pixels: int, min_side: int) -> Movie | None:
     """Look through the frames of an animation; None for a file of one picture, and for pages."""
     if is_film(path):
         content, nothing = film(path), np.zeros((1, 0, 3), np.uint8)
-        first = "a film, using its first picture"
-        return Movie(path, ".mp4", content.durations, None, False, False, nothing, first, content.notes, content)
+        return Movie(path, ".mp4", content.durations, None, False, False, nothing, FIRST_ONLY, content.notes, content)
     header = probe(path)
     if header.frames == 1 or header.format not in _KINDS:
         return None
@@ -113,7 +113,8 @@ def encode_movie(
     """Encode frames (3 or 4, h, w) in [-1, 1], which are asked for one by one."""
     pictures = map(_bytes, frames)  # which holds none while it asks for the next
     encoders = {".gif": lambda: b"".join(_gif(source, pictures, text))}
-    encoders[".mp4"] = lambda: b"" if source.film is None else encode_film(source.path, source.film, pictures, text)
+    if source.film is not None:
+        encoders[".mp4"] = partial(encode_film, source.path, source.film, pictures, text)
     encoders[".webp"] = lambda: b"".join(_webp(source, pictures, text, icc, exif or b""))
     return encoded(path, "an animation", encoders)
 

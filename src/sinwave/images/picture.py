@@ -19,9 +19,9 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images.decode import Decoded, decoded, first_only
-from sinwave.images.header import decoding, describe, opened, recognized
+from sinwave.images.header import decoding, describe, file_digest, opened, recognized
 from sinwave.images.levels import from_uint8, from_words, looks_gray, to_uint8
-from sinwave.images.video import is_film, raw_frames
+from sinwave.images.video import FIRST_ONLY, is_film, raw_frames
 from sinwave.images.words import second_bytes
 
 __all__ = ["Picture", "fitting_profile", "from_uint8", "looks_gray", "read", "read_any", "read_bytes", "to_uint8"]
@@ -105,7 +105,7 @@ def read(
         picture = next(_frames_of_film(path, limits), None)
         if picture is None:
             raise InputError(f"{path}: the film has no pictures")
-        return replace(picture, path=path, sha256=_digest_of(path), notes=("a film, using its first picture",))
+        return replace(picture, path=path, sha256=file_digest(path), notes=(FIRST_ONLY,))
     with opened(path) as (file, image):
         return _from_file(path, file, image, limits)
 
@@ -160,14 +160,6 @@ def _frames_of_film(path: Path, limits: _Limits) -> Iterator[Picture]:
     for pixels in raw_frames(path):
         limits.check(str(path), (pixels.shape[0], pixels.shape[1]))
         yield Picture(from_uint8(torch.from_numpy(pixels).permute(2, 0, 1)), exif=b"")
-
-
-def _digest_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def as_written(image: Tensor, picture: Picture) -> tuple[Tensor, bool]:

@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from sinwave.errors import InputError, MissingError, OutputError
 
-__all__ = ["Film", "encode_film", "film", "film_text", "is_film", "need_video", "raw_frames"]
+__all__ = ["FIRST_ONLY", "Film", "encode_film", "film", "film_text", "is_film", "need_video", "raw_frames"]
+
+FIRST_ONLY = "a film, using its first picture"
 
 _STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _SOUND = frozenset(("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"))
@@ -69,8 +71,8 @@ def film(path: Path) -> Film:
         step = max(1, round(1 / (rate * stream.time_base)))
         times, size, curve = list[int](), (0, 0), stream.codec_context.color_trc
         for frame in container.decode(stream):
-            after = times[-1] + 1 if times else frame.pts or 0
-            times.append(max(after, times[-1] + step if frame.pts is None and times else frame.pts or 0))
+            time = frame.pts if frame.pts is not None else times[-1] + step if times else 0
+            times.append(max(time, times[-1] + 1) if times else time)
             size = _seen(frame)
         if not times:
             raise InputError(f"{path}: the film has no pictures")

@@ -94,7 +94,7 @@ class Gap:
 
     @cached_property
     def guide(self) -> Tensor:
-        """What the enlargement has beyond repeated pixels."""
+        """Detail of the enlargement beyond repeated pixels."""
         return self.base - functional.interpolate(self.low, scale_factor=self.factor, mode="nearest")
 
     def unseen(self, picture: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Enlarger:
         self, low: Tensor, size: Size, noise: Noise, *, fidelity: float, on_step: OnStep | None = None
     ) -> Tensor:
         """Enlarge a picture (1, 3, h, w) to `size`, with a share of 1 - fidelity of detail that is drawn."""
-        large, turns = low, self._turns((low.shape[2], low.shape[3]), size)
+        large, turns = low, _turns((low.shape[2], low.shape[3]), size, self._reduced)
         for turn, factor in enumerate(turns):
             report = None if on_step is None else _after(on_step, turn, len(turns))
             small, large = large, self._enlarged(large, factor, report)
@@ -87,7 +87,7 @@ class Enlarger:
     def uncertainty(self, low: Tensor, size: Size) -> Tensor:
         """Estimate the deviation of the result from the truth in gray levels, (1, 1, h, w): where it guesses."""
         large, variance = low, torch.zeros_like(low[:, :1])
-        for factor in self._turns((low.shape[2], low.shape[3]), size):
+        for factor in _turns((low.shape[2], low.shape[3]), size, self._reduced):
             small, large = large, self._enlarged(large, factor, None)
             gap = self._gap(small, large)
             sides = (large.shape[2], large.shape[3])
@@ -95,10 +95,6 @@ class Enlarger:
             variance = _within(functional.interpolate(variance, size=sides, mode="nearest") + added, size)
             large = _within(large, size)
         return 127.5 * variance.clamp(min=0).sqrt()
-
-    def _turns(self, small: Size, large: Size) -> list[int]:
-        """Choose the factors; a network that repairs has at least one to work with."""
-        return _turns(small, large) or ([] if self._reduced else [min(FACTORS)])
 
     def _gap(self, low: Tensor, large: Tensor) -> Gap:
         """Compute the part of an enlargement that is unsure."""
@@ -145,14 +141,14 @@ class Enlarger:
         return sample(denoiser, detail.process, Ddim(1.0), start, times, colored, anchor=base)
 
 
-def _turns(small: Size, large: Size) -> list[int]:
-    """Choose the network's factors of which the product is enough, each as small as may be."""
+def _turns(small: Size, large: Size, reduced: bool) -> list[int]:
+    """Choose factors of which the product is enough, each as small as may be; what repairs has at least one."""
     needed, turns = max(b / a for a, b in zip(small, large, strict=True)), list[int]()
     while needed > 1 + 1e-9:
         factor = next((factor for factor in FACTORS if factor >= needed - 1e-9), max(FACTORS))
         turns.append(factor)
         needed /= factor
-    return turns
+    return turns or ([] if reduced else [min(FACTORS)])
 
 
 def _within(large: Tensor, size: Size) -> Tensor:
@@ -203,10 +199,10 @@ class Trained:
         return replace(self, tile=side)
 
     def working_size(self, small: Size, size: Size) -> Size:
-        turns, sides = _turns(small, size) or [min(FACTORS)], small
-        for factor in turns:
-            sides = factor * sides[0], factor * sides[1]
-            largest, sides = sides, (min(sides[0], size[0]), min(sides[1], size[1]))
+        largest, sides = small, small
+        for factor in _turns(small, size, self.configuration.condition == "clean"):
+            largest = factor * sides[0], factor * sides[1]
+            sides = min(largest[0], size[0]), min(largest[1], size[1])
         return largest
 
 
