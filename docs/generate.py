@@ -74,7 +74,8 @@ def cli() -> str:
 def _list(options: Any) -> Iterator[str]:
     for option in options:
         text = f"- `{_name(option)}`: {option.facts.help}"
-        default = None if option.required or option.default in (None, False, ()) else option.default
+        plain = option.required or option.facts.counted or option.default is False
+        default = None if plain or option.default == () else option.default
         yield text if default is None or "(default:" in text else f"{text} (default: {default})"
 
 
@@ -92,8 +93,10 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "All names in `sinwave`. `PathType`: text or a path; `PictureLike`: what `open` takes; `SizeLike`: "
-        "`(height, width)` or text. Give a `Region` or `Place` as command-line text.",
+        "All names in `sinwave`. `PathType`: text or a path; "
+        "`PictureLike`: a picture as `open` takes it, or a `Photo`; `SizeLike`: "
+        "`(height, width)` or text. Give a `Region` or `Place` as command-line text. `on_event` gets "
+        "sentences, such as warnings.",
         "",
     ]
     for name in sinwave.__all__:

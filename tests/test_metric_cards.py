@@ -23,7 +23,7 @@ def bound(value: float) -> str:
 
 
 def row(card: Card) -> str:
-    name = f"`{card.name}`" + ("" if card.default else " *by name*")
+    name = f"`{card.name}`" + ("" if card.default else " *opt-in*")
     needs = ", ".join(weights.file for weights in card.weights)
     protocols = ", ".join(card.protocols).replace("single", "samples")
     ends = f"{bound(card.best)} ... {bound(card.worst)}"

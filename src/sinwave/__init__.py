@@ -47,7 +47,7 @@ def train(
     on_event: Callable[[str], None] = lambda sentence: None,
     **options: Any,
 ) -> TrainedFile:
-    """Train a model; options: `sinwave train --system SYSTEM --help`; its file is in `.model`."""
+    """Train a model; options: `sinwave train --system SYSTEM --help`; `.model` of the result is the file."""
     place = None if output is None else Path(output)
     training = import_module("sinwave.tasks.train").train_files(_several(pictures), place, system, options)
     result: TrainedFile = training.run(on_progress, on_event)

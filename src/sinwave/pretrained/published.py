@@ -57,7 +57,7 @@ INCEPTION = _at(_FID, "pt_inception-2015-12-05-6726825d.pth", "the network of FI
 INCEPTION_TORCHVISION = _at(_TORCHVISION, "inception_v3_google-0cc3c7bd.pth", "the network of SIFID", _BSD_3,
                             "fc.", "AuxLogits.")
 EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth",
-                             "EfficientNet-Lite0, for `sinwave.pretrained.efficientnet`",
+                             "EfficientNet-Lite0, for other programs: no metric uses it",
                              _LITE0, _APACHE, package=_LITE0_PACKAGE)
 NIQE = _at(_BASICSR, "niqe_pris_params.npz", "NIQE's model of natural pictures", _TEXAS)
 PUBLISHED = (ALEXNET, VGG16, LPIPS_ALEX, LPIPS_VGG, ST_LPIPS_ALEX, ST_LPIPS_VGG,

@@ -88,7 +88,7 @@ class Keeping(Common, total=False):
 class Enlarged(Watched, total=False):
     """Options of `Watched`, and:
 
-    size, longest, consistency, fidelity, tile, steps, n   as in `sinwave upscale --help`
+    size, longest, consistency, fidelity, tile, steps, n   as in `sinwave upscale --help` or `restore --help`
     """
 
     size: SizeLike | None
@@ -219,7 +219,7 @@ class Photo:
         feather: int = 8,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Make what was pasted, a part of a composite or an object, look like this picture."""
+        """Make a pasted object, or a pasted part of a composite, look like this picture."""
         return self._edit("harmonize", locals())
 
     def edit(

@@ -40,7 +40,7 @@ class Output:
 
     count: int | None = option(
         None,
-        "how many results to draw, each from other noise (default: 1; generate: 8)",
+        "how many results to draw, each from new noise (default: 1; generate: 8)",
         low=1,
         high=10_000,
         short="-n",

@@ -41,7 +41,7 @@ __all__ = [
 ]
 __all__ += ["of_one_kind", "open_source"]
 
-MODELS_DEFAULT = "(default: 1; wavelet network: 0; SinGAN: 2)"
+MODELS_DEFAULT = "(default: 1; SinGAN: 2; wavelet with --engine network: 0)"
 
 _FRAME = 50
 """Bytes for a pixel of each further frame of an animation: four copies of three floats."""
@@ -250,8 +250,8 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: patches only; for model files also network, or hybrid (network layout, patch detail); auto: "
-        "hybrid for wavelet models, network for SinGAN",
+        "closed-form: patches only; models also have network, and hybrid: network layout, patch detail; "
+        "auto: closed-form for pictures, hybrid for wavelet models, network for SinGAN",
     )
 
     def open(self, max_pixels: int) -> Opened:

@@ -51,7 +51,7 @@ class TrainOptions(Machine):
     steps: int | None = option(
         None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
     )
-    seed: int = option(0, "the seed of the first weights and of all noise", low=0, high=2**63 - 1)
+    seed: int = option(0, "the seed of the initial weights and of all noise", low=0, high=2**63 - 1)
     samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")
     overwrite: bool = option(False, "begin anew, and replace the model that is there")
     max_pixels: int = option(16_000_000, "the largest picture to accept", low=256)

@@ -39,7 +39,7 @@ class Upscale(Enlarging):
         None, "how many times larger each side becomes (default: 4)", low=1, high=16, metavar="FACTOR"
     )
     model: str = option(
-        "small", "small, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
+        "small", "small, photo, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
     )
     reduction: Literal["bicubic", "area", "lanczos", "camera"] = option(
         "bicubic", "how SOURCE was reduced, as far as you know; camera: not reduced, from a camera"
@@ -47,7 +47,7 @@ class Upscale(Enlarging):
     consistency: float | None = option(
         None,
         "how closely the reduced result equals SOURCE: 1 = within a gray level "
-        f"(default: 1; for camera, and for models that restore, {_UNSURE})",
+        f"(default: 1; --reduction camera, and restoring models such as photo: {_UNSURE})",
         low=0,
         high=1,
     )
