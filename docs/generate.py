@@ -93,7 +93,7 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "All names in `sinwave`. `PathType`: text or a path; "
+        "Functions, classes and errors of `import sinwave`. `PathType`: text or a path; "
         "`PictureLike`: a picture as `open` takes it, or a `Photo`; `SizeLike`: "
         "`(height, width)` or text. Give a `Region` or `Place` as command-line text. `on_event` gets "
         "sentences, such as warnings.",

@@ -101,7 +101,7 @@ _ALL = (
     Card("set_frechet", "patch Frechet of sets", "likeness", 0.0, inf, _SETS,
          "distance between Gaussians fitted to both sets' patches on three scales, divided by the real set's variance"),
     Card("intra_lpips", "Intra-LPIPS", "novelty", inf, 0.0, _SETS,
-         "mean LPIPS (VGG) between generated pictures that share their nearest real picture", _VGG),
+         "mean LPIPS (VGG) between generated pictures with the same nearest real picture", _VGG),
     Card("nearest_lpips", "Nearest-LPIPS", "novelty", inf, 0.0, _SETS,
          "mean LPIPS (VGG) of a generated picture to the nearest real one: low means copying", _VGG),
     Card("dists", "DISTS", "fidelity", 0.0, 1.0, _PAIRS,

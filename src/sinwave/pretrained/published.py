@@ -51,13 +51,13 @@ LPIPS_ALEX = _at(_LPIPS, "alex.pth", "the heads of LPIPS (alex), v0.1", _BSD_2)
 LPIPS_VGG = _at(_LPIPS, "vgg.pth", "the heads of LPIPS (vgg), v0.1", _BSD_2)
 ST_LPIPS_ALEX = Weights("alex_shift_tolerant.pth", "the network and the heads of ST-LPIPS (alex)",
                         _ST_LPIPS, _BSD_2, package=_ST_PACKAGE)
-ST_LPIPS_VGG = Weights("vgg_shift_tolerant.pth", "ST-LPIPS (vgg), for error maps in trainings",
+ST_LPIPS_VGG = Weights("vgg_shift_tolerant.pth", "ST-LPIPS (vgg), for `train --error-maps`",
                        _ST_LPIPS, _BSD_2, package=_ST_PACKAGE)
 INCEPTION = _at(_FID, "pt_inception-2015-12-05-6726825d.pth", "the network of FID and KID", _APACHE, "fc.")
 INCEPTION_TORCHVISION = _at(_TORCHVISION, "inception_v3_google-0cc3c7bd.pth", "the network of SIFID", _BSD_3,
                             "fc.", "AuxLogits.")
 EFFICIENTNET_LITE0 = Weights("efficientnet-lite0-57934424.pth",
-                             "EfficientNet-Lite0, for other programs: no metric uses it",
+                             "EfficientNet-Lite0, for our benchmarks",
                              _LITE0, _APACHE, package=_LITE0_PACKAGE)
 NIQE = _at(_BASICSR, "niqe_pris_params.npz", "NIQE's model of natural pictures", _TEXAS)
 PUBLISHED = (ALEXNET, VGG16, LPIPS_ALEX, LPIPS_VGG, ST_LPIPS_ALEX, ST_LPIPS_VGG,

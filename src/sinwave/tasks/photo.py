@@ -183,7 +183,7 @@ class Photo:
         return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
-        """Train on the opened picture file, and open the model: see `sinwave.train`."""
+        """Train on the file that was opened, not on edits, and open the model: see `sinwave.train`."""
         from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:

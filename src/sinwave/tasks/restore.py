@@ -34,7 +34,11 @@ class Restore(Enlarging):
         "photo", "photo, a model file of --condition photo, or published weights that you have, such as sinsr-v2"
     )
     consistency: float | None = option(
-        None, "share of SOURCE mixed back in, damage included: 0 = none, 1 = SOURCE (default: 0)", low=0, high=1
+        None,
+        "how closely the reduced result equals SOURCE, damage included: 0 = as drawn, 1 = within a gray level "
+        "(default: 0)",
+        low=0,
+        high=1,
     )
 
     def default_share(self, loaded: Loaded) -> float:

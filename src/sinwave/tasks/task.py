@@ -250,7 +250,7 @@ class EngineTask(Task):
 
     engine: Literal["auto", "closed-form", "network", "hybrid"] = option(
         "auto",
-        "closed-form: patches only; models also have network, and hybrid: network layout, patch detail; "
+        "what draws: closed-form (patches), network, or hybrid (layout by the network, detail by patches); "
         "auto: closed-form for pictures, hybrid for wavelet models, network for SinGAN",
     )
 

@@ -46,8 +46,8 @@ class Upscale(Enlarging):
     )
     consistency: float | None = option(
         None,
-        "how closely the reduced result equals SOURCE: 1 = within a gray level "
-        f"(default: 1; --reduction camera, and restoring models such as photo: {_UNSURE})",
+        "how closely the reduced result equals SOURCE: 0 = as drawn, 1 = within a gray level "
+        f"(default: 1; {_UNSURE} for --reduction camera and for restoring models, such as photo)",
         low=0,
         high=1,
     )
