@@ -44,7 +44,7 @@ _SHARED: dict[str, list[type[Any]]] = {
     "Generate, animate, upscale, restore, edits": [Output, Hardware, Task],
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],
-    "Animate, and edits that can keep a part of their input": [KeepingTask],
+    "Animate, edits except blend, place, retarget and tile": [KeepingTask],
     "Upscale and restore": [Enlarging],
     "Evaluate and report": [Measuring],
 }
@@ -93,10 +93,9 @@ def python_api() -> str:
     lines = [
         "# Python",
         "",
-        "Functions, classes and errors of `import sinwave`. `PathType`: text or a path; "
-        "`PictureLike`: a picture as `open` takes it, or a `Photo`; `SizeLike`: "
-        "`(height, width)` or text. Give a `Region` or `Place` as command-line text. `on_event` gets "
-        "sentences, such as warnings.",
+        "Functions, classes and errors of `import sinwave`. `PathType`: text or a path; `PictureLike`: a path, bytes, "
+        "a Pillow picture, an array or a `Photo`; `SizeLike`: `(height, width)` or text. `Region`, `Place`: text as on "
+        "the command line. `on_event` gets sentences, such as warnings.",
         "",
     ]
     for name in sinwave.__all__:

@@ -169,7 +169,7 @@ class Photo:
         return Image.fromarray(_bytes(self.picture.pixels))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Photo:
-        """Write it as .png, .jpg, .webp or .tif, with its alpha, and say in the file how it was made.
+        """Write it as .png, .jpg, .webp or .tif, with alpha where possible, and say in the file how it was made.
 
         An enlarged picture has the EXIF data and, as .png or .tif, the 16 bits of its source.
         """
@@ -183,7 +183,7 @@ class Photo:
         return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
-        """Train on the file that was opened, not on edits, and open the model: see `sinwave.train`."""
+        """Train on this picture, which must be an opened file, not an edit; open the model: see `sinwave.train`."""
         from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:

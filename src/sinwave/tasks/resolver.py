@@ -51,7 +51,7 @@ class SuperResolver:
         factor: float | None = None,
         **options: Unpack[Enlarged],
     ) -> Photo:
-        """Enlarge a picture: the first result; `.results` has all `n`."""
+        """Return the picture enlarged, the first result; `.results` has all `n`."""
         photo = open_photo(image, device=self.hardware.device, threads=self.hardware.threads)
         return photo.upscale(factor, model=self.model, **options)
 

@@ -35,8 +35,7 @@ class Restore(Enlarging):
     )
     consistency: float | None = option(
         None,
-        "how closely the reduced result equals SOURCE, damage included: 0 = as drawn, 1 = within a gray level "
-        "(default: 0)",
+        "how closely the result equals SOURCE, damage included: 0 = as drawn, 1 = within a gray level (default: 0)",
         low=0,
         high=1,
     )

@@ -47,8 +47,8 @@ class Options:
     )
     start: Path | None = option(
         None,
-        "a model to begin with; --stage teacher: its enlarger (default: small or photo, by --condition); "
-        "--stage student: its teacher (required)",
+        "enlarger: a model to continue; teacher: its enlarger (default: small or photo, by --condition); student: its "
+        "teacher (required)",
         metavar="FILE",
     )
     width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")
@@ -60,15 +60,14 @@ class Options:
     )
     soft: float = option(
         0.5,
-        "the share of crops of photographs that are blurred a little, as by a lens, before they are reduced; only with "
-        "--condition clean",
+        "the share of photograph crops to blur a little, as by a lens, before reduction; only with --condition clean",
         low=0,
         high=1,
     )
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
     kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
     distribution: float = option(0.0, "weight of a student's sliced Wasserstein loss", low=0)
-    error_maps: float = option(0.0, "weight of a student's loss where fine detail is wrong", low=0)
+    error_maps: float = option(0.0, "weight of a student's extra loss on wrong detail", low=0)
     distance: Distance = option("bands", "how --error-maps compares; all but bands need published weights")
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     precision: Literal["auto", "float32", "bfloat16"] = option(

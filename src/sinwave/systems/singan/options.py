@@ -72,7 +72,7 @@ class Options:
         None, "how many scales train at once (default: 1); above 1, the pyramid has at most six scales", low=1, high=6
     )
     max_size: int | None = option(
-        None, "larger pictures are reduced to this longer side (fast: none; official: 250)", low=32, high=100_000
+        None, "the longest side; larger pictures are reduced to it (fast: none; official: 250)", low=32, high=100_000
     )
 
     def __post_init__(self) -> None:
