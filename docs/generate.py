@@ -44,7 +44,7 @@ _SHARED: dict[str, list[type[Any]]] = {
     "Generate, animate, upscale, restore, edits": [Output, Hardware, Task],
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],
-    "Animate, edits except blend, place, retarget and tile": [KeepingTask],
+    "Animate, edits (not blend, place, retarget, tile)": [KeepingTask],
     "Upscale and restore": [Enlarging],
     "Evaluate and report": [Measuring],
 }
@@ -52,7 +52,7 @@ _SHARED: dict[str, list[type[Any]]] = {
 
 def cli() -> str:
     """Describe every command; options that many share stand once, at the end."""
-    lines = ["# The command line", ""]
+    lines = ["# The command line", "", "Options that several commands share follow [at the end](#every-command).", ""]
     shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
     for name, command in COMMANDS.items():
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
@@ -94,8 +94,8 @@ def python_api() -> str:
         "# Python",
         "",
         "Functions, classes and errors of `import sinwave`. `PathType`: text or a path; `PictureLike`: a path, bytes, "
-        "a Pillow picture, an array or a `Photo`; `SizeLike`: `(height, width)` or text. `Region`, `Place`: text as on "
-        "the command line. `on_event` gets sentences, such as warnings.",
+        "a Pillow picture, an array or a `Photo`; `SizeLike`: `(height, width)` or text. For a `Region` or `Place`, "
+        "give the command line's text. `on_event` gets sentences, such as warnings.",
         "",
     ]
     for name in sinwave.__all__:

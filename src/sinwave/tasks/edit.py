@@ -19,7 +19,7 @@ class Edit(KeepingTask):
     mask: kinds.Mask | None = option(None, "white where something was done, of any size (default: everywhere)")
     strength: float = option(0.25, "0 = the edit as it is, 1 = newly drawn", low=0, high=1)
     first: int | None = first_scale(
-        None, f"the coarsest scale that is redrawn: 0, the layout, may undo small edits {MODELS_DEFAULT}"
+        None, f"the coarsest scale that is redrawn; 0 (layout) may undo small edits {MODELS_DEFAULT}"
     )
     feather: int = option(16, "how far changes may reach beyond the mask", low=0, high=1000, metavar="PIXELS")
 

@@ -24,8 +24,8 @@ class Harmonize(KeepingTask):
     with transparency, which is put --at a place.
     """
 
-    composite: Picture | None = option(None, "the picture with the paste, of any size")
-    mask: Mask | None = option(None, "of any size, hard or soft; white where the paste is")
+    composite: Picture | None = option(None, "the picture with the paste, of any size; or give --object")
+    mask: Mask | None = option(None, "for --composite: white where the paste is, of any size, hard or soft")
     object: Picture | None = option(None, "the picture to be pasted, with transparency")
     at: Place | None = option(
         None, "where the middle of the object goes, in pixels of SOURCE (default: the middle of SOURCE)"

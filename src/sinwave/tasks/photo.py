@@ -46,7 +46,7 @@ MAX_PIXELS = 100_000_000
 class Watched(TypedDict, total=False):
     """Options of every method that draws.
 
-    seed          another one draws another picture; default: as in `open`
+    seed          each seed draws another picture; default: as in `open`
     on_progress   `on_progress(label, done, total)`
     on_estimate   `on_estimate(pixels)`: the latest estimate, uint8 (h, w, 3), at the current scale's size
     """
@@ -124,8 +124,9 @@ class Frames:
 class Photo:
     """A picture, and what can be drawn from it.
 
-    `generate` returns a list, `animate` returns frames, and `train` opens the model. An edit returns its first result
-    as a new photo; `.results` has all `n`. Any callback may raise `sinwave.Stop`. For `**options`, see the end.
+    `generate` returns a list, `animate` returns frames, and `train` returns the opened model. An edit returns its
+    first result as a new photo; `.results` has all `n`. Any callback may raise `sinwave.Stop`. For `**options`, see
+    the end.
     """
 
     picture: Picture
@@ -183,7 +184,7 @@ class Photo:
         return {"Software": f"sinwave {__version__}", "sinwave:steps": steps, "sinwave:seed": str(self.seed)}
 
     def train(self, output: str | PathLike[str] | None = None, **options: Any) -> Photo:
-        """Train on this picture, which must be an opened file, not an edit; open the model: see `sinwave.train`."""
+        """Train on this picture (an opened file, not an edit) and return the opened model: see `sinwave.train`."""
         from sinwave.tasks.train import train_files
 
         if self.picture.path is None or self.steps or self.opened.trained:
@@ -219,7 +220,7 @@ class Photo:
         feather: int = 8,
         **common: Unpack[Keeping],
     ) -> Photo:
-        """Make a pasted object, or a pasted part of a composite, look like this picture."""
+        """Make an `object`, or the masked part of a `composite`, look like this picture."""
         return self._edit("harmonize", locals())
 
     def edit(

@@ -31,11 +31,11 @@ class Restore(Enlarging):
         None, "how many times larger each side becomes (default: 1)", low=1, high=16, metavar="FACTOR"
     )
     model: str = option(
-        "photo", "photo, a model file of --condition photo, or published weights that you have, such as sinsr-v2"
+        "photo", "photo, a file of train --condition photo, or published weights that you have, such as sinsr-v2"
     )
     consistency: float | None = option(
         None,
-        "how closely the result equals SOURCE, damage included: 0 = as drawn, 1 = within a gray level (default: 0)",
+        "how closely the result equals SOURCE, damage included: 0 = not at all, 1 = within a gray level (default: 0)",
         low=0,
         high=1,
     )

@@ -30,8 +30,10 @@ class Retarget(EditTask):
 
     size: Size | None = option(None, "the new size in pixels")
     scale: Scale | None = option(None, "the new size as multiples of width and height: 2x1")
-    strength: float = option(0.5, "noise added after each small resizing step; 1 = a new layout", low=0, high=1)
-    stretch: float = option(1.15, "the limit of a single resizing step", low=1.01, high=4, metavar="FACTOR")
+    strength: float = option(0.5, "noise added after each step of --stretch; 1 = a new layout", low=0, high=1)
+    stretch: float = option(
+        1.15, "the size changes in steps of at most this factor", low=1.01, high=4, metavar="FACTOR"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

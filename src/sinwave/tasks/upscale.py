@@ -46,7 +46,7 @@ class Upscale(Enlarging):
     )
     consistency: float | None = option(
         None,
-        "how closely the result, downsampled, equals SOURCE: 0 = as drawn, 1 = within a gray level "
+        "how closely the result, downsampled, equals SOURCE: 0 = not at all, 1 = within a gray level "
         f"(default: 1; {_UNSURE} for --reduction camera and for restoring models, such as photo)",
         low=0,
         high=1,

@@ -43,12 +43,12 @@ class Options:
     condition: Condition = option("clean", "clean: inputs are only reduced; photo: also blurred, noisy and compressed")
     stage: Stage = option(
         "enlarger",
-        "teacher: draws detail onto an enlarger's result, in several steps; student: in one step",
+        "teacher: adds detail to an enlarger's result in several steps; student: in a single one",
     )
     start: Path | None = option(
         None,
-        "enlarger: a model to continue; teacher: its enlarger (default: small or photo, by --condition); student: its "
-        "teacher (required)",
+        "the model to continue (stage enlarger), the enlarger (teacher; default: small or photo, by --condition), or "
+        "the teacher (student; required)",
         metavar="FILE",
     )
     width: int | None = option(None, "channels (enlarger: 64, teacher: 48)", low=4, high=512, metavar="CHANNELS")
@@ -65,10 +65,12 @@ class Options:
         high=1,
     )
     sampling_steps: Literal["4", "15"] = option("4", "steps in which a teacher draws")
-    kappa: float = option(2.0, "a teacher's noise, relative to the missing detail", low=0.1, high=10)
+    kappa: float = option(2.0, "a teacher's noise, relative to the detail it adds", low=0.1, high=10)
     distribution: float = option(0.0, "weight of a student's sliced Wasserstein loss", low=0)
     error_maps: float = option(0.0, "weight of a student's extra loss on wrong detail", low=0)
-    distance: Distance = option("bands", "how --error-maps compares; all but bands need published weights")
+    distance: Distance = option(
+        "bands", "for --error-maps: its distance to the truth; all but bands need published weights"
+    )
     rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "of the convolutions; auto measures which is faster here"
