@@ -14,15 +14,14 @@ the same network (Wang et al., CVPR 2024). Parameters have the names and shapes 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sinwave.errors import InputError
+from sinwave.nn.blocks import Doubling, Halving, Residual, convolution, through, waves
 from sinwave.systems.residual_sr.swin import GROUPS, Block, SwinLayer, relative_index, shift_mask
 
 __all__ = ["FACE", "INPAINTING", "X2", "X4", "UNet", "UNetLayout", "derived_buffers"]
@@ -93,18 +92,18 @@ class UNet(nn.Module):
         self.input_blocks = nn.ModuleList(map(nn.ModuleList, down))
         self.middle_block = nn.ModuleList(_middle(layout))
         self.output_blocks = nn.ModuleList(map(nn.ModuleList, _up(layout, skips)))
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), _convolution(width, layout.latent))
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), convolution(width, layout.latent))
 
     def forward(self, x: Tensor, index: Tensor, low: Tensor) -> Tensor:
         self._check(x, low)
-        embedding = self.time_embed(_waves(index, self.layout.widths[0]).to(x.dtype))
+        embedding = self.time_embed(waves(index, self.layout.widths[0]).to(x.dtype))
         h, skips = torch.cat([x, self.feature_extractor(low)], 1), []
         for block in self.input_blocks:
-            h = _through(block, h, embedding)
+            h = through(block, h, embedding)
             skips.append(h)
-        h = _through(self.middle_block, h, embedding)
+        h = through(self.middle_block, h, embedding)
         for block in self.output_blocks:
-            h = _through(block, torch.cat([h, skips.pop()], 1), embedding)
+            h = through(block, torch.cat([h, skips.pop()], 1), embedding)
         result: Tensor = self.out(h)
         return result
 
@@ -128,41 +127,28 @@ def derived_buffers(network: UNet) -> dict[str, Tensor]:
     return buffers
 
 
-def _waves(index: Tensor, width: int) -> Tensor:
-    """Cosines and sines of an index (b,): (b, width)."""
-    steps = torch.arange(width // 2, dtype=torch.float32, device=index.device)
-    angles = index[:, None] * torch.exp(steps * (-2 * math.log(10000) / width))
-    return torch.cat([angles.cos(), angles.sin()], 1)
-
-
-def _through(block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
-    for layer in block.children():
-        x = layer(x, embedding) if isinstance(layer, _Residual) else layer(x)
-    return x
-
-
 def _features(layout: UNetLayout) -> _Layers:
     """The way of the small picture to the size of the latent; nothing if it has that size."""
     layers: _Layers = []
     for stage in range(layout.halvings):
         width = layout.features << stage
-        layers += [_convolution(width if stage else layout.guide, width), nn.SiLU(), _Down(width, 2 * width)]
+        layers += [convolution(width if stage else layout.guide, width), nn.SiLU(), Halving(width, 2 * width)]
     return layers
 
 
 def _down(layout: UNetLayout) -> tuple[list[_Layers], list[int]]:
     """The blocks on the way down, two a level and one between levels, and the channels of what they pass on."""
     width = layout.widths[0]
-    blocks: list[_Layers] = [[_convolution(layout.inputs, width)]]
+    blocks: list[_Layers] = [[convolution(layout.inputs, width)]]
     skips = [width]
     for level, after in enumerate(layout.widths):
         blocks += [
-            [_Residual(width, after, layout.embedding), _swin(layout, level)],
-            [_Residual(after, after, layout.embedding)],
+            [Residual(width, after, layout.embedding), _swin(layout, level)],
+            [Residual(after, after, layout.embedding)],
         ]
         skips += [after, after]
         if level < len(layout.widths) - 1:
-            blocks.append([_Down(after, after)])
+            blocks.append([Halving(after, after)])
             skips.append(after)
         width = after
     return blocks, skips
@@ -171,9 +157,9 @@ def _down(layout: UNetLayout) -> tuple[list[_Layers], list[int]]:
 def _middle(layout: UNetLayout) -> _Layers:
     width, level = layout.widths[-1], len(layout.widths) - 1
     return [
-        _Residual(width, width, layout.embedding),
+        Residual(width, width, layout.embedding),
         _swin(layout, level),
-        _Residual(width, width, layout.embedding),
+        Residual(width, width, layout.embedding),
     ]
 
 
@@ -183,9 +169,9 @@ def _up(layout: UNetLayout, skips: list[int]) -> list[_Layers]:
     blocks = []
     for level, after in reversed(list(enumerate(layout.widths))):
         for turn in range(3):
-            layers: _Layers = [_Residual(width + skips.pop(), after, layout.embedding)]
+            layers: _Layers = [Residual(width + skips.pop(), after, layout.embedding)]
             layers += [_swin(layout, level)] if turn == 0 else []
-            layers += [_Up(after)] if turn == 2 and level > 0 else []
+            layers += [Doubling(after)] if turn == 2 and level > 0 else []
             blocks.append(layers)
             width = after
     return blocks
@@ -193,48 +179,3 @@ def _up(layout: UNetLayout, skips: list[int]) -> list[_Layers]:
 
 def _swin(layout: UNetLayout, level: int) -> SwinLayer:
     return SwinLayer(layout.widths[level], layout.swin, layout.heads, layout.window, layout.side >> level)
-
-
-def _convolution(before: int, after: int) -> nn.Conv2d:
-    return nn.Conv2d(before, after, 3, padding=1)
-
-
-@final
-class _Residual(nn.Module):
-    def __init__(self, before: int, after: int, embedding: int) -> None:
-        super().__init__()
-        self.in_layers = nn.Sequential(nn.GroupNorm(GROUPS, before), nn.SiLU(), _convolution(before, after))
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * after))
-        # The third place is that of the dropout of the training, which has no parameters.
-        self.out_layers = nn.Sequential(
-            nn.GroupNorm(GROUPS, after), nn.SiLU(), nn.Identity(), _convolution(after, after)
-        )
-        self.skip_connection = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, 1)
-        h = self.out_layers[0](self.in_layers(x)) * (1 + scale) + shift
-        result: Tensor = self.skip_connection(x) + self.out_layers[1:](h)
-        return result
-
-
-@final
-class _Down(nn.Module):
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(before, after, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.op(x)
-        return result
-
-
-@final
-class _Up(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = _convolution(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return result
