@@ -64,8 +64,8 @@ def config(shape: UNetShape, size: int, variance: bool = False) -> dict[str, Any
     """The configuration of a `UNet2DModel` with the layers of `shape`."""
     if not (shape.scales and shape.resampling and shape.multipliers[0] == 1):
         raise InputError(
-            "only a U-Net whose residual blocks scale and resample, and whose first multiplier is 1, has a counterpart in "
-            "diffusers"
+            "diffusers has no counterpart of a U-Net unless its residual blocks scale and resample and its first "
+            "multiplier is 1"
         )
     if any(width % shape.groups for width in shape.widths):
         raise InputError(f"the channels {shape.widths} are no multiples of {shape.groups}")

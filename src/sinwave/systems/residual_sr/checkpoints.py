@@ -1,27 +1,19 @@
-"""Checkpoints of ResShift and SinSR: which there are, and how their files become networks, exactly or not at all.
+"""Checkpoints of ResShift and SinSR: which there are, and the networks that their files become.
 
-    file = zip of tensors by name, perhaps wrapped in {"state_dict": ...}, perhaps with a prefix on every name
-         = the parameters of a network, no more and no fewer, in its shapes
-         + the buffers of a U-Net, which follow from its layout: compared, then dropped
-
-A file is mapped, not read, until its names and shapes fit, so a wrong one costs no memory; no code in it can run. None
-comes with the package and none is downloaded: all are the work of their authors, under their licenses.
+None comes with the package and none is downloaded: all are the work of their authors, under their licenses.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
 
-from sinwave.errors import InputError, one_line
-from sinwave.pretrained.files import UnfitWeightsError, frozen, skeleton
+from sinwave.pretrained import checkpoint
+from sinwave.pretrained.checkpoint import fitting, read, without_prefix
+from sinwave.pretrained.files import frozen, skeleton
 from sinwave.pretrained.published import Weights
 from sinwave.systems.residual_sr.autoencoder import VQ_F4, VQ_F8_FACE, Autoencoder, AutoencoderLayout
 from sinwave.systems.residual_sr.unet import FACE, INPAINTING, X2, X4, UNet, UNetLayout, derived_buffers
@@ -44,11 +36,6 @@ AUTOENCODER_VQ_F4 = Weights("autoencoder_vq_f4.pth", "the autoencoder of ResShif
 
 _MOST_BYTES = 1 << 30
 """A U-Net in float32 has half of that."""
-
-_PREFIXES = ("module._orig_mod.", "module.", "_orig_mod.")
-_NAMED = 3
-_ALMOST = 1e-2
-"""Difference of a mask that was averaged with the weights."""
 
 Layout: TypeAlias = UNetLayout | AutoencoderLayout
 
@@ -90,7 +77,7 @@ _UNRECOGNIZED = Content("weights of a network that is not recognized", None)
 
 def recognize(shapes: Mapping[str, Sequence[int]]) -> Content:
     """Tell by names and shapes, no network being built, which one they belong to; whether they are all is not said."""
-    sides = {name: tuple(shape) for name, shape in _without_prefix(shapes).items()}
+    sides = {name: tuple(shape) for name, shape in without_prefix(shapes).items()}
     for content in _NETWORKS:
         if content.layout is not None and _marks(content.layout).items() <= sides.items():
             return content
@@ -102,8 +89,7 @@ def recognize(shapes: Mapping[str, Sequence[int]]) -> Content:
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """Read the names and shapes of what is in a file, for `recognize`."""
-    content = _without_prefix(_unwrapped(_read(file)))
-    return {name: tuple(getattr(value, "shape", ())) for name, value in content.items()}
+    return checkpoint.shapes(file, _MOST_BYTES)
 
 
 def load_unet(file: Path, layout: UNetLayout = X4) -> UNet:
@@ -137,109 +123,13 @@ def _parameters(
     file: Path, layout: Layout, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The parameters in a file as float32, if it has these names and shapes and these buffers."""
-    content, expected = _without_prefix(_unwrapped(_read(file))), {**parameters, **buffers}
-    _refuse(file, layout, content, expected, [_misfit(name, content, expected) for name in {**expected, **content}])
-    _refuse(file, layout, content, expected, [_difference(name, content[name], buffers[name]) for name in buffers])
-    values = {name: _single(content[name]) for name in parameters}
-    _refuse(file, layout, content, expected, [_not_finite(name, value) for name, value in values.items()])
-    return values
-
-
-def _refuse(
-    file: Path, layout: Layout, content: Mapping[str, Any], expected: Mapping[str, Tensor], faults: Sequence[str]
-) -> None:
-    faults = [fault for fault in faults if fault]
-    if not faults:
-        return
+    content = read(file, _MOST_BYTES)
     wanted = next((network.name for network in _NETWORKS if network.layout == layout), "this network")
-    more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-    raise UnfitWeightsError(
-        f"{file} is not {wanted}: {', '.join(faults[:_NAMED])}{more}{_hint(layout, content, expected)}"
-    )
 
+    def hint(damaged: bool) -> str:
+        """The network that a file seems to hold, if another one."""
+        likely = recognize({name: tuple(getattr(value, "shape", ())) for name, value in content.items()})
+        same = likely.layout == layout or (likely.layout is None and damaged)
+        return "" if same else f"; it seems to hold {likely.name}"
 
-def _hint(layout: Layout, content: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str:
-    """The network that a file seems to hold, if another one; most names of a damaged file are right."""
-    likely = recognize({name: tuple(getattr(value, "shape", ())) for name, value in content.items()})
-    damaged = likely.layout is None and 2 * len(content.keys() & expected.keys()) > len(expected)
-    return "" if likely.layout == layout or damaged else f"; it seems to hold {likely.name}"
-
-
-def _misfit(name: str, content: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str:
-    """The fault of a name, its type or its shape; nothing if there is none."""
-    shown = one_line(name[:120])
-    if name not in content:
-        return f"{shown} is missing"
-    if name not in expected:
-        return f"{shown} is not one of its parameters"
-    value = content[name]
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta or value.is_complex():
-        return f"{shown} is no tensor of plain numbers"
-    if expected[name].is_floating_point() and not value.is_floating_point():
-        return f"{shown} is {value.dtype}, where a parameter has fractions"
-    if value.shape != expected[name].shape:
-        return f"{shown} is {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
-    return ""
-
-
-def _difference(name: str, value: Tensor, expected: Tensor) -> str:
-    """The fault of a buffer: an index is exact, a mask was averaged."""
-    apart = (value.double() - expected.double()).abs().max()
-    near = apart == 0 if not expected.is_floating_point() else apart <= _ALMOST
-    return "" if near else f"the values of {name} are not the ones that follow from the layout"
-
-
-def _not_finite(name: str, value: Tensor) -> str:
-    return "" if value.isfinite().all() else f"{name} holds NaN or infinite values"
-
-
-def _single(value: Tensor) -> Tensor:
-    """A copy as float32, so that the file may change and nothing of it stays mapped."""
-    return torch.empty(value.shape, dtype=torch.float32).copy_(value)
-
-
-def _without_prefix(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Strip what parallel and compiled training put before every name."""
-    for prefix in _PREFIXES:
-        if content and all(name.startswith(prefix) for name in content):
-            return {name.removeprefix(prefix): value for name, value in content.items()}
-    return content
-
-
-def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = content.get("state_dict")
-    return {str(name): value for name, value in (inner if isinstance(inner, dict) else content).items()}
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    _check_size(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about foreign files, which are then refused
-            mapped = zipfile.is_zipfile(file)
-            content = torch.load(os.fspath(file), map_location="cpu", weights_only=True, mmap=mapped)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        fault = "it is damaged, or holds more than tensors"
-        raise UnfitWeightsError(f"{file} cannot be read as weights: {fault}") from error
-    if not isinstance(content, dict):
-        raise UnfitWeightsError(f"{file} holds a {type(content).__name__}, where weights are tensors by their names")
-    return content
-
-
-def _check_size(file: Path) -> None:
-    """Refuse a file that is absent, larger than any of these, or packed, so that it might become larger."""
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file")
-    size = file.stat().st_size
-    if size > _MOST_BYTES:
-        raise UnfitWeightsError(f"{file} has {size / 1e9:.1f} GB, more than any of these networks")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise UnfitWeightsError(f"{file} is compressed, as no file of weights is")
-    except zipfile.BadZipFile:
-        pass  # of an older form, or damaged: reading it tells
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
+    return fitting(file, wanted, content, parameters, buffers, hint)
