@@ -132,8 +132,8 @@ class FolderBatches:
     In place of a file that is bad there is the next good one.
     """
 
-    def __init__(self, folder: Folder, crops: Crops, count: int, seed: int) -> None:
-        """`count` crops a step."""
+    def __init__(self, folder: Folder, crops: Callable[[Tensor, int, int, int], Tensor], count: int, seed: int) -> None:
+        """`count` crops a step, each `crops(picture, seed, step, index)`."""
         if count < 1:
             raise InputError(f"count is {count}: a batch has 1 or more crops")
         self._folder, self._crops, self._count, self._seed = folder, crops, count, seed

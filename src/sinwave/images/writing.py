@@ -161,17 +161,20 @@ _DEEP_ENCODERS = {".png": _deep_png, ".tif": _deep_tiff, ".tiff": _deep_tiff}
 
 
 def sheet(
-    source: Tensor,
+    source: Tensor | None,
     samples: Sequence[Tensor] | Tensor,
     *,
     inputs: Mapping[str, Tensor] = _NO_INPUTS,
     columns: int | None = None,
 ) -> Tensor:
-    """`source` (3, h, w) and numbered `samples`, each (3, h', w'), all in [-1, 1], as one picture in [-1, 1].
+    """`source` (3, h, w), or none, and numbered `samples`, each (3, h', w'), all in [-1, 1], as one picture in [-1, 1].
 
     Further `inputs`, by their names, stand between them and are framed like the source.
     """
-    pictures, names = [source, *inputs.values(), *samples], ["source", *inputs]
+    framed = inputs if source is None else {"source": source, **inputs}
+    pictures, names = [*framed.values(), *samples], list(framed)
+    if not pictures:
+        raise InputError("a sheet shows at least one picture")
     for picture in pictures:
         if picture.ndim != 3 or picture.shape[0] != 3 or 0 in picture.shape:
             raise InputError(f"a picture on a sheet has the shape (3, h, w), not {tuple(picture.shape)}")

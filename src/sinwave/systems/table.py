@@ -48,7 +48,7 @@ class System(NamedTuple):
     shipped      `shipped(name, steps) -> Loaded`, a model that comes with the package or is published, one of `ships`
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
     folder       `folder(path, steps) -> Loaded`, a folder of another program's parts
-    export       `export(loaded, form, factor) -> bytes`, a model in the form of another program
+    export       `export(loaded, form, factor)`, a model in the form of another program: bytes, or bytes by file name
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
     cost         an estimate of the time and memory that drawing takes; its module loads without torch
     """
@@ -138,6 +138,15 @@ SYSTEMS: Mapping[str, System] = _Systems(
         export="sinwave.systems.residual_sr.export:export",
     ),
     System(
+        "ddpm",
+        "diffusion, learned from a folder of many pictures",
+        options="sinwave.systems.pairwise.options:Options",
+        setup="sinwave.systems.pairwise.train:setup",
+        load="sinwave.systems.pairwise.model:from_file",
+        learns_from="folder",
+        export="sinwave.systems.pairwise.diffusers_folder:export",
+    ),
+    System(
         "latent-sr",
         "super-resolution by published latent diffusion",
         shipped="sinwave.systems.latent_sr.model:shipped",
@@ -223,10 +232,22 @@ def foreign(path: Path, steps: int | None = None) -> Loaded:
     return loaded
 
 
-def export(loaded: Loaded, form: str, factor: int) -> bytes:
-    """Encode a model that enlarges for another program."""
-    data: bytes = _with("export")(loaded, form, factor)
-    return data
+def export(model: str, form: str, factor: int) -> Mapping[str, bytes]:
+    """Encode a model, by its name or file, for another program: the content of one file, of no name, or of several."""
+    from sinwave.systems.files import read_model
+
+    if has_shipped(model):
+        system = next(system for system in SYSTEMS.values() if model in system.ships)
+        loaded = system.door("shipped")(model, None)
+    elif Path(model).is_file():
+        file = read_model(Path(model))
+        loaded, system = opened(file, Path(model)), SYSTEMS[file.system]
+    else:
+        raise InputError(f"model must be small or a model file, and {model!r} is none")
+    if system.export is None:
+        raise InputError(f"{model}: a model of {system.name} has no form for other programs")
+    data: bytes | Mapping[str, bytes] = system.door("export")(loaded, form, factor)
+    return {"": data} if isinstance(data, bytes) else data
 
 
 def of_picture(picture: Picture, system: str = "wavelet") -> Loaded:

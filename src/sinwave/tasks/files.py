@@ -140,7 +140,8 @@ class Files:
 
         inputs = {label: self._small(_visible(tensor.float().cpu())) for label, tensor in self._drawing.shown.items()}
         samples = [small(number) for number in range(min(self.count, ON_SHEET))]
-        overview = sheet(self._small(self._picture.pixels), samples, inputs=inputs)
+        source = None if self._drawing.alone else self._small(self._picture.pixels)
+        overview = sheet(source, samples, inputs=inputs)
         text, icc = self._about("sheet"), self._picture.icc
         write(self.sheet, overview, overwrite=self._replace_sheet, text=text, icc=icc)
 

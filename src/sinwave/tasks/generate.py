@@ -8,9 +8,11 @@ from typing import ClassVar
 from sinwave.errors import InputError
 from sinwave.kinds import Scale, Size
 from sinwave.options import option
-from sinwave.tasks.task import Drawing, EngineTask, Inputs
+from sinwave.tasks.task import Drawing, EngineTask, Inputs, Opened, open_source
 
 __all__ = ["Generate"]
+
+_VARIATION = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Generate(EngineTask):
     size: Size | None = option(None, "size of the new pictures in pixels (default: that of SOURCE)")
     scale: Scale | None = option(None, "size as a multiple of SOURCE's: 2, or 1.5x1 for width and height")
     variation: float = option(
-        0.7, "0 = SOURCE itself, 0.5 = other details, 0.7 = other objects, 1 = a new composition", low=0, high=1
+        _VARIATION, "0 = SOURCE itself, 0.5 = other details, 0.7 = other objects, 1 = a new composition", low=0, high=1
     )
 
     def __post_init__(self) -> None:
@@ -34,9 +36,21 @@ class Generate(EngineTask):
         if self.size is not None and self.scale is not None:
             raise InputError("size and scale exclude each other: give one of them")
 
+    def open(self, max_pixels: int) -> Opened:
+        return open_source(self.source, self.engine, max_pixels, alone=True)
+
     def prepare(self, inputs: Inputs) -> Drawing:
         size = self.size or (inputs.size if self.scale is None else self.scale.of(inputs.size))
+        alone = not inputs.opened.loaded.pictures
+        if alone and (self.variation != _VARIATION or size != inputs.size):
+            height, width = inputs.size
+            raise InputError(
+                f"{self.source}: the model has learned from many pictures and draws {width} x {height}: "
+                "size, scale and variation have no effect, so leave them out"
+            )
         inputs.check(size)
         return Drawing(
-            size, lambda model, noise, on_step: model.generate(size, noise, variation=self.variation, on_step=on_step)
+            size,
+            lambda model, noise, on_step: model.generate(size, noise, variation=self.variation, on_step=on_step),
+            alone=alone,
         )

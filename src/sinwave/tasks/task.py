@@ -94,8 +94,8 @@ class Opened:
         check_memory(f"a picture of {size[1]} x {size[0]} from one of {width} x {height} pixels", needed, device)
 
 
-def open_source(source: Source, engine: str, max_pixels: int) -> Opened:
-    """Read it; `engine` must be one that it has."""
+def open_source(source: Source, engine: str, max_pixels: int, *, alone: bool = False) -> Opened:
+    """Read it; `engine` must be one that it has. `alone`: a model that knows no picture may draw as well."""
     if isinstance(source.value, Opened):
         return source.value
     if source.path is None or not table.is_model_file(source.path):
@@ -104,10 +104,14 @@ def open_source(source: Source, engine: str, max_pixels: int) -> Opened:
         picture = source.read(max_pixels)
         return Opened(source, picture, table.of_picture(picture), "closed-form", engine != "auto", picture.notes)
     loaded = table.load(source.path)
+    engines = loaded.engines
     if not loaded.pictures:
-        raise InputError(f"{source}: the model keeps no picture that could be varied or edited")
-    picture, engines = loaded.pictures[0], loaded.engines
-    if engine == "closed-form":
+        if not alone or "generate" not in loaded.abilities or loaded.size is None:
+            raise InputError(f"{source}: the model keeps no picture that could be varied or edited")
+        picture = _paper(loaded.size)
+    else:
+        picture = loaded.pictures[0]
+    if engine == "closed-form" and loaded.pictures:
         if len(loaded.pictures) > 1:
             raise InputError(
                 f"{source}: the engine {engine} draws from one picture, and this model has {len(loaded.pictures)}"
@@ -116,6 +120,15 @@ def open_source(source: Source, engine: str, max_pixels: int) -> Opened:
     if engine not in ("auto", *engines):
         raise InputError(f"{source}: this model has no engine {engine}; it has {', '.join(engines)}")
     return Opened(source, picture, loaded, engines[0] if engine == "auto" else engine, engine != "auto", picture.notes)
+
+
+def _paper(size: Size) -> images.Picture:
+    """A gray picture that stands for that of a model which knows none."""
+    import torch
+
+    from sinwave.images import Picture
+
+    return Picture(torch.zeros(3, *size))
 
 
 def of_one_kind(sources: list[Opened]) -> list[Opened]:
@@ -181,6 +194,7 @@ class Drawing:
     chance    whether another seed gives another result
     beside    pictures (1, c, h, w) that are written beside the results, by the endings of their names
     page      an HTML page about results in files, `page(model, files, command)`
+    alone     whether no source stands on the sheet
     """
 
     size: Size
@@ -194,6 +208,7 @@ class Drawing:
     chance: bool = True
     beside: Mapping[str, Callable[[Any, Noise], Tensor]] = field(default_factory=dict)
     page: Callable[[Any, Sequence[Path], str], str] | None = None
+    alone: bool = False
 
     def check_count(self, count: int) -> None:
         """Refuse to draw the same result several times."""

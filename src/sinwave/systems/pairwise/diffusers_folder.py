@@ -9,6 +9,7 @@ pipeline fails there, so the last convolution is cut to the three channels of no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor
 from sinwave.errors import InputError
 from sinwave.nn.blocks import Order
 from sinwave.nn.unet import UNet, UNetShape
+from sinwave.systems.contracts import Loaded
+from sinwave.systems.pairwise.model import Trained
 
-__all__ = ["config", "folder", "parameters"]
+__all__ = ["config", "export", "folder", "parameters"]
 
 _RESIDUAL = {
     "in_layers.0": "norm1",
@@ -37,8 +40,24 @@ _ENDS = {
 }
 
 
-def folder(network: UNet, size: int, betas: tuple[float, float], steps: int, variance: bool = False) -> dict[str, Any]:
-    """The content of every file but the weights, as JSON, by its path; `betas` are linear."""
+def export(loaded: Loaded, form: str, factor: int) -> dict[str, bytes]:
+    """Encode a model that answers noise as the files of a folder; the index comes last."""
+    from safetensors.torch import save
+
+    if form != "diffusers" or not isinstance(loaded, Trained):
+        raise InputError(f"a diffusion model has the form diffusers, not {form}")
+    configuration, unet = loaded.source.configuration, loaded.source.unet
+    if configuration.prediction != "noise" or configuration.packed or configuration.schedule != "linear":
+        raise InputError(
+            "diffusers has no counterpart of a model that answers pictures band by band: train with --prediction noise"
+        )
+    values = folder(unet, configuration.size)
+    weights = {"unet/diffusion_pytorch_model.safetensors": save(parameters(unet), {"format": "pt"})}
+    return weights | {name: json.dumps(values[name], indent=2).encode() for name in reversed(values)}
+
+
+def folder(network: UNet, size: int, variance: bool = False) -> dict[str, Any]:
+    """The content of every file but the weights, as JSON, by its path."""
     return {
         "model_index.json": {
             "_class_name": "DDPMPipeline",
@@ -48,9 +67,9 @@ def folder(network: UNet, size: int, betas: tuple[float, float], steps: int, var
         },
         "scheduler/scheduler_config.json": {
             "_class_name": "DDPMScheduler",
-            "num_train_timesteps": steps,
-            "beta_start": betas[0],
-            "beta_end": betas[1],
+            "num_train_timesteps": 1000,
+            "beta_start": 1e-4,
+            "beta_end": 0.02,
             "beta_schedule": "linear",
             "clip_sample": True,
             "prediction_type": "epsilon",

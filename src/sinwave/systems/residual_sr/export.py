@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,12 @@ __all__ = ["Form", "compact", "export", "onnx"]
 Form: TypeAlias = Literal["compact", "onnx"]
 
 
-def export(loaded: Loaded, form: Form, factor: int) -> bytes:
+def export(loaded: Loaded, form: str, factor: int) -> bytes:
     """Encode a model file's network for another program."""
     if not isinstance(loaded, Trained):
-        raise InputError("only a model of residual-sr can be exported")
+        raise InputError("weights of other programs cannot be exported")
+    if form not in get_args(Form):
+        raise InputError(f"a model that enlarges has the forms {' and '.join(get_args(Form))}, not {form}")
     if factor not in loaded.network.shape.factors:
         raise InputError(f"factor must be one of {', '.join(map(str, loaded.network.shape.factors))}, not {factor}")
     if form == "onnx":

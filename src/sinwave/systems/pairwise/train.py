@@ -1,0 +1,125 @@
+"""The training of a diffusion model from a folder, put together from options."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sinwave.data.batches import Prefetched
+from sinwave.data.folder import Folder, FolderBatches
+from sinwave.errors import InputError
+from sinwave.images import sheet
+from sinwave.resize import resize
+from sinwave.rng import NoiseSource, fold
+from sinwave.systems.contracts import Computing, Setup, TrainingRequest
+from sinwave.systems.files import ModelFile
+from sinwave.systems.pairwise.model import from_file
+from sinwave.systems.pairwise.options import BANDS, Options, Settings
+from sinwave.systems.pairwise.recipe import SourceRecipe, weights_from
+from sinwave.systems.pairwise.source import Source, moments
+from sinwave.training.loop import Budget
+from sinwave.training.schedule import Trapezoid
+from sinwave.wavelets import pack
+
+__all__ = ["Squares", "setup", "squared"]
+
+_LOOKS = 4
+"""Batches of the held-out loss."""
+
+_MEASURED = 256
+"""Pictures by which means and deviations are measured."""
+
+_SCHEDULE = Trapezoid(warm_up=50, tail=0.4)
+
+
+@final
+@dataclass(frozen=True)
+class Squares:
+    """The middle square of a picture, reduced to `side`, and half of them mirrored if there are `flips`."""
+
+    side: int
+    flips: bool = False
+
+    def __call__(self, picture: Tensor, seed: int, step: int, index: int) -> Tensor:
+        square = squared(picture, self.side)
+        generator = torch.Generator().manual_seed(fold(seed, "flip", step, index))
+        mirrored = self.flips and bool(torch.rand((), generator=generator) < 0.5)
+        return square.flip(2) if mirrored else square
+
+
+def squared(picture: Tensor, side: int) -> Tensor:
+    """Cut the middle square out of a picture (3, h, w), and reduce it to (3, side, side)."""
+    height, width = picture.shape[1:]
+    least = min(height, width)
+    top, left = (height - least) // 2, (width - least) // 2
+    square = picture[None, :, top : top + least, left : left + least]
+    return (square if least == side else resize(square, (side, side)).clamp(-1, 1))[0]
+
+
+def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
+    """Prepare a training of so many steps or minutes."""
+    if len(folders) > 1:
+        raise InputError("the system ddpm learns from one folder, whose subfolders count")
+    folder = Folder(folders[0], min_side=options.size, on_remark=request.remark)
+    squares = Squares(options.size, options.flips)
+    batches = FolderBatches(folder, squares, options.batch, fold(request.seed, "train"))
+    held_out = FolderBatches(folder, squares, options.batch, fold(request.seed, "held out"))
+    looks = [held_out.at(step) for step in range(_LOOKS)]
+    settings = _settings(options, held_out)
+    positions = options.size**2 // (4 if settings.packed else 1)
+    needed = 60.0 * options.batch * positions * settings.width * (settings.blocks + 1)
+    request.reserve(1e9 + needed, "--batch and --width make a step smaller")
+    unet = weights_from(settings.shape.build(), NoiseSource(fold(request.seed, "weights")))
+    source = Source(settings, unet.to(request.device))
+    stop = settings.steps if request.steps is None and request.minutes is None else request.steps
+    return Setup(
+        recipe=SourceRecipe(settings, source, looks),
+        batches=Prefetched(batches, workers=1, ahead=3),
+        budget=Budget(stop, 10**9),
+        schedule=_SCHEDULE,
+        average=settings.average,
+        settings=dataclasses.asdict(settings),
+        numerics="float32, channels last",
+        parameters=sum(parameter.numel() for parameter in unet.parameters()),
+        keep=lambda weights: _file(settings, weights),
+        enough=settings.steps // 2,
+        size=(options.size, options.size),
+        sheet=lambda file: _sheet(file, looks[0], request.device),
+    )
+
+
+def _settings(options: Options, batches: FolderBatches) -> Settings:
+    """Complete the options, with what is measured on the pictures."""
+    names = {field.name for field in dataclasses.fields(Settings)}
+    values = {name: value for name, value in vars(options).items() if name in names}
+    if options.prediction == "noise":
+        return Settings(**values, variance=True, packed=False)
+    pictures = [batches.at(step) for step in range(math.ceil(_MEASURED / options.batch))]
+    means, deviations = moments([pack(batch) for batch in pictures])
+    assert len(means) == BANDS
+    return Settings(**values, means=means, deviations=deviations)
+
+
+def _file(settings: Settings, weights: Mapping[str, Tensor]) -> ModelFile:
+    return ModelFile("ddpm", settings.to_json(), {}, weights)
+
+
+def _sheet(file: ModelFile, pictures: Tensor, device: torch.device) -> Tensor:
+    """Put samples beside pictures that it learns from, enlarged so that one sees them."""
+    model = from_file(file, Path("the model")).build("network", Computing(device, torch.float32))
+    side = pictures.shape[2]
+    with torch.inference_mode():
+        samples = model.generate((side, side), NoiseSource(0).batch(range(15))).cpu()
+    return sheet(_enlarged(pictures[0]), [_enlarged(sample) for sample in samples])
+
+
+def _enlarged(picture: Tensor) -> Tensor:
+    times = max(1, 96 // picture.shape[1])
+    return picture.repeat_interleave(times, 1).repeat_interleave(times, 2)
