@@ -14,6 +14,7 @@ from sinwave.cli.info import Info
 from sinwave.cli.main import COMMANDS
 from sinwave.cli.parse import metavar, own_first
 from sinwave.cli.show import Showing
+from sinwave.metrics.cards import CARDS
 from sinwave.options import Option
 from sinwave.systems.table import SYSTEMS
 from sinwave.tasks import DRAWING, task_of
@@ -73,7 +74,7 @@ def cli() -> str:
 
 def _list(options: Any) -> Iterator[str]:
     for option in options:
-        text = f"- `{_name(option)}`: {option.facts.help}"
+        text = f"- `{_name(option)}`: {option.facts.help}".replace(f": {', '.join(CARDS)}", " ([Metrics](metrics.md))")
         plain = option.required or option.facts.counted or option.default is False
         default = None if plain or option.default == () else option.default
         yield text if default is None or "(default:" in text else f"{text} (default: {default})"
@@ -121,6 +122,7 @@ def _signature(name: str, function: Any) -> list[str]:
     text = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()").replace("(cls, ", "(")
     text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,) ]|$)""", r"\1\3", text)
     text = re.sub(r"\*\*\w+: Unpack\[(\w+)\]", r"**options: \1", text)
+    text = re.sub(r"(\w+): (?:int|float|str|bool) = ", r"\1=", text)  # the default says it
     text = text.replace("str | PathLike[str]", "PathType")
     text = re.sub(r"<function (silent|<lambda>)[^>]*>", "silent", text)
     return [f"    {name}{text}", ""]

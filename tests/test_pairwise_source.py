@@ -23,7 +23,7 @@ from sinwave.systems.pairwise.model import Drawer, Trained, from_file
 from sinwave.systems.pairwise.options import Configuration, Settings
 from sinwave.systems.pairwise.recipe import SourceRecipe, drawn, hidden, weights_from
 from sinwave.systems.pairwise.source import Source, moments
-from sinwave.systems.pairwise.train import Squares, squared
+from sinwave.systems.pairwise.squares import Squares, squared
 from sinwave.threads import threads
 from sinwave.wavelets import pack
 
@@ -105,7 +105,7 @@ def test_times_of_a_batch_are_one_of_each_part(settings):
 
 def test_the_loss_of_noise_is_that_of_the_paper():
     model, pictures = source(NOISE, scale=0.5), torch.rand(8, 3, 16, 16) * 2 - 1
-    recipe = SourceRecipe(NOISE, model, [pictures])
+    recipe = SourceRecipe(model, [pictures], 1e-3)
     (update,) = recipe.updates(pictures, torch.Generator().manual_seed(4))
     draw = drawn(model, pictures, torch.Generator().manual_seed(4))
     x_t = model.chain.diffuse(pictures, draw.times, draw.noise)
@@ -140,9 +140,9 @@ def test_a_training_learns_two_colors():
     )
     colors = torch.tensor([[0.6, -0.6, 0.6], [-0.6, 0.6, -0.6]])
     model = Source(settings, weights_from(settings.shape.build(), NoiseSource(0)))
-    recipe = SourceRecipe(settings, model, [])
+    recipe = SourceRecipe(model, [], 1e-3)
     player = recipe.players["network"]
-    for step in range(120):
+    for step in range(90):
         generator = torch.Generator().manual_seed(step)
         batch = colors[torch.randint(2, (32,), generator=generator)][:, :, None, None].expand(-1, -1, 8, 8)
         for parameter in player.parameters:

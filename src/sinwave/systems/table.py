@@ -147,6 +147,14 @@ SYSTEMS: Mapping[str, System] = _Systems(
         export="sinwave.systems.pairwise.diffusers_folder:export",
     ),
     System(
+        "few-shot",
+        "an adapted ddpm model, learned from about ten pictures",
+        options="sinwave.systems.pairwise.adapt_options:Options",
+        setup="sinwave.systems.pairwise.adapt:setup",
+        load="sinwave.systems.pairwise.model:with_base",
+        learns_from="folder",
+    ),
+    System(
         "latent-sr",
         "super-resolution by published latent diffusion",
         shipped="sinwave.systems.latent_sr.model:shipped",

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NoReturn, final
+from typing import ClassVar, NoReturn, TypeVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sinwave.diffusion.sample import sample
-from sinwave.errors import InputError
+from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
+from sinwave.nn.local import LocalNetwork
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, ScaleConstraint, Size
-from sinwave.systems.files import ModelFile, with_weights
+from sinwave.systems.files import Base, ModelFile, read_model, with_weights
+from sinwave.systems.pairwise import checkpoints
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
+from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.options import Configuration
 from sinwave.systems.pairwise.source import Source
 
-__all__ = ["Drawer", "Trained", "from_file"]
+__all__ = ["Drawer", "Trained", "adapted", "from_file", "source_in", "with_base"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 STEPS = 25
 BATCH = 16
@@ -32,6 +40,7 @@ class Drawer:
     """A `Generator` that knows no single picture, so there is nothing to vary."""
 
     source: Source
+    adapter: Adapter | None = None
     steps: int = STEPS
 
     @property
@@ -59,7 +68,7 @@ class Drawer:
         rule = None if constrain is None else constrain(0)
 
         def constrained(clean: Tensor, t: float) -> Tensor:
-            clean = source.constrained(clean, t)
+            clean = source.constrained(clean)
             return clean if rule is None else source.seen(rule(source.shown(clean)))
 
         def report(index: int, x: Tensor, clean: Tensor) -> None:
@@ -67,18 +76,18 @@ class Drawer:
                 on_step(Progress(0, 1, index + 1, len(times) - 1, lambda: source.shown(clean).clamp(-1, 1)))
 
         x = source.process.at(times[0]).noise * start
-        drawn = sample(
-            source.denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report
-        )
+        denoiser = source.denoiser if self.adapter is None else Adapted(source, self.adapter)
+        drawn = sample(denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report)
         return source.shown(drawn).clamp(-1, 1)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The content of a model file."""
+    """The content of a model file, or an adapter with its source."""
 
     source: Source
+    adapter: Adapter | None = None
     engines: ClassVar[tuple[str, ...]] = ("network",)
     abilities: ClassVar[frozenset[Ability]] = frozenset({"generate"})
     pictures: ClassVar[tuple[Picture, ...]] = ()
@@ -88,9 +97,9 @@ class Trained:
         return (self.source.configuration.size,) * 2
 
     def build(self, engine: str, computing: Computing) -> Drawer:
-        unet = copy.deepcopy(self.source.unet).requires_grad_(False).eval()
-        unet = unet.to(computing.device, computing.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Drawer(replace(self.source, unet=unet))
+        source = replace(self.source, unet=_frozen(self.source.unet, computing))
+        adapter = self.adapter and Adapter(self.adapter.configuration, _frozen(self.adapter.network, computing))
+        return Drawer(source, adapter)
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a model of many pictures cannot be mixed with others")
@@ -101,6 +110,74 @@ class Trained:
         weights = sum(parameter.numel() for parameter in self.source.unet.parameters())
         inner = size[0] * size[1] // (4 if self.source.configuration.packed else 1)
         return 0.4e9 + 8.0 * weights + 4.0 * BATCH * inner * shape.width * 8 * (shape.blocks + 1)
+
+
+def _frozen(network: Network, computing: Computing) -> Network:
+    network = copy.deepcopy(network).requires_grad_(False).eval().to(computing.device, computing.dtype)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def adapted(file: ModelFile, path: Path) -> Adapter:
+    """Load an adapter without its source."""
+    configuration = AdapterConfiguration.from_json(file.options)
+    return Adapter(configuration, with_weights(path, file.weights, lambda: LocalNetwork(configuration.shape)))
+
+
+def with_base(file: ModelFile, path: Path) -> Trained:
+    """Load an adapter and its source, which lies beside it or in the folder of weights; another one is refused."""
+    if file.base is None:
+        raise InputError(f"{path}: the adapter does not say which model it changes")
+    adapter = adapted(file, path)
+    place, configuration = _base(file.base, path), adapter.configuration
+    source = source_in(place, head=configuration.head or None, size=configuration.size)
+    if (source.configuration.size, source.channels) != (configuration.size, configuration.channels):
+        raise InputError(f"{path}: the adapter is for pictures of {configuration.size} pixels, unlike {place}")
+    return Trained(source, adapter)
+
+
+def source_in(path: Path, *, head: int | None = None, size: int | None = None) -> Source:
+    """Load a model to adapt: a file of ddpm or, by another ending, a checkpoint of ADM."""
+    if path.suffix == ".safetensors":
+        file = read_model(path)
+        if file.system != "ddpm":
+            raise InputError(f"{path}: only models of ddpm can be adapted, and this is one of {file.system}")
+        return from_file(file, path).source
+    unet, reading = checkpoints.load(path, head=head, size=size)
+    if not reading.size:
+        raise InputError(f"{path}: a checkpoint does not tell the side of its pictures: give it with --size")
+    shape = reading.shape
+    configuration = Configuration(
+        size=reading.size,
+        prediction="noise",
+        packed=False,
+        width=shape.width,
+        multipliers=shape.multipliers,
+        blocks=shape.blocks,
+        attention=shape.attention,
+        head=shape.head or 0,
+        order=shape.order,
+        groups=shape.groups,
+        variance=shape.outputs == 6,
+        schedule=reading.schedule,
+    )
+    return Source(configuration, unet)
+
+
+def _base(base: Base, path: Path) -> Path:
+    """Find the file of a source by its name; its hash must be the one that the adapter was trained with."""
+    folders = [path.parent, Path(), *([Path(os.environ["SINWAVE_WEIGHTS"])] if "SINWAVE_WEIGHTS" in os.environ else [])]
+    places = [folder / Path(base.id).name for folder in dict.fromkeys(folders)]
+    place = next((place for place in places if place.is_file()), None)
+    if place is None:
+        where = ", ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
+        raise MissingError(f"{path}: its source {base.id} is in none of {where}; put it into one of them")
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()
+    if digest != base.sha256:
+        raise InputError(
+            f"{path}: the adapter was trained on {base.id} with the hash {base.sha256[:16]}, and that of {place} is "
+            f"{digest[:16]}"
+        )
+    return place
 
 
 def from_file(file: ModelFile, path: Path) -> Trained:

@@ -23,7 +23,7 @@ BANDS = 12
 class Options:
     """Diffusion: a U-Net learns from a folder of pictures to draw others of the same kind."""
 
-    size: int = option(32, "side of its square pictures", low=8, high=1024, metavar="PIXELS")
+    size: int = option(32, "side of its square pictures", low=16, high=1024, metavar="PIXELS")
     width: int = option(32, "channels of the finest level", low=16, high=1024, metavar="CHANNELS")
     blocks: int = option(1, "residual blocks of a level", low=1, high=8)
     prediction: Prediction = option("picture", "what the network predicts; noise: as in DDPM")

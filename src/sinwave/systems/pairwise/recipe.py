@@ -19,9 +19,8 @@ from sinwave.nn.blocks import Attention, Residual
 from sinwave.nn.unet import UNet
 from sinwave.rng import NoiseSource
 from sinwave.systems.pairwise.losses import variational
-from sinwave.systems.pairwise.options import Settings
 from sinwave.systems.pairwise.source import HIGH, LOW, Source
-from sinwave.training.optimizer import muon_and_adamw
+from sinwave.training.optimizer import AdamW, muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.shares import Shares
 
@@ -41,9 +40,9 @@ class Draw(NamedTuple):
 class SourceRecipe(Recipe[Tensor]):
     """The training of one network."""
 
-    def __init__(self, settings: Settings, source: Source, looks: Sequence[Tensor]) -> None:
-        """`looks` are the pictures of the held-out loss."""
-        self._settings, self._source, self._looks = settings, source, tuple(looks)
+    def __init__(self, source: Source, looks: Sequence[Tensor], rate: float, *, muon: bool = True) -> None:
+        """`looks` are the pictures of the held-out loss; without `muon` AdamW moves all weights, and gently."""
+        self._source, self._looks, self._rate, self._muon = source, tuple(looks), rate, muon
         self._unet: UNet = source.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(source.unet.parameters()).device
         self._in_shares = Shares() if self._device.type == "cpu" else None
@@ -58,9 +57,9 @@ class SourceRecipe(Recipe[Tensor]):
 
     @property
     def players(self) -> Mapping[str, Player]:
-        parameters, rate = tuple(self._unet.parameters()), self._settings.rate
-        optimizers = muon_and_adamw(parameters, hidden(self._unet))
-        return {"network": Player(parameters, optimizers, lambda step: rate)}
+        parameters = tuple(self._unet.parameters())
+        optimizers = muon_and_adamw(parameters, hidden(self._unet)) if self._muon else (AdamW(parameters),)
+        return {"network": Player(parameters, optimizers, lambda step: self._rate)}
 
     def updates(self, batch: Tensor, generator: torch.Generator) -> Iterator[Update]:
         clean = self._source.seen(batch)

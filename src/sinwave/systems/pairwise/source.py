@@ -108,11 +108,15 @@ class Source:
     def sampler(self) -> Sampler:
         return Multistep() if self.configuration.prediction == "picture" else Ddim()
 
-    def constrained(self, clean: Tensor, t: float) -> Tensor:
+    def constrained(self, clean: Tensor) -> Tensor:
         """Clip an estimate to the range of pictures, in a network that answers noise."""
         if self.configuration.prediction == "picture":
             return clean
         return self.seen(self.shown(clean).clamp(-1, 1))
+
+    def estimate(self, x_t: Tensor, t: Scalar) -> Tensor:
+        """The estimate of x_0, in the range of pictures for a network that answers noise."""
+        return self.constrained(self.denoiser(x_t, t))
 
     def seen(self, pictures: Tensor) -> Tensor:
         """Pictures (b, 3, h, w) as the network sees them."""

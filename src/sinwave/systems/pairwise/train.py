@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import final
 
 import torch
 from torch import Tensor
@@ -16,7 +14,6 @@ from sinwave.data.batches import Prefetched
 from sinwave.data.folder import Folder, FolderBatches
 from sinwave.errors import InputError
 from sinwave.images import sheet
-from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import ModelFile
@@ -24,11 +21,12 @@ from sinwave.systems.pairwise.model import from_file
 from sinwave.systems.pairwise.options import BANDS, Options, Settings
 from sinwave.systems.pairwise.recipe import SourceRecipe, weights_from
 from sinwave.systems.pairwise.source import Source, moments
+from sinwave.systems.pairwise.squares import Squares, enlarged
 from sinwave.training.loop import Budget
 from sinwave.training.schedule import Trapezoid
 from sinwave.wavelets import pack
 
-__all__ = ["Squares", "setup", "squared"]
+__all__ = ["setup"]
 
 _LOOKS = 4
 """Batches of the held-out loss."""
@@ -37,30 +35,6 @@ _MEASURED = 256
 """Pictures by which means and deviations are measured."""
 
 _SCHEDULE = Trapezoid(warm_up=50, tail=0.4)
-
-
-@final
-@dataclass(frozen=True)
-class Squares:
-    """The middle square of a picture, reduced to `side`, and half of them mirrored if there are `flips`."""
-
-    side: int
-    flips: bool = False
-
-    def __call__(self, picture: Tensor, seed: int, step: int, index: int) -> Tensor:
-        square = squared(picture, self.side)
-        generator = torch.Generator().manual_seed(fold(seed, "flip", step, index))
-        mirrored = self.flips and bool(torch.rand((), generator=generator) < 0.5)
-        return square.flip(2) if mirrored else square
-
-
-def squared(picture: Tensor, side: int) -> Tensor:
-    """Cut the middle square out of a picture (3, h, w), and reduce it to (3, side, side)."""
-    height, width = picture.shape[1:]
-    least = min(height, width)
-    top, left = (height - least) // 2, (width - least) // 2
-    square = picture[None, :, top : top + least, left : left + least]
-    return (square if least == side else resize(square, (side, side)).clamp(-1, 1))[0]
 
 
 def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
@@ -80,7 +54,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     source = Source(settings, unet.to(request.device))
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
-        recipe=SourceRecipe(settings, source, looks),
+        recipe=SourceRecipe(source, looks, settings.rate),
         batches=Prefetched(batches, workers=1, ahead=3),
         budget=Budget(stop, 10**9),
         schedule=_SCHEDULE,
@@ -117,9 +91,4 @@ def _sheet(file: ModelFile, pictures: Tensor, device: torch.device) -> Tensor:
     side = pictures.shape[2]
     with torch.inference_mode():
         samples = model.generate((side, side), NoiseSource(0).batch(range(15))).cpu()
-    return sheet(_enlarged(pictures[0]), [_enlarged(sample) for sample in samples])
-
-
-def _enlarged(picture: Tensor) -> Tensor:
-    times = max(1, 96 // picture.shape[1])
-    return picture.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    return sheet(enlarged(pictures[0]), [enlarged(sample) for sample in samples])

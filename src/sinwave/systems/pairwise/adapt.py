@@ -1,0 +1,195 @@
+"""An adaptation, put together from a source, a folder of shots and options."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sinwave.data.batches import Batches
+from sinwave.errors import InputError
+from sinwave.images import sheet
+from sinwave.kinds import Source as SourceFile
+from sinwave.nn.local import LocalNetwork
+from sinwave.rng import NoiseSource, fold
+from sinwave.systems.contracts import Computing, Setup, TrainingRequest
+from sinwave.systems.files import Base, ModelFile
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, Options, Settings
+from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe
+from sinwave.systems.pairwise.adapter import Adapter
+from sinwave.systems.pairwise.model import Trained, adapted, from_file, source_in
+from sinwave.systems.pairwise.recipe import SourceRecipe
+from sinwave.systems.pairwise.shots import Indices, Pool, Shots, shots_of
+from sinwave.systems.pairwise.source import Source, moments
+from sinwave.systems.pairwise.squares import enlarged
+from sinwave.training.loop import Budget
+from sinwave.training.recipe import Recipe
+from sinwave.training.schedule import Trapezoid
+
+__all__ = ["setup"]
+
+_POOL, _LOOKS = 640, 128
+_MOST_POOL = 1 << 29
+"""Bytes of the noisy shots and what the source estimates of them."""
+
+_RATES = {"local": 2e-3, "direct": 1e-4, "pairwise": 1e-4}
+_SCHEDULE = Trapezoid(warm_up=20, tail=0.4)
+
+
+def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
+    """Prepare an adaptation of so many steps or minutes."""
+    if options.source is None:
+        raise InputError("an adaptation needs the model to adapt: --source FILE")
+    if len(folders) > 1:
+        raise InputError("an adaptation learns from one folder")
+    source = source_in(options.source, head=options.head, size=options.size)
+    base = Base(options.source.name, "", SourceFile(options.source).sha256)
+    source = dataclasses.replace(source, unet=source.unet.to(request.device))
+    request.reserve(_memory(source, options), "--batch makes a step smaller")
+    shots = shots_of(folders[0], source.configuration.size, request.remark)
+    names = {field.name for field in dataclasses.fields(Settings)} - {"rate"}
+    values = {name: value for name, value in vars(options).items() if name in names}
+    settings = Settings(**values, rate=options.rate or _RATES[options.method])
+    if options.method == "pairwise":
+        _check_pairs(source, settings)
+    prepare = _local if options.method == "local" else _whole
+    recipe, batches, keep = prepare(source, base, shots, settings, options, request)
+    stop = settings.steps if request.steps is None and request.minutes is None else request.steps
+    return Setup(
+        recipe=recipe,
+        batches=batches,
+        budget=Budget(stop, 10**9),
+        schedule=_SCHEDULE,
+        average=settings.average,
+        settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field},
+        numerics="float32",
+        parameters=sum(parameter.numel() for parameter in recipe.kept.parameters()),
+        keep=keep,
+        enough=settings.steps // 4,
+        size=(source.configuration.size,) * 2,
+        sheet=lambda file: _sheet(file, source, shots, request.device),
+    )
+
+
+_Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Callable[[Mapping[str, Tensor]], ModelFile]]
+
+
+def _local(
+    source: Source, base: Base, shots: Shots, settings: Settings, options: Options, request: TrainingRequest
+) -> _Prepared:
+    """An adapter, trained on a pool of noisy shots."""
+    means, deviations = source.configuration.means, source.configuration.deviations
+    if not means:
+        means, deviations = moments([source.seen(shots.pictures)])
+    step = 2 if source.configuration.packed else 1
+    configuration = AdapterConfiguration(
+        size=source.configuration.size,
+        channels=source.channels,
+        head=options.head or 0,
+        blocks=max(1, (options.field // step - 1) // 2),
+        means=means,
+        deviations=deviations,
+    )
+    generator = NoiseSource(fold(request.seed, "weights"))
+    adapter = Adapter(configuration, _drawn_network(configuration, generator).to(request.device))
+    picture = 4 * 3 * source.channels * math.prod(source.seen(shots.pictures[:1]).shape[2:])
+    count = max(32, min(_POOL, _MOST_POOL // picture))
+    pool = Pool(source, shots.pictures, count, fold(request.seed, "train"), flips=settings.flips)
+    looks = Pool(source, shots.pictures, min(_LOOKS, count), fold(request.seed, "held out"))
+    batches = Indices(len(pool), settings.batch, request.seed)
+
+    def keep(weights: Mapping[str, Tensor]) -> ModelFile:
+        return ModelFile("few-shot", configuration.to_json(), {}, weights, (), base)
+
+    return LocalRecipe(settings, source, adapter, pool, looks), batches, keep
+
+
+def _drawn_network(configuration: AdapterConfiguration, noise: NoiseSource) -> LocalNetwork:
+    """The network with weights from the seed; its last layers are 0."""
+    network = LocalNetwork(configuration.shape)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1 and parameter.detach().abs().max() > 0:
+            parameter.data.copy_(noise.normal(parameter.shape, name) * parameter[0].numel() ** -0.5)
+        else:
+            parameter.data.zero_()
+    return network
+
+
+def _whole(
+    source: Source, base: Base, shots: Shots, settings: Settings, options: Options, request: TrainingRequest
+) -> _Prepared:
+    """All weights of the source."""
+    adapted = dataclasses.replace(source, unet=copy.deepcopy(source.unet).requires_grad_(True))
+    batches = _ShotBatches(shots.pictures, settings.batch, request.seed, settings.flips)
+    looks = [_ShotBatches(shots.pictures, 32, fold(request.seed, "held out"), False).at(step) for step in range(2)]
+
+    def keep(weights: Mapping[str, Tensor]) -> ModelFile:
+        return ModelFile("ddpm", source.configuration.to_json(), {}, weights)
+
+    if settings.method == "pairwise":
+        return PairwiseRecipe(settings, adapted, source, looks), batches, keep
+    return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, keep
+
+
+class _ShotBatches:
+    """Batches of shots, each as often as the others; several times in a batch if there are few."""
+
+    def __init__(self, shots: Tensor, count: int, seed: int, flips: bool) -> None:
+        self._shots, self._flips, self._seed = shots, flips, seed
+        self._indices = Indices(len(shots), count, seed)
+
+    def at(self, step: int) -> Tensor:
+        """Pictures (count, 3, side, side)."""
+        pictures = self._shots[self._indices.at(step)]
+        if not self._flips:
+            return pictures
+        generator = torch.Generator().manual_seed(fold(self._seed, "flip", step))
+        mirrored = torch.rand(len(pictures), generator=generator) < 0.5
+        return torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
+
+
+def _check_pairs(source: Source, settings: Settings) -> None:
+    if source.configuration.prediction != "noise":
+        raise InputError(
+            "the method pairwise needs a source that answers noise (train --system ddpm --prediction noise): with "
+            "pictures its terms change nothing; the method local keeps the variety of any source"
+        )
+    size = settings.group or settings.batch
+    if size < 3 or settings.batch % size:
+        raise InputError(
+            f"pairwise distances need groups of at least 3 that divide the batch: {size} of {settings.batch}"
+        )
+
+
+def _memory(source: Source, options: Options) -> float:
+    shape, size = source.unet.shape, source.configuration.size
+    weights = sum(parameter.numel() for parameter in source.unet.parameters())
+    positions = size**2 // (4 if source.configuration.packed else 1)
+    between = 60.0 * positions * shape.width * (shape.blocks + 1)
+    if options.method == "local":
+        return 1e9 + 8.0 * weights + 32 * between / 4 + _MOST_POOL
+    return 1e9 + 28.0 * weights + options.batch * between
+
+
+def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) -> Tensor:
+    """Put every sample under the shot that is nearest to it."""
+    path = Path("the model")
+    trained = from_file(file, path) if file.base is None else Trained(source, adapted(file, path))
+    drawer = trained.build("network", Computing(device, torch.float32))
+    side = source.configuration.size
+    with torch.inference_mode():
+        samples = drawer.generate((side, side), NoiseSource(0).batch(range(8))).cpu()
+    apart = (samples[:, None] - shots.pictures).square().mean((2, 3, 4))
+    near = shots.pictures[apart.argmin(1)]
+    rows = {"nearest shots": _beside(near), "samples": _beside(samples), "shots": _beside(shots.pictures[:8])}
+    return sheet(None, [], inputs=rows, columns=1)
+
+
+def _beside(pictures: Tensor) -> Tensor:
+    """Join pictures (b, 3, h, w) into one row."""
+    return torch.cat([enlarged(picture) for picture in pictures], 2)

@@ -1,0 +1,308 @@
+"""Few-shot adaptation: the adapter, the pool of noisy shots, DDPM-PA's step, and the system as users see it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from sinwave.cli.main import main
+from sinwave.diffusion.denoise import scalings
+from sinwave.errors import InputError, MissingError, Stop
+from sinwave.images import read
+from sinwave.nn.local import LocalNetwork
+from sinwave.nn.unet import UNetShape
+from sinwave.rng import NoiseSource
+from sinwave.systems.files import ModelFile, read_model, write_model
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
+from sinwave.systems.pairwise.adapt_options import Settings as AdaptSettings
+from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe
+from sinwave.systems.pairwise.adapter import Adapted, Adapter
+from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
+from sinwave.systems.pairwise.model import Drawer, source_in, with_base
+from sinwave.systems.pairwise.options import Configuration, Settings
+from sinwave.systems.pairwise.recipe import drawn, weights_from
+from sinwave.systems.pairwise.shots import Indices, Pool, shots_of
+from sinwave.systems.pairwise.source import Source
+from sinwave.tasks.train import train_files
+
+MEANS = (0.2, -0.1, 0.3) + (0.0,) * 9
+DEVIATIONS = (1.0, 0.9, 0.8) + (0.1,) * 9
+BANDS = Settings(size=16, width=16, multipliers=(1.0, 2.0), attention=(1,), head=16, means=MEANS, deviations=DEVIATIONS)
+NOISE = dataclasses.replace(BANDS, prediction="noise", packed=False, variance=True, means=(), deviations=())
+ADAPTER = AdapterConfiguration(size=16, width=8, blocks=2, means=MEANS, deviations=DEVIATIONS)
+
+
+def source(settings, scale=0.5):
+    unet = weights_from(settings.shape.build(), NoiseSource(0)).eval()
+    for name, value in unet.named_parameters():
+        value.data.add_(NoiseSource(1).normal(value.shape, name), alpha=scale / value[0].numel() ** 0.5)
+    return Source(settings, unet.requires_grad_(False))
+
+
+def adapter(scale=0.0):
+    network = LocalNetwork(ADAPTER.shape)
+    for name, value in network.named_parameters():
+        value.data.copy_(NoiseSource(2).normal(value.shape, name) * 0.3)
+    for value in network.tail.parameters():
+        value.data.mul_(scale)
+    return Adapter(ADAPTER, network.requires_grad_(False))
+
+
+def shots(count=4):
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_an_adapter_begins_as_its_source_and_adds_what_it_answers():
+    model, x = source(BANDS), torch.randn(2, 12, 8, 8)
+    t = torch.tensor([0.3, 5.0])[:, None, None, None]
+    assert torch.equal(Adapted(model, adapter())(x, t), model.denoiser(x, t))
+    change = adapter(scale=1.0)
+    mean, deviation = torch.tensor(MEANS)[:, None, None], torch.tensor(DEVIATIONS)[:, None, None]
+    estimate = model.denoiser(x, t)
+    seen = torch.cat([(x - mean) / (deviation**2 + t**2).sqrt(), ((estimate - mean) / deviation).clamp(-5, 5)], 1)
+    answer = change.network(seen, torch.zeros(2, 1, 8, 8), t.flatten().log(), torch.zeros(2))
+    out = t * deviation / (deviation**2 + t**2).sqrt()
+    assert answer.abs().max() > 0.1
+    assert_close(Adapted(model, change)(x, t), estimate + out * answer)
+
+
+def test_what_an_adapter_changes_is_local():
+    """Beyond its field an input changes nothing."""
+    change, x = adapter(scale=1.0), torch.randn(1, 12, 20, 20)
+    estimate, t = torch.randn(1, 12, 20, 20), torch.tensor(1.0)[None, None, None, None]
+    moved = x.clone()
+    moved[:, :, 10, 10] += 1
+    model = source(BANDS)
+    apart = (change.answer(model, x, t, estimate)[0] - change.answer(model, moved, t, estimate)[0]).abs().amax((0, 1))
+    radius = ADAPTER.shape.radius
+    assert radius == 2
+    assert apart[10 - radius : 11 + radius, 10 - radius : 11 + radius].min() > 0
+    apart[10 - radius : 11 + radius, 10 - radius : 11 + radius] = 0
+    assert apart.max() == 0
+
+
+@pytest.mark.parametrize("settings", [BANDS, NOISE])
+def test_a_pool_holds_noisy_shots_and_what_the_source_estimates(settings):
+    model, pictures = source(settings), shots()
+    pool = Pool(model, pictures, 40, seed=3)
+    assert len(pool) == 40
+    assert pool.shots.bincount().tolist() == [10] * 4
+    assert torch.equal(pool.clean, model.seen(pictures)[pool.shots])
+    noise = model.process.noise_in(pool.x_t, pool.times, pool.clean)
+    assert noise.mean().abs() < 0.05
+    assert noise.std() == pytest.approx(1, abs=0.05)
+    estimate = model.denoiser(pool.x_t[5:9], pool.times[5:9])
+    estimate = estimate.clamp(-1, 1) if settings is NOISE else estimate
+    assert_close(pool.estimate[5:9], estimate, rtol=1e-4, atol=1e-4)
+    assert torch.equal(Pool(model, pictures, 40, seed=3).x_t, pool.x_t)
+    assert not torch.equal(Pool(model, pictures, 40, seed=4).x_t, pool.x_t)
+
+
+def test_every_pass_over_a_pool_leaves_out_nothing():
+    batches = [Indices(10, 4, 0).at(step) for step in range(5)]
+    first, second = torch.cat(batches).split(10)
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(10))
+    assert first.tolist() != second.tolist()
+
+
+def test_the_loss_of_an_adapter_is_that_of_the_scaled_error():
+    model, change = source(BANDS), adapter(scale=1.0)
+    pool = Pool(model, shots(), 32, seed=0)
+    recipe = LocalRecipe(AdaptSettings(), model, change, pool, pool)
+    (update,) = recipe.updates(torch.arange(8), torch.Generator())
+    out = scalings(1.0, pool.times[:8], torch.tensor(DEVIATIONS)[:, None, None]).out
+    there = ((Adapted(model, change)(pool.x_t[:8], pool.times[:8]) - pool.clean[:8]) / out).square().mean()
+    assert update.loss.item() == pytest.approx(there.item(), rel=1e-4)
+
+
+def test_pairwise_terms_are_those_of_the_losses_and_the_source_does_not_move():
+    frozen = source(NOISE)
+    moved = dataclasses.replace(frozen, unet=copy.deepcopy(frozen.unet).requires_grad_(True))
+    for value in moved.unet.parameters():
+        value.data.mul_(1.05)
+    settings = AdaptSettings(method="pairwise", batch=4, pairs=2.0, details=3.0, detail_errors=0.5)
+    recipe = PairwiseRecipe(settings, moved, frozen, [])
+    before = copy.deepcopy(frozen.unet.state_dict())
+    draw = drawn(moved, shots(), torch.Generator().manual_seed(1))
+    terms = recipe.terms(shots(), draw)
+    x_t = moved.chain.diffuse(shots(), draw.times, draw.noise)
+    ours, theirs = moved.denoiser(x_t, draw.times), frozen.denoiser(x_t, draw.times)
+    weights = snr_weights(moved.chain, draw.times)
+    assert terms["pairs"].item() == pytest.approx(2 * pairwise(ours, theirs).item(), rel=1e-3)
+    assert terms["details"].item() == pytest.approx(3 * pairwise(details(ours), details(theirs)).item(), rel=1e-3)
+    errors = (weights * (details(ours) - details(shots())).square()).mean()
+    assert terms["detail errors"].item() == pytest.approx(0.5 * errors.item(), rel=1e-3)
+    assert set(terms) == {"simple", "pairs", "details", "detail errors", "variance"}
+    (update,) = recipe.updates(shots(), torch.Generator().manual_seed(1))
+    update.loss.backward()
+    assert all(value.grad is None for value in frozen.unet.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in frozen.unet.state_dict().items())
+    assert max(value.grad.abs().max() for value in moved.unet.parameters() if value.grad is not None) > 0
+
+
+def test_the_source_has_no_dropout_and_the_adapted_network_has():
+    frozen = source(NOISE)
+    shape = dataclasses.replace(NOISE.shape, dropout=0.5)
+    with_dropout = [shape.build() for _ in range(2)]
+    for unet in with_dropout:
+        unet.load_state_dict(frozen.unet.state_dict())
+    theirs, ours = (dataclasses.replace(frozen, unet=unet.train()) for unet in with_dropout)
+    recipe = PairwiseRecipe(AdaptSettings(method="pairwise"), ours, theirs, [])
+    draw = drawn(ours, shots(), torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    first = recipe.terms(shots(), draw)
+    assert not theirs.unet.training
+    assert ours.unet.training
+    assert first["pairs"].item() != recipe.terms(shots(), draw)["pairs"].item()
+
+
+def test_printed_weights_let_details_rule_where_there_is_no_signal():
+    frozen = source(NOISE)
+    draw = drawn(frozen, shots(), torch.Generator().manual_seed(1))
+    draw = draw._replace(times=torch.full_like(draw.times, 0.9))
+    errors = []
+    for weighting in ("snr", "paper"):
+        settings = AdaptSettings(method="pairwise", weighting=weighting)
+        errors.append(PairwiseRecipe(settings, frozen, frozen, []).terms(shots(), draw)["detail errors"].item())
+    abar = frozen.chain.alphas_cumprod[900]
+    assert errors[1] / errors[0] == pytest.approx((1 - abar) / abar, rel=1e-3)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A source and a folder of shots in several sizes, one twice, one damaged, one too small."""
+    monkeypatch.chdir(tmp_path)
+    Path("shots").mkdir()
+    for number, size in enumerate([(16, 16), (60, 40), (16, 30)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).resize((max(size), max(size))).save(f"shots/{number}.png")
+    Image.open("shots/1.png").save("shots/again.webp", lossless=True)
+    Path("shots/damaged.jpg").write_bytes(b"no picture")
+    write_model(
+        Path("source.safetensors"), ModelFile("ddpm", BANDS.to_json(), {}, dict(source(BANDS).unet.state_dict()))
+    )
+    write_model(
+        Path("noise.safetensors"), ModelFile("ddpm", NOISE.to_json(), {}, dict(source(NOISE).unet.state_dict()))
+    )
+    return tmp_path
+
+
+def adapted(*options):
+    return main(["train", "shots", "--system", "few-shot", "--steps", "3", "--batch", "4", *options])
+
+
+def test_an_adapter_is_small_names_its_source_and_is_drawn_from(place, capsys):
+    assert adapted("--source", "source.safetensors", "-o", "new.safetensors") == 0
+    remarks = capsys.readouterr().err
+    assert "damaged.jpg" in remarks
+    assert "again.webp: this is the same picture as 1.png" in remarks
+    assert Path("new.safetensors").stat().st_size < 1e6
+    file = read_model(Path("new.safetensors"))
+    assert file.base == ("source.safetensors", "", hashlib.sha256(Path("source.safetensors").read_bytes()).hexdigest())
+    assert main(["generate", "new.safetensors", "-n", "2", "-o", "out", "-q"]) == 0
+    assert main(["generate", "source.safetensors", "-n", "2", "-o", "out", "-q"]) == 0
+    pictures = [read(f"out/{name}-0001.png").pixels for name in ("new", "source")]
+    assert pictures[0].shape == (3, 16, 16)
+    # Few steps have changed little: the same noise gives nearly the same picture.
+    assert 0 < (pictures[0] - pictures[1]).abs().mean() < 0.1
+    capsys.readouterr()
+    assert main(["info", "new.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["system"] == "few-shot"
+
+
+def test_another_source_or_none_is_refused_by_name(place, capsys):
+    assert adapted("--source", "source.safetensors", "-o", "new.safetensors", "-q") == 0
+    before = Path("source.safetensors").read_bytes()
+    write_model(
+        Path("source.safetensors"),
+        ModelFile("ddpm", BANDS.to_json(), {"another": 1}, dict(source(BANDS).unet.state_dict())),
+        overwrite=True,
+    )
+    hashes = [hashlib.sha256(data).hexdigest()[:16] for data in (before, Path("source.safetensors").read_bytes())]
+    with pytest.raises(InputError, match=rf"hash {hashes[0]}, and that of .*source.safetensors is {hashes[1]}"):
+        with_base(read_model(Path("new.safetensors")), Path("new.safetensors"))
+    Path("source.safetensors").unlink()
+    with pytest.raises(MissingError, match=r"its source source\.safetensors is in none of"):
+        with_base(read_model(Path("new.safetensors")), Path("new.safetensors"))
+
+
+@pytest.mark.parametrize("method", ["direct", "pairwise"])
+def test_whole_networks_are_adapted_from_the_weights_of_the_source(place, method):
+    name = "noise.safetensors" if method == "pairwise" else "source.safetensors"
+    assert adapted("--source", name, "--method", method, "-o", "new.safetensors", "-q", "--rate", "1e-5") == 0
+    there, here = (read_model(Path(file)).weights for file in (name, "new.safetensors"))
+    apart = max((here[key] - there[key]).abs().max().item() for key in there)
+    assert 0 < apart < 1e-3
+    assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
+
+
+def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
+    command = ["--source", "source.safetensors", "-q"]
+    assert adapted(*command, "-o", "whole.safetensors") == 0
+
+    def stop(label, done, total):
+        if label.startswith("step") and done >= 2:
+            raise Stop
+
+    options = {"source": Path("source.safetensors"), "steps": 3, "batch": 4}
+    with pytest.raises(Stop):
+        train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run(stop)
+    train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run()
+    whole, parts = (read_model(Path(f"{name}.safetensors")).weights for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "needs the model to adapt"),
+        (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "2"], "at least 3"),
+        (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "8", "--group", "3"], "divide the batch"),
+        (["--source", "source.safetensors", "--method", "pairwise"], "needs a source that answers noise"),
+        (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of local"),
+        (["--source", "shots/0.png"], "cannot be read as weights"),
+        (["--source", "absent.pt"], "there is no such file"),
+    ],
+)
+def test_bad_adaptations_are_refused_in_a_sentence(place, capsys, options, words):
+    assert main(["train", "shots", "--system", "few-shot", "--steps", "3", *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_picture_or_two_are_enough(place, count):
+    for file in sorted(Path("shots").iterdir())[count:]:
+        file.unlink()
+    assert len(shots_of(Path("shots"), 16, lambda sentence: None).pictures) == count
+    assert adapted("--source", "source.safetensors", "-q") == 0
+    assert adapted("--source", "noise.safetensors", "--method", "pairwise", "-o", "pairs.safetensors", "-q") == 0
+
+
+def test_a_checkpoint_of_adm_is_a_source(place):
+    shape = UNetShape(32, (1, 1), 1, (1,), head=16)
+    torch.manual_seed(0)
+    torch.save(shape.build().state_dict(), "adm.pt")
+    with pytest.raises(InputError, match="give it with --size"):
+        source_in(Path("adm.pt"), head=16)
+    loaded = source_in(Path("adm.pt"), head=16, size=16)
+    assert (loaded.configuration.prediction, loaded.configuration.packed, loaded.configuration.variance) == (
+        "noise",
+        False,
+        True,
+    )
+    pictures = Drawer(loaded, steps=3).generate((16, 16), NoiseSource(0))
+    assert pictures.shape == (1, 3, 16, 16)
+    assert adapted("--source", "adm.pt", "--head", "16", "--size", "16", "--method", "direct", "-q") == 0
+    values = read_model(Path("shots.safetensors")).options
+    assert Configuration.from_json(values).shape == shape
+    assert adapted("--source", "adm.pt", "--head", "16", "--size", "16", "-o", "new.safetensors", "-q") == 0
+    assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
