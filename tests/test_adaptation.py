@@ -24,7 +24,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.files import ModelFile, read_model, write_model
 from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
 from sinwave.systems.pairwise.adapt_options import Settings as AdaptSettings
-from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe
+from sinwave.systems.pairwise.adapt_recipe import Best, LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
@@ -122,6 +122,39 @@ def test_the_loss_of_an_adapter_is_that_of_the_scaled_error():
     out = scalings(1.0, pool.times[:8], torch.tensor(DEVIATIONS)[:, None, None]).out
     there = ((Adapted(model, change)(pool.x_t[:8], pool.times[:8]) - pool.clean[:8]) / out).square().mean()
     assert update.loss.item() == pytest.approx(there.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("count", "folds"), [(1, 0), (2, 2), (4, 4), (7, 5)])
+def test_every_shot_is_left_out_once_and_never_seen_by_that_fold(count, folds):
+    model, pictures = source(BANDS), shots(count)
+    pool, looks = Pool(model, pictures, 64, seed=0), Pool(model, pictures, 32, seed=1)
+    made = folds_of(lambda number: adapter(), pool, looks)
+    assert len(made) == folds
+    left_out = [set(looks.shots[fold.left_out].tolist()) for fold in made]
+    assert sorted(shot for shots in left_out for shot in shots) == (list(range(count)) if folds else [])
+    for fold, left in zip(made, left_out, strict=True):
+        assert set(pool.shots[fold.seen].tolist()) == set(range(count)) - left
+
+
+def test_the_weights_of_the_best_mark_are_kept():
+    model = source(BANDS)
+    pool = Pool(model, shots(), 32, seed=0)
+    change = adapter()
+    change.network.requires_grad_(True)
+    recipe = LocalRecipe(AdaptSettings(), model, change, pool, pool, folds_of(lambda number: adapter(), pool, pool))
+    first = recipe.held_out()
+    good = {name: value.clone() for name, value in change.network.named_parameters()}
+    for network in recipe.kept.values():
+        for value in network.tail.parameters():
+            value.data.fill_(3.0)
+    second = recipe.held_out()
+    assert second["loss"] > first["loss"]
+    assert second["shots"] != second["loss"]
+    assert recipe.best.loss.item() == pytest.approx(first["loss"])
+    assert all(torch.equal(value, good[name]) for name, value in recipe.best.weights.items())
+    again = Best(adapter().network)
+    again.load_state_dict(recipe.best.state_dict())
+    assert all(torch.equal(value, good[name]) for name, value in again.weights.items())
 
 
 def test_pairwise_terms_are_those_of_the_losses_and_the_source_does_not_move():

@@ -241,6 +241,7 @@ class Setup(NamedTuple):
     preview          whether the model can be drawn from after so many steps
     sheet            the sheet of a look, from the model file as it is; if None, of pictures that the model draws
     work             the work of the first so many steps, in any unit
+    look_every       steps between two held-out losses
     """
 
     recipe: Recipe[Any]
@@ -258,3 +259,4 @@ class Setup(NamedTuple):
     preview: Callable[[int], bool] = lambda step: True
     sheet: Callable[[ModelFile], Tensor] | None = None
     work: Callable[[int], float] = float
+    look_every: int = 100

@@ -139,6 +139,7 @@ class TrainingRun:
             request.seed,
             schedule=setup.schedule,
             longest_average=setup.average,
+            look_every=setup.look_every,
         )
         folder = self._folder = target.with_suffix(".run")
         fingerprint = {**provenance["fingerprint"], "settings": _digest(setup.settings)[:16]}

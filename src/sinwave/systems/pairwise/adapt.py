@@ -20,7 +20,7 @@ from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import Base, ModelFile
 from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, Options, Settings
-from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe
+from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.model import Trained, adapted, from_file, source_in
 from sinwave.systems.pairwise.recipe import SourceRecipe
@@ -38,7 +38,8 @@ _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 
 _RATES = {"local": 2e-3, "direct": 1e-4, "pairwise": 1e-4}
-_SCHEDULE = Trapezoid(warm_up=20, tail=0.4)
+_SCHEDULE, _STEADY = Trapezoid(warm_up=20, tail=0.4), Trapezoid(warm_up=20, tail=0.0)
+_LOOK_EVERY = 20
 
 
 def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
@@ -64,11 +65,12 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         recipe=recipe,
         batches=batches,
         budget=Budget(stop, 10**9),
-        schedule=_SCHEDULE,
+        schedule=_STEADY if options.method == "local" else _SCHEDULE,
+        look_every=_LOOK_EVERY,
         average=settings.average,
         settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field},
         numerics="float32",
-        parameters=sum(parameter.numel() for parameter in recipe.kept.parameters()),
+        parameters=sum(value.numel() for value in keep(_values(recipe)).weights.values()),
         keep=keep,
         enough=settings.steps // 4,
         size=(source.configuration.size,) * 2,
@@ -95,18 +97,31 @@ def _local(
         means=means,
         deviations=deviations,
     )
-    generator = NoiseSource(fold(request.seed, "weights"))
-    adapter = Adapter(configuration, _drawn_network(configuration, generator).to(request.device))
     picture = 4 * 3 * source.channels * math.prod(source.seen(shots.pictures[:1]).shape[2:])
     count = max(32, min(_POOL, _MOST_POOL // picture))
     pool = Pool(source, shots.pictures, count, fold(request.seed, "train"), flips=settings.flips)
     looks = Pool(source, shots.pictures, min(_LOOKS, count), fold(request.seed, "held out"))
     batches = Indices(len(pool), settings.batch, request.seed)
 
-    def keep(weights: Mapping[str, Tensor]) -> ModelFile:
-        return ModelFile("few-shot", configuration.to_json(), {}, weights, (), base)
+    def build(number: int) -> Adapter:
+        noise = NoiseSource(fold(request.seed, "weights")).child(number)
+        return Adapter(configuration, _drawn_network(configuration, noise).to(request.device))
 
-    return LocalRecipe(settings, source, adapter, pool, looks), batches, keep
+    recipe = LocalRecipe(settings, source, build(-1), pool, looks, folds_of(build, pool, looks))
+
+    def keep(weights: Mapping[str, Tensor]) -> ModelFile:
+        """Take the weights of the best mark, or before the first one the newest."""
+        newest = {
+            name.removeprefix("adapter."): value for name, value in weights.items() if name.startswith("adapter.")
+        }
+        best = recipe.best.weights if recipe.best.loss.isfinite() else newest
+        return ModelFile("few-shot", configuration.to_json(), {}, best, (), base)
+
+    return recipe, batches, keep
+
+
+def _values(recipe: Recipe[Tensor]) -> Mapping[str, Tensor]:
+    return {name: value.detach() for name, value in recipe.kept.named_parameters()}
 
 
 def _drawn_network(configuration: AdapterConfiguration, noise: NoiseSource) -> LocalNetwork:

@@ -9,12 +9,14 @@ dropout. What `direct` trains is `recipe.SourceRecipe`, from the source's weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import final
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
+from sinwave.nn.local import LocalNetwork
 from sinwave.systems.pairwise.adapt_options import Settings
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights, variational, weighted
@@ -24,43 +26,112 @@ from sinwave.systems.pairwise.source import FromIndex, Source
 from sinwave.training.optimizer import AdamW, muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
 
-__all__ = ["LocalRecipe", "PairwiseRecipe"]
+__all__ = ["Best", "Fold", "LocalRecipe", "PairwiseRecipe", "folds_of"]
+
+
+class Fold(NamedTuple):
+    """An adapter that does not see some of the shots, the places of the others in the pool, and theirs in the looks."""
+
+    adapter: Adapter
+    seen: Tensor
+    left_out: Tensor
+
+
+def folds_of(build: Callable[[int], Adapter], pool: Pool, looks: Pool, most: int = 5) -> tuple[Fold, ...]:
+    """Leave out every shot once, in so many folds at the most; one shot alone has none."""
+    total = int(pool.shots.max()) + 1
+    count = min(most, total) if total > 1 else 0
+    folds = []
+    for number in range(count):
+        seen, left_out = pool.shots % count != number, looks.shots % count == number
+        folds.append(Fold(build(number), seen.nonzero().flatten(), left_out.nonzero().flatten()))
+    return tuple(folds)
+
+
+@final
+class Best(nn.Module):
+    """The weights of the best mark and its loss, as buffers, which the state of a training holds."""
+
+    loss: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("loss", torch.tensor(math.inf))
+        self._names = {name: name.replace(".", "/") for name, _ in network.named_parameters()}
+        for name, value in network.named_parameters():
+            self.register_buffer(self._names[name], value.detach().clone())
+
+    def take(self, network: nn.Module, loss: float) -> None:
+        """Remember the weights, if the loss is the least so far."""
+        if loss < self.loss.item():
+            self.loss.fill_(loss)
+            for name, value in network.named_parameters():
+                self.get_buffer(self._names[name]).copy_(value.detach())
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: self.get_buffer(place) for name, place in self._names.items()}
 
 
 @final
 class LocalRecipe(Recipe[Tensor]):
-    """The training of an adapter on places of a pool."""
+    """The training of an adapter on places of a pool, beside others that leave out some shots.
 
-    def __init__(self, settings: Settings, source: Source, adapter: Adapter, pool: Pool, looks: Pool) -> None:
-        """`looks` are the draws of the held-out loss."""
+    `loss` is the mean loss of shots by an adapter that has not seen them: while the adapters learn the look of the
+    shots it falls, and it rises when they learn the shots. The weights of the mark where it was least are the result.
+    """
+
+    def __init__(
+        self, settings: Settings, source: Source, adapter: Adapter, pool: Pool, looks: Pool, folds: Sequence[Fold] = ()
+    ) -> None:
+        """`looks` are the draws of the held-out losses."""
         self._settings, self._source, self._adapter, self._pool, self._looks = settings, source, adapter, pool, looks
+        self._folds = {f"fold-{number}": fold for number, fold in enumerate(folds)}
+        networks = {"adapter": adapter.network, **{name: fold.adapter.network for name, fold in self._folds.items()}}
+        self._networks = nn.ModuleDict(networks)
+        self.best = Best(adapter.network)
 
     @property
     def kept(self) -> nn.Module:
-        return self._adapter.network
+        return self._networks
 
     @property
     def companions(self) -> Mapping[str, nn.Module]:
-        return {}
+        return {"best": self.best}
 
     @property
     def players(self) -> Mapping[str, Player]:
-        network = self._adapter.network
+        return {name: self._player(network) for name, network in self._networks.items()}
+
+    def _player(self, network: nn.Module) -> Player:
+        assert isinstance(network, LocalNetwork)
         parameters, rate = tuple(network.parameters()), self._settings.rate
-        return {"adapter": Player(parameters, muon_and_adamw(parameters, network.hidden), lambda step: rate)}
+        return Player(parameters, muon_and_adamw(parameters, network.hidden), lambda step: rate)
 
     def updates(self, batch: Tensor, generator: torch.Generator) -> Iterator[Update]:
-        yield Update("adapter", self._losses(self._pool, batch).mean())
+        yield Update("adapter", self._losses(self._adapter, self._pool, batch).mean())
+        for name, fold in self._folds.items():
+            places = fold.seen[torch.randint(len(fold.seen), (len(batch),), generator=generator)]
+            yield Update(name, self._losses(fold.adapter, self._pool, places).mean())
 
     def held_out(self) -> Mapping[str, float]:
-        places = torch.arange(len(self._looks))
-        losses = [self._losses(self._looks, places[first : first + 64]) for first in range(0, len(places), 64)]
-        return {"loss": torch.cat(losses).mean().item()}
+        learned = self._mean(self._adapter, torch.arange(len(self._looks)))
+        if not self._folds:
+            self.best.take(self._adapter.network, learned)
+            return {"loss": learned}
+        losses = [self._mean(fold.adapter, fold.left_out) for fold in self._folds.values()]
+        left_out = sum(losses) / len(losses)
+        self.best.take(self._adapter.network, left_out)
+        return {"loss": left_out, "shots": learned}
 
-    def _losses(self, pool: Pool, places: Tensor) -> Tensor:
+    def _mean(self, adapter: Adapter, places: Tensor) -> float:
+        parts = [places[first : first + 64] for first in range(0, len(places), 64)]
+        return torch.cat([self._losses(adapter, self._looks, part) for part in parts]).mean().item()
+
+    def _losses(self, adapter: Adapter, pool: Pool, places: Tensor) -> Tensor:
         places = places.to(pool.x_t.device)
         x_t, times, estimate, clean = (x[places] for x in (pool.x_t, pool.times, pool.estimate, pool.clean))
-        return self._adapter.loss(self._source, x_t, times, estimate, clean)
+        return adapter.loss(self._source, x_t, times, estimate, clean)
 
 
 @final
