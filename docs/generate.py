@@ -18,6 +18,7 @@ from sinwave.metrics.cards import CARDS
 from sinwave.options import Option
 from sinwave.systems.table import SYSTEMS
 from sinwave.tasks import DRAWING, task_of
+from sinwave.tasks.adapt import SYSTEM, Adapt, choices
 from sinwave.tasks.demo import Demo
 from sinwave.tasks.enlarging import Enlarging
 from sinwave.tasks.evaluate import Evaluate, Measuring
@@ -28,7 +29,7 @@ from sinwave.tasks.report import Report
 from sinwave.tasks.resolver import SuperResolver
 from sinwave.tasks.run import Output
 from sinwave.tasks.task import EditTask, EngineTask, KeepingTask, Task
-from sinwave.tasks.train import TrainOptions
+from sinwave.tasks.train import RunOptions, TrainOptions
 
 HERE = Path(__file__).parent
 _OTHERS: dict[str, type[Any]] = {
@@ -38,10 +39,12 @@ _OTHERS: dict[str, type[Any]] = {
     "export": Export,
     "info": Info,
     "train": TrainOptions,
+    "adapt": Adapt,
 }
 _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
-    "Generate, animate, upscale, restore, edits, train": [Machine],
+    "Train and adapt": [RunOptions],
+    "Generate, animate, upscale, restore, edits, train, adapt": [Machine],
     "Generate, animate, upscale, restore, edits": [Output, Hardware, Task],
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],
@@ -57,10 +60,11 @@ def cli() -> str:
     shared = {(option.name, option.facts) for classes in _SHARED.values() for option in own_first(classes)}
     for name, command in COMMANDS.items():
         cls = task_of(name) if name in DRAWING else _OTHERS[name]
+        classes = [cls, choices()] if cls is Adapt else [cls]
         words = [metavar(option, bare=True) for option in own_first([cls]) if option.facts.positional]
         lines += [f"## {name}", "", f"`{' '.join(['sinwave', name, *words])}`: {command.summary}.", ""]
-        lines += [*_list(o for o in own_first([cls]) if (o.name, o.facts) not in shared), ""]
-    for name in (name for name, system in SYSTEMS.items() if system.options):
+        lines += [*_list(o for o in own_first(classes) if (o.name, o.facts) not in shared), ""]
+    for name in (name for name, system in SYSTEMS.items() if system.options and name != SYSTEM):
         lines += [f"## train --system {name}", "", *_list(own_first([SYSTEMS[name].door("options")])), ""]
     used = {(o.name, o.facts) for cls in (*map(task_of, DRAWING), *_OTHERS.values(), Showing) for o in own_first([cls])}
     used |= {(o.name, o.facts) for cls in (Machine, Output, Hardware) for o in own_first([cls])}

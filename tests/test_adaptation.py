@@ -339,3 +339,15 @@ def test_a_checkpoint_of_adm_is_a_source(place):
     assert Configuration.from_json(values).shape == shape
     assert adapted("--source", "adm.pt", "--head", "16", "--size", "16", "-o", "new.safetensors", "-q") == 0
     assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
+
+
+def test_adapt_is_the_same_training_by_a_shorter_name(place, capsys):
+    assert (
+        main(["adapt", "source.safetensors", "shots", "--steps", "3", "--batch", "4", "-o", "a.safetensors", "-q"]) == 0
+    )
+    assert adapted("--source", "source.safetensors", "-o", "b.safetensors", "-q") == 0
+    ours, theirs = (read_model(Path(f"{name}.safetensors")) for name in "ab")
+    assert all(torch.equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)
+    assert main(["adapt", "source.safetensors", "--steps", "3"]) == 2
+    assert "FOLDER is missing" in capsys.readouterr().err
+    assert main(["adapt", "source.safetensors", "shots", "--source", "x"]) == 2

@@ -206,7 +206,7 @@ def test_the_overview_names_every_command(arguments: Sequence[str], capsys: pyte
     ("typed", "complaint"),
     [
         ("generat", "unknown command 'generat'; did you mean generate?"),
-        ("zzz", "unknown command 'zzz'; the commands are train, generate, "),
+        ("zzz", "unknown command 'zzz'; the commands are train, adapt, generate, "),
         ("--versoin", "unknown option '--versoin'; did you mean --version?"),
         ("", "unknown command ''"),
     ],

@@ -37,6 +37,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("sinwave.cli.train", "train a model on one picture or a few, in minutes"),
+    "adapt": Command("sinwave.cli.train", "adapt a model of many pictures to about ten others"),
     **{verb: Command("sinwave.cli.draw", summary) for verb, summary in DRAWING.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure the quality, the diversity and the copying of pictures"),
     "report": Command("sinwave.cli.evaluate", "make a page of samples, the origin of their patches, and all scores"),

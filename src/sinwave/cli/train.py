@@ -18,12 +18,24 @@ from sinwave.tasks.train import Train, TrainOptions
 if TYPE_CHECKING:
     from sinwave.tasks.training_run import TrainedFile
 
-__all__ = ["run"]
+__all__ = ["adapt", "run"]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train and say where the model is."""
-    train, showing = _read(arguments)
+    return finish(*_read(arguments))
+
+
+def adapt(arguments: Sequence[str]) -> int:
+    """Adapt and say where the model is."""
+    from sinwave.tasks.adapt import Adapt, choices
+
+    chosen, options, showing = parse_together([Adapt, choices(), Showing], arguments, "sinwave adapt")
+    return finish(chosen.training(options), showing)
+
+
+def finish(train: Train, showing: Showing) -> int:
+    """Train, and show what came of it."""
     with ProgressBar(quiet=showing.quiet) as progress:
         result = train.run(progress.step, lambda sentence: remark(sentence, quiet=showing.quiet))
     for note in result.notes:

@@ -24,11 +24,34 @@ if TYPE_CHECKING:
     from sinwave.images import Picture
     from sinwave.tasks.training_run import OnEvent, TrainedFile
 
-__all__ = ["Train", "TrainOptions", "train_files"]
+__all__ = ["RunOptions", "Train", "TrainOptions", "train_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(Machine):
+class RunOptions(Machine):
+    """The options of every training: where to, how long, from which seed."""
+
+    output: Path | None = option(
+        None, "the model file (default: the name of the first input)", short="-o", metavar="NAME.safetensors"
+    )
+    minutes: float | None = option(None, "train for about this many minutes, instead of the usual steps", low=0.05)
+    steps: int | None = option(
+        None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
+    )
+    seed: int = option(0, "the seed of the initial weights and of all noise", low=0, high=2**63 - 1)
+    samples_every: int = option(500, "steps between two sheets of samples", low=10, metavar="N")
+    overwrite: bool = option(False, "begin anew, and replace the model that is there")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.minutes is not None and self.steps is not None:
+            raise InputError("minutes and steps exclude each other: give one of them")
+        if self.output is not None and self.output.suffix != ".safetensors":
+            raise InputError(f"a model file ends in .safetensors, not {self.output.name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
     """Train a model on PICTURE, so that `sinwave generate NAME.safetensors` draws from it.
 
     Writes NAME.safetensors, and beside it the folder NAME.run with the log (log.jsonl, TensorBoard events) and sheets
@@ -41,29 +64,15 @@ class TrainOptions(Machine):
         positional=True,
         metavar="PICTURE",
     )
-    output: Path | None = option(
-        None, "the model file (default: the name of the first PICTURE)", short="-o", metavar="NAME.safetensors"
-    )
     system: str = option(
         "wavelet", "the kind of model, such as singan; --system NAME --help shows its options", metavar="NAME"
     )
-    minutes: float | None = option(None, "train for about this many minutes, instead of the usual steps", low=0.05)
-    steps: int | None = option(
-        None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
-    )
-    seed: int = option(0, "the seed of the initial weights and of all noise", low=0, high=2**63 - 1)
-    samples_every: int = option(500, "steps between two sheets of samples in the run's folder", low=10, metavar="N")
-    overwrite: bool = option(False, "begin anew, and replace the model that is there")
     max_pixels: int = option(16_000_000, "the largest picture to accept", low=256)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.pictures:
             raise InputError("PICTURE is missing")
-        if self.minutes is not None and self.steps is not None:
-            raise InputError("minutes and steps exclude each other: give one of them")
-        if self.output is not None and self.output.suffix != ".safetensors":
-            raise InputError(f"a model file ends in .safetensors, not {self.output.name!r}")
         if table.find(self.system).setup is None:
             raise InputError(f"the system {self.system} has nothing to train")
 

@@ -13,7 +13,7 @@ from sinwave.options import check, from_json, option
 if TYPE_CHECKING:
     from sinwave.nn.local import LocalShape
 
-__all__ = ["AdapterConfiguration", "Method", "Options", "Settings"]
+__all__ = ["AdapterConfiguration", "Choices", "Method", "Options", "Settings"]
 
 Method = Literal["local", "direct", "pairwise"]
 
@@ -31,12 +31,9 @@ _OF_METHOD: Mapping[str, Method] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Few-shot adaptation: a model of many pictures takes on the look of about ten others."""
+class Choices:
+    """The options of an adaptation, but for its source."""
 
-    source: Path | None = option(
-        None, "the model to adapt: a file of train --system ddpm, or an ADM checkpoint (.pt)", metavar="FILE"
-    )
     method: Method = option(
         "local",
         "local: an adapter that sees little at a time; direct: all weights; pairwise: DDPM-PA, whose pictures keep "
@@ -63,6 +60,15 @@ class Options:
             if method != self.method and getattr(self, declared.name) != declared.default:
                 name = declared.name.replace("_", "-")
                 raise InputError(f"{name} is an option of --method {method}, not of {self.method}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Choices):
+    """Few-shot adaptation: a model of many pictures takes on the look of about ten others."""
+
+    source: Path | None = option(
+        None, "the model to adapt: a file of train --system ddpm, or an ADM checkpoint (.pt)", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
