@@ -43,8 +43,8 @@ _OTHERS: dict[str, type[Any]] = {
 }
 _SHARED: dict[str, list[type[Any]]] = {
     "Every command": [Showing],
-    "Train and adapt": [RunOptions],
     "Generate, animate, upscale, restore, edits, train, adapt": [Machine],
+    "Train and adapt": [RunOptions],
     "Generate, animate, upscale, restore, edits": [Output, Hardware, Task],
     "Generate, animate, edits": [EngineTask],
     "Animate, edits": [EditTask],

@@ -40,9 +40,9 @@ COMMANDS = {
     "adapt": Command("sinwave.cli.train", "adapt a model of many pictures to about ten others"),
     **{verb: Command("sinwave.cli.draw", summary) for verb, summary in DRAWING.items()},
     "evaluate": Command("sinwave.cli.evaluate", "measure the quality, the diversity and the copying of pictures"),
-    "report": Command("sinwave.cli.evaluate", "make a page of samples, the origin of their patches, and all scores"),
+    "report": Command("sinwave.cli.evaluate", "make a page of samples, the origin of their patches, and scores"),
     "demo": Command("sinwave.cli.draw", "see it work: generate from a photograph that is in the public domain"),
-    "export": Command("sinwave.cli.export", "write an enlarging model in another program's format"),
+    "export": Command("sinwave.cli.export", "write a model in another program's format"),
     "info": Command(
         "sinwave.cli.info", "say what a picture or a model is, how sinwave made it, and what a new picture would cost"
     ),

@@ -34,7 +34,7 @@ class Export:
     to: Literal["compact", "onnx", "diffusers"] = option(
         "compact", "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]; diffusers: a folder, for models of ddpm"
     )
-    factor: int = option(4, "how many times it enlarges: 2, 3 or 4", low=2, high=4)
+    factor: int = option(4, "of a model that enlarges: 2, 3 or 4", low=2, high=4)
     output: Path | None = option(
         None,
         "the file or folder (default: MODEL-xFACTOR.safetensors or .onnx, MODEL-diffusers)",

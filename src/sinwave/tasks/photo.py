@@ -286,7 +286,7 @@ class Photo:
         band: float = 0.2,
         **common: Unpack[Common],
     ) -> Photo:
-        """Redraw the borders, or with `variation` all, of a texture so that it repeats without a seam."""
+        """Redraw the borders of a texture (`variation=1`: all of it), so that it repeats without a seam."""
         return self._edit("tile", locals())
 
     def place(

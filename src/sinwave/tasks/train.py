@@ -32,7 +32,7 @@ class RunOptions(Machine):
     """The options of every training: where to, how long, from which seed."""
 
     output: Path | None = option(
-        None, "the model file (default: the name of the first input)", short="-o", metavar="NAME.safetensors"
+        None, "the model file (default: the name of PICTURE or FOLDER)", short="-o", metavar="NAME.safetensors"
     )
     minutes: float | None = option(None, "train for about this many minutes, instead of the usual steps", low=0.05)
     steps: int | None = option(

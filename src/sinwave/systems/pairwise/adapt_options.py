@@ -40,13 +40,15 @@ class Choices:
         "their distances",
     )
     field: int = option(18, "side in pixels that an adapter sees", low=3, high=1024, metavar="PIXELS")
-    weighting: Literal["snr", "paper"] = option("snr", "of terms where there is nearly no signal")
-    direction: Literal["adapted", "source"] = option("adapted", "what stands first in the divergence")
-    bands: Literal["all", "sum"] = option("all", "details side by side, or summed as in the paper")
-    pairs: float = option(1.0, "weight of distances between pictures", low=0)
-    details: float = option(1.0, "weight of distances between details", low=0)
-    detail_errors: float = option(0.05, "weight of errors of details", low=0)
-    group: int | None = option(None, "pictures that are compared (default: the whole batch)", low=3)
+    weighting: Literal["snr", "paper"] = option(
+        "snr", "pairwise: weights at high noise, by signal-to-noise ratio or as printed"
+    )
+    direction: Literal["adapted", "source"] = option("adapted", "pairwise: which distances stand first in KL")
+    bands: Literal["all", "sum"] = option("all", "pairwise: the loss has details one by one, or summed as printed")
+    pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
+    details: float = option(1.0, "pairwise: weight of distances between details", low=0)
+    detail_errors: float = option(0.05, "pairwise: weight of errors of details", low=0)
+    group: int | None = option(None, "pairwise: pictures that are compared (default: all)", low=3)
     head: int | None = option(None, "channels of an attention head, for unknown checkpoints", low=1)
     size: int | None = option(None, "side of the pictures, for unknown checkpoints", low=16, high=4096)
     flips: bool = option(False, "mirror half of the pictures")
