@@ -36,18 +36,18 @@ class Choices:
 
     method: Method = option(
         "local",
-        "local: an adapter that sees little at a time; direct: all weights; pairwise: DDPM-PA, whose pictures keep "
-        "their distances",
+        "local: an adapter that sees little at a time; direct: all weights; pairwise: DDPM-PA, in which pictures "
+        "differ from each other as much as in the source",
     )
     field: int = option(18, "side in pixels that an adapter sees", low=3, high=1024, metavar="PIXELS")
     weighting: Literal["snr", "paper"] = option(
-        "snr", "pairwise: weights at high noise, by signal-to-noise ratio or as printed"
+        "snr", "pairwise: snr: loss terms count less at high noise; paper: everywhere alike"
     )
     direction: Literal["adapted", "source"] = option("adapted", "pairwise: which distances stand first in KL")
-    bands: Literal["all", "sum"] = option("all", "pairwise: the loss has details one by one, or summed as printed")
+    bands: Literal["all", "sum"] = option("all", "pairwise: the loss has details one by one, or summed")
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
-    detail_errors: float = option(0.05, "pairwise: weight of errors of details", low=0)
+    detail_errors: float = option(0.05, "pairwise: weight of the error of details, to FOLDER's pictures", low=0)
     group: int | None = option(None, "pairwise: pictures that are compared (default: all)", low=3)
     head: int | None = option(None, "channels of an attention head, for unknown checkpoints", low=1)
     size: int | None = option(None, "side of the pictures, for unknown checkpoints", low=16, high=4096)
