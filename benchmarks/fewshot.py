@@ -33,7 +33,7 @@ from torch import Tensor
 
 import sinwave
 from sinwave.data.folder import Folder
-from sinwave.errors import SinwaveError
+from sinwave.errors import InputError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
 from sinwave.metrics.frechet import Gaussian, frechet_distance, patch_distances, patch_gaussians
 from sinwave.pretrained.efficientnet import EfficientNetLite0
@@ -82,10 +82,16 @@ def target_of(folder: Path, side: int, options: argparse.Namespace, network: Eff
     """Read a target, and copy its shots into a folder of their own."""
     files = Folder(folder, min_side=16)
     wanted = range(min(len(files), options.shots + options.truth + options.samples))
+    if len(files) < options.shots + options.samples + 2:
+        raise InputError(
+            f"{folder}: {len(files)} files are too few for {options.shots} shots, {options.samples} and truth"
+        )
     read = [squared(picture, side) for number in wanted if (picture := files.picture(number)) is not None]
     shots, rest = read[: options.shots], read[options.shots :]
-    place = options.work / f"{folder.name}-shots"
+    place = options.work / f"{folder.name}-{options.shots}-shots"
     place.mkdir(parents=True, exist_ok=True)
+    for stale in place.iterdir():
+        stale.unlink()
     for number, shot in enumerate(shots):
         write(place / f"{number:02d}.png", shot, overwrite=True)
     near, real, truth = (
@@ -132,13 +138,10 @@ def rows(
         more: Mapping[str, Any] = {} if options.steps is None else {"steps": options.steps}
         file = options.work / f"{target.name}-{method}.safetensors"
         begin = time.perf_counter()
-        sinwave.train(
+        result = sinwave.train(
             target.shots, file, system="few-shot", source=options.source, method=method, seed=options.seed, **more
         )
-        seconds = time.perf_counter() - begin
-        place = file.parent / options.source.name  # an adapter looks for its source beside itself
-        if not place.exists():
-            place.write_bytes(options.source.read_bytes())
+        seconds = 0.0 if result.kept else time.perf_counter() - begin
         yield _row(target, method, measured(drawn(systems.load(file), options), network), seconds, options)
 
 

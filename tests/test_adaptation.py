@@ -148,8 +148,9 @@ def test_the_weights_of_the_best_mark_are_kept():
         for value in network.tail.parameters():
             value.data.fill_(3.0)
     second = recipe.held_out()
-    assert second["loss"] > first["loss"]
-    assert second["shots"] != second["loss"]
+    assert second["left out"] > first["left out"]
+    assert second["loss"] == first["loss"] == pytest.approx(first["left out"])
+    assert second["shots"] != second["left out"]
     assert recipe.best.loss.item() == pytest.approx(first["loss"])
     assert all(torch.equal(value, good[name]) for name, value in recipe.best.weights.items())
     again = Best(adapter().network)
@@ -304,6 +305,8 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
         (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of local"),
         (["--source", "shots/0.png"], "cannot be read as weights"),
         (["--source", "absent.pt"], "there is no such file"),
+        (["--source", "source.safetensors", "--layout", "16,by-head,linear,16"], "about unknown checkpoints"),
+        (["--source", "source.safetensors", "-o", "source.safetensors", "--overwrite"], "would replace it"),
     ],
 )
 def test_bad_adaptations_are_refused_in_a_sentence(place, capsys, options, words):
@@ -320,13 +323,37 @@ def test_one_picture_or_two_are_enough(place, count):
     assert adapted("--source", "noise.safetensors", "--method", "pairwise", "-o", "pairs.safetensors", "-q") == 0
 
 
+def test_a_source_may_lie_elsewhere_and_a_wrong_one_beside_does_not_hide_it(place):
+    Path("models").mkdir()
+    Path("source.safetensors").rename("models/source.safetensors")
+    assert adapted("--source", "models/source.safetensors", "-o", "new.safetensors", "-q") == 0
+    Path("noise.safetensors").rename("source.safetensors")
+    assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
+    Path("models/source.safetensors").unlink()
+    assert main(["generate", "new.safetensors", "-n", "1", "-q", "-o", "more"]) == 2
+
+
+def test_another_source_of_the_same_name_is_another_adaptation(place, capsys):
+    command = ["--source", "source.safetensors", "-o", "new.safetensors", "-q"]
+    assert adapted(*command) == 0
+    assert adapted(*command) == 0  # done before
+    changed = ModelFile("ddpm", BANDS.to_json(), {"another": 1}, dict(source(BANDS).unet.state_dict()))
+    write_model(Path("source.safetensors"), changed, overwrite=True)
+    assert adapted(*command) == 2
+    assert "--overwrite begins anew" in capsys.readouterr().err
+
+
+def test_groups_need_not_divide_the_pictures_of_a_look(place):
+    options = ["--method", "pairwise", "--batch", "6", "--group", "3", "-q"]
+    assert adapted("--source", "noise.safetensors", "-o", "new.safetensors", *options) == 0
+
+
 def test_a_checkpoint_of_adm_is_a_source(place):
     shape = UNetShape(32, (1, 1), 1, (1,), head=16)
     torch.manual_seed(0)
     torch.save(shape.build().state_dict(), "adm.pt")
-    with pytest.raises(InputError, match="give it with --size"):
-        source_in(Path("adm.pt"), head=16)
-    loaded = source_in(Path("adm.pt"), head=16, size=16)
+    layout = "16,by-head,linear,16"
+    loaded = source_in(Path("adm.pt"), layout)
     assert (loaded.configuration.prediction, loaded.configuration.packed, loaded.configuration.variance) == (
         "noise",
         False,
@@ -334,10 +361,10 @@ def test_a_checkpoint_of_adm_is_a_source(place):
     )
     pictures = Drawer(loaded, steps=3).generate((16, 16), NoiseSource(0))
     assert pictures.shape == (1, 3, 16, 16)
-    assert adapted("--source", "adm.pt", "--head", "16", "--size", "16", "--method", "direct", "-q") == 0
+    assert adapted("--source", "adm.pt", "--layout", layout, "--method", "direct", "-q") == 0
     values = read_model(Path("shots.safetensors")).options
     assert Configuration.from_json(values).shape == shape
-    assert adapted("--source", "adm.pt", "--head", "16", "--size", "16", "-o", "new.safetensors", "-q") == 0
+    assert adapted("--source", "adm.pt", "--layout", layout, "-o", "new.safetensors", "-q") == 0
     assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
 
 

@@ -54,19 +54,31 @@ def network():
 
 def test_a_file_becomes_its_network(network, tmp_path):
     torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, tmp_path / "a.pt")
-    loaded, reading = load(tmp_path / "a.pt", head=16, size=32)
+    loaded, reading = load(tmp_path / "a.pt", "16,by-head,linear,32")
     x, index = torch.randn(1, 3, 8, 8), torch.tensor([40.0])
     assert torch.equal(loaded(x, index), network(x, index))
     assert reading == (SMALL, "linear", 32)
     assert not any(value.requires_grad for value in loaded.parameters())
 
 
-def test_a_file_of_no_table_needs_its_heads(network, tmp_path):
+@pytest.mark.parametrize("layout", ["", "16", "16,by-hand,linear,32", "16,by-head,linear"])
+def test_a_file_of_no_table_needs_what_shapes_do_not_tell(network, tmp_path, layout):
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    with pytest.raises(InputError, match="give it with --head"):
-        load(tmp_path / "a.pt")
+    with pytest.raises(InputError, match="give them with --layout"):
+        load(tmp_path / "a.pt", layout)
+
+
+def test_heads_must_divide_the_channels_that_attend(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "a.pt")
     with pytest.raises(InputError, match="do not divide"):
-        load(tmp_path / "a.pt", head=24)
+        load(tmp_path / "a.pt", "24,by-head,linear,32")
+    shape = UNetShape(32, (1, 2), 1, (1,), head=64)
+    torch.save(shape.build().state_dict(), tmp_path / "b.pt")
+    assert load(tmp_path / "b.pt", "64,by-kind,cosine,16")[1] == (
+        dataclasses.replace(shape, order="by-kind"),
+        "cosine",
+        16,
+    )
 
 
 def test_a_file_of_the_table_needs_nothing(network, tmp_path, monkeypatch):
@@ -76,6 +88,8 @@ def test_a_file_of_the_table_needs_nothing(network, tmp_path, monkeypatch):
     torch.save(network.state_dict(), tmp_path / "a.pt")
     _, reading = load(tmp_path / "a.pt")
     assert reading == (dataclasses.replace(SMALL, order="by-kind"), "cosine", 48)
+    with pytest.raises(InputError, match="has that of small"):
+        load(tmp_path / "a.pt", "16,by-head,linear,48")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +104,7 @@ def test_a_file_of_the_table_needs_nothing(network, tmp_path, monkeypatch):
         (lambda names: names.update({"out.2.weight": torch.ones(5, 32, 3, 3)}), "answers 5 channels"),
         (lambda names: names.pop("time_embed.0.weight"), "no U-Net like ADM's"),
         (lambda names: names.pop("input_blocks.1.0.out_layers.3.weight"), "damaged one"),
+        (lambda names: names.update({"output_blocks.999999999.0.x": torch.ones(1)}), "damaged one"),
     ],
 )
 def test_every_fault_is_named(network, tmp_path, change, words):
@@ -97,7 +112,7 @@ def test_every_fault_is_named(network, tmp_path, change, words):
     change(names)
     torch.save(names, tmp_path / "a.pt")
     with pytest.raises(InputError, match=re.escape(words)):
-        load(tmp_path / "a.pt", head=16)
+        load(tmp_path / "a.pt", "16,by-head,linear,32")
 
 
 def test_a_u_net_of_resshift_is_another_one():

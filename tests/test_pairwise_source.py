@@ -213,6 +213,8 @@ def test_only_a_model_of_noise_has_a_folder(tmp_path, capsys):
     assert "--prediction noise" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "m.safetensors")]) == 2
     assert "the form diffusers, not compact" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "m.safetensors"), "--to", "diffusers", "--factor", "2"]) == 2
+    assert "leave it out" in capsys.readouterr().err
     assert main(["export", "small", "--to", "diffusers", "-o", str(tmp_path / "x")]) == 2
     assert "compact and onnx, not diffusers" in capsys.readouterr().err
 

@@ -44,7 +44,7 @@ def finish(train: Train, showing: Showing) -> int:
     if showing.json:
         show_json(_facts(train.seed, result, memory))
     else:
-        show_table(_rows(result, memory if showing.verbose else None))
+        show_table(_rows(train.system, result, memory if showing.verbose else None))
     return 0
 
 
@@ -105,7 +105,7 @@ def _facts(seed: int, result: TrainedFile, memory: int | None) -> dict[str, Any]
     return {**facts, "seed": seed, "seconds": round(result.seconds, 3), "peak_memory_mb": peak}
 
 
-def _rows(result: TrainedFile, memory: int | None) -> list[tuple[str, object]]:
+def _rows(system: str, result: TrainedFile, memory: int | None) -> list[tuple[str, object]]:
     sight = "" if result.receptive_field is None else f", receptive field of {result.receptive_field} positions"
     rows: list[tuple[str, object]] = [
         ("model", f"{result.model} ({result.model.stat().st_size / 1e6:.1f} MB)"),
@@ -119,5 +119,5 @@ def _rows(result: TrainedFile, memory: int | None) -> list[tuple[str, object]]:
         rows.append(("time", f"{result.seconds:.1f} s, {result.numerics}"))
     if memory is not None:
         rows.append(("memory", f"{memory / 1e6:.0f} MB at the most"))
-    draws = "generate" in table.load(result.model).abilities
-    return [*rows, ("next", f"sinwave {'generate' if draws else 'upscale PICTURE --model'} {result.model}")]
+    enlarges = table.find(system).enlarges
+    return [*rows, ("next", f"sinwave {'upscale PICTURE --model' if enlarges else 'generate'} {result.model}")]

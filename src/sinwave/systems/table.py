@@ -45,6 +45,7 @@ class System(NamedTuple):
     options      a frozen dataclass of what a user may set in a training; its module loads without torch
     setup        `setup(pictures, options, request) -> Setup`; pictures are paths unless it learns from a picture
     load         `load(file, path) -> Loaded`, a model file ready to draw
+    enlarges     whether its models enlarge a picture instead of drawing one
     shipped      `shipped(name, steps) -> Loaded`, a model that comes with the package or is published, one of `ships`
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
     folder       `folder(path, steps) -> Loaded`, a folder of another program's parts
@@ -59,6 +60,7 @@ class System(NamedTuple):
     setup: str | None = None
     load: str | None = None
     learns_from: Literal["picture", "folder", "pairs"] = "picture"
+    enlarges: bool = False
     untrained: str | None = None
     cost: str | None = None
     shipped: str | None = None
@@ -123,6 +125,7 @@ SYSTEMS: Mapping[str, System] = _Systems(
         setup="sinwave.systems.residual_sr.train:setup",
         load="sinwave.systems.residual_sr.model:from_file",
         learns_from="folder",
+        enlarges=True,
         shipped="sinwave.systems.residual_sr.model:shipped",
         ships=(
             "small",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sinwave.atomic import check_place, make_folder, write_bytes
-from sinwave.errors import InputError
+from sinwave.atomic import make_folder, write_bytes
+from sinwave.errors import InputError, OutputError
 from sinwave.options import check, option
 from sinwave.systems import table
 
@@ -34,29 +34,33 @@ class Export:
     to: Literal["compact", "onnx", "diffusers"] = option(
         "compact", "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]; diffusers: a folder, for models of ddpm"
     )
-    factor: int = option(4, "of a model that enlarges: 2, 3 or 4", low=2, high=4)
+    factor: int | None = option(None, "of a model that enlarges: 2, 3 or 4 (default: 4)", low=2, high=4)
     output: Path | None = option(
         None,
         "the file or folder (default: MODEL-xFACTOR.safetensors or .onnx, MODEL-diffusers)",
         short="-o",
         metavar="FILE",
     )
-    overwrite: bool = option(False, "replace files that are there already")
+    overwrite: bool = option(False, "replace what is there already")
 
     def __post_init__(self) -> None:
         check(self)
+        if self.to == "diffusers" and self.factor is not None:
+            raise InputError("factor is about models that enlarge: leave it out")
         if self._suffix and self.output is not None and self.output.suffix != self._suffix:
             raise InputError(f"a file of the form {self.to} ends in {self._suffix}, not {self.output.name!r}")
 
     def run(self) -> Exported:
         """Load, convert, write."""
-        data = table.export(self.model, self.to, self.factor)
-        name = Path(self.model).stem
-        place = self.output or Path(f"{name}-x{self.factor}{self._suffix}" if self._suffix else f"{name}-{self.to}")
+        factor, name = self.factor or 4, Path(self.model).stem
+        data = table.export(self.model, self.to, factor)
+        place = self.output or Path(f"{name}-x{factor}{self._suffix}" if self._suffix else f"{name}-{self.to}")
+        there = next((place / part for part in data if part and (place / part).exists()), None)
+        if there is not None and not self.overwrite:
+            raise OutputError(f"{there}: the file exists; --overwrite replaces it, -o chooses another folder")
         for part in data:
             if part:
                 make_folder((place / part).parent)
-            check_place(place / part, self.overwrite)
         for part, content in data.items():
             write_bytes(place / part, content, overwrite=self.overwrite)
         return Exported(place, sum(map(len, data.values())))

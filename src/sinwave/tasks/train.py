@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sinwave.atomic import locked, make_folder
 from sinwave.errors import InputError, OutputError
-from sinwave.kinds import MIN_SIDE
+from sinwave.kinds import MIN_SIDE, Source
 from sinwave.options import check, facts, from_json, option, to_json
 from sinwave.systems import table
 from sinwave.systems.files import read_manifest
@@ -88,6 +88,11 @@ class Train(TrainOptions):
         kind = self._system.door("options")
         if self.options is not None and not isinstance(self.options, kind):
             raise InputError(f"options of the system {self.system} are {kind.__module__}.Options, not {self.options!r}")
+        for name, file in self._files.items():
+            if file.resolve() == self.target.resolve():
+                raise InputError(
+                    f"{file}: this is the {name}, and the training would replace it; -o chooses another name"
+                )
 
     @property
     def target(self) -> Path:
@@ -116,6 +121,11 @@ class Train(TrainOptions):
             result = self._train(pictures, fingerprint, device, enter, on_progress, on_event)
         notes = [note for picture in pictures if not isinstance(picture, Path) for note in picture.notes]
         return result._replace(notes=(*notes, *result.notes))
+
+    @property
+    def _files(self) -> dict[str, Path]:
+        """The options that name files, such as a model to begin with."""
+        return {name: value for name, value in vars(self._options).items() if isinstance(value, Path)}
 
     @property
     def _system(self) -> System:
@@ -151,6 +161,7 @@ class Train(TrainOptions):
             "minutes": self.minutes,
             "steps": self.steps,
             **{name.replace("_", " "): value for name, value in to_json(self._options).items()},
+            **{f"content of {name}": Source(file).sha256 for name, file in self._files.items() if file.is_file()},
         }
 
     def _finished_before(self, fingerprint: Mapping[str, Any]) -> TrainedFile | None:

@@ -23,8 +23,8 @@ from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, Options
 from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.model import Trained, adapted, from_file, source_in
-from sinwave.systems.pairwise.recipe import SourceRecipe
-from sinwave.systems.pairwise.shots import Indices, Pool, Shots, shots_of
+from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe
+from sinwave.systems.pairwise.shots import MOST_SHOTS, Indices, Pool, Shots, shots_of
 from sinwave.systems.pairwise.source import Source, moments
 from sinwave.systems.pairwise.squares import enlarged
 from sinwave.training.loop import Budget
@@ -48,7 +48,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         raise InputError("an adaptation needs the model to adapt: --source FILE")
     if len(folders) > 1:
         raise InputError("an adaptation learns from one folder")
-    source = source_in(options.source, head=options.head, size=options.size)
+    source = source_in(options.source, options.layout)
     base = Base(options.source.name, "", SourceFile(options.source).sha256)
     source = dataclasses.replace(source, unet=source.unet.to(request.device))
     request.reserve(_memory(source, options), "--batch makes a step smaller")
@@ -92,13 +92,13 @@ def _local(
     configuration = AdapterConfiguration(
         size=source.configuration.size,
         channels=source.channels,
-        head=options.head or 0,
+        layout=options.layout,
         blocks=max(1, (options.field // step - 1) // 2),
         means=means,
         deviations=deviations,
     )
     picture = 4 * 3 * source.channels * math.prod(source.seen(shots.pictures[:1]).shape[2:])
-    count = max(32, min(_POOL, _MOST_POOL // picture))
+    count = max(MOST_SHOTS, min(_POOL, _MOST_POOL // picture))
     pool = Pool(source, shots.pictures, count, fold(request.seed, "train"), flips=settings.flips)
     looks = Pool(source, shots.pictures, min(_LOOKS, count), fold(request.seed, "held out"))
     batches = Indices(len(pool), settings.batch, request.seed)
@@ -185,10 +185,10 @@ def _memory(source: Source, options: Options) -> float:
     shape, size = source.unet.shape, source.configuration.size
     weights = sum(parameter.numel() for parameter in source.unet.parameters())
     positions = size**2 // (4 if source.configuration.packed else 1)
-    between = 60.0 * positions * shape.width * (shape.blocks + 1)
-    if options.method == "local":
-        return 1e9 + 8.0 * weights + 32 * between / 4 + _MOST_POOL
-    return 1e9 + 28.0 * weights + options.batch * between
+    between = ACTIVATIONS * positions * shape.width * (shape.blocks + 1)
+    if options.method == "local":  # the source only estimates; six adapters learn one after another
+        return 1e9 + 8.0 * weights + 32 * between / 4 + _MOST_POOL + 4e3 * options.batch * positions
+    return 1e9 + STATE * weights + max(options.batch, 32) * between
 
 
 def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) -> Tensor:

@@ -39,18 +39,19 @@ class Choices:
         "local: an adapter that sees little at a time; direct: all weights; pairwise: DDPM-PA, in which pictures "
         "differ from each other as much as in the source",
     )
-    field: int = option(18, "side in pixels that an adapter sees", low=3, high=1024, metavar="PIXELS")
+    field: int = option(18, "side that an adapter sees, about", low=3, high=256, metavar="PIXELS")
     weighting: Literal["snr", "paper"] = option(
         "snr", "pairwise: snr: loss terms count less at high noise; paper: everywhere alike"
     )
     direction: Literal["adapted", "source"] = option("adapted", "pairwise: which distances stand first in KL")
-    bands: Literal["all", "sum"] = option("all", "pairwise: the loss has details one by one, or summed")
+    bands: Literal["all", "sum"] = option("all", "pairwise: compare the three bands of details, or their sum")
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
-    detail_errors: float = option(0.05, "pairwise: weight of the error of details, to FOLDER's pictures", low=0)
-    group: int | None = option(None, "pairwise: pictures that are compared (default: all)", low=3)
-    head: int | None = option(None, "channels of an attention head, for unknown checkpoints", low=1)
-    size: int | None = option(None, "side of the pictures, for unknown checkpoints", low=16, high=4096)
+    detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
+    group: int | None = option(
+        None, "pairwise: how many pictures of a step are compared (default: the whole batch)", low=3
+    )
+    layout: str = option("", "of an unknown checkpoint, such as 64,by-head,linear,256")
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
     rate: float | None = option(None, "the largest learning rate (local: 0.002; others: 0.0001)", low=1e-7, high=1)
@@ -81,7 +82,7 @@ class AdapterConfiguration:
     channels: int = option(12, "of what the source sees", low=3, high=12)
     width: int = option(32, "channels of the adapter", low=4, high=1024)
     blocks: int = option(4, "blocks of the adapter", low=1, high=256)
-    head: int = option(0, "channels of an attention head of the source, if it is a checkpoint of no known size", low=0)
+    layout: str = option("", "what the shapes of the source do not tell, if it is a checkpoint of no table")
     means: tuple[float, ...] = option((), "of the channels")
     deviations: tuple[float, ...] = option((), "of the channels", low=1e-6)
 

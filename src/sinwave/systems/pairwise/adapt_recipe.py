@@ -25,6 +25,7 @@ from sinwave.systems.pairwise.shots import Pool
 from sinwave.systems.pairwise.source import FromIndex, Source
 from sinwave.training.optimizer import AdamW, muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
+from sinwave.training.shares import Shares
 
 __all__ = ["Best", "Fold", "LocalRecipe", "PairwiseRecipe", "folds_of"]
 
@@ -77,8 +78,9 @@ class Best(nn.Module):
 class LocalRecipe(Recipe[Tensor]):
     """The training of an adapter on places of a pool, beside others that leave out some shots.
 
-    `loss` is the mean loss of shots by an adapter that has not seen them: while the adapters learn the look of the
-    shots it falls, and it rises when they learn the shots. The weights of the mark where it was least are the result.
+    `left out` is the mean loss of shots by an adapter that has not seen them: while the adapters learn the look of the
+    shots it falls, and it rises when they learn the shots. `loss` is the least so far, and the weights of that mark are
+    the result.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LocalRecipe(Recipe[Tensor]):
         networks = {"adapter": adapter.network, **{name: fold.adapter.network for name, fold in self._folds.items()}}
         self._networks = nn.ModuleDict(networks)
         self.best = Best(adapter.network)
+        self._in_shares = Shares() if pool.x_t.device.type == "cpu" else None
 
     @property
     def kept(self) -> nn.Module:
@@ -116,13 +119,12 @@ class LocalRecipe(Recipe[Tensor]):
 
     def held_out(self) -> Mapping[str, float]:
         learned = self._mean(self._adapter, torch.arange(len(self._looks)))
-        if not self._folds:
-            self.best.take(self._adapter.network, learned)
-            return {"loss": learned}
-        losses = [self._mean(fold.adapter, fold.left_out) for fold in self._folds.values()]
+        losses = [self._mean(fold.adapter, fold.left_out) for fold in self._folds.values()] or [learned]
         left_out = sum(losses) / len(losses)
+        if not math.isfinite(left_out):
+            return {"loss": left_out}
         self.best.take(self._adapter.network, left_out)
-        return {"loss": left_out, "shots": learned}
+        return {"loss": self.best.loss.item(), "left out": left_out, "shots": learned}
 
     def _mean(self, adapter: Adapter, places: Tensor) -> float:
         parts = [places[first : first + 64] for first in range(0, len(places), 64)]
@@ -130,8 +132,15 @@ class LocalRecipe(Recipe[Tensor]):
 
     def _losses(self, adapter: Adapter, pool: Pool, places: Tensor) -> Tensor:
         places = places.to(pool.x_t.device)
-        x_t, times, estimate, clean = (x[places] for x in (pool.x_t, pool.times, pool.estimate, pool.clean))
-        return adapter.loss(self._source, x_t, times, estimate, clean)
+
+        def losses_of(part: slice) -> Tensor:
+            chosen = places[part]
+            x_t, times, estimate, clean = (x[chosen] for x in (pool.x_t, pool.times, pool.estimate, pool.clean))
+            return adapter.loss(self._source, x_t, times, estimate, clean)
+
+        if self._in_shares is None:
+            return losses_of(slice(None))
+        return self._in_shares(losses_of, len(places), adapter.network.parameters())
 
 
 @final
@@ -170,7 +179,10 @@ class PairwiseRecipe(Recipe[Tensor]):
         for number, pictures in enumerate(self._looks):
             clean = self._adapted.seen(pictures)
             draw = drawn(self._adapted, clean, torch.Generator().manual_seed(number))
-            losses.append(self.terms(clean, draw)["simple"])
+            clean, t, noise = (x.to(self._device) for x in (clean, draw.times, draw.noise))
+            x_t = self._adapted.chain.diffuse(clean, t, noise)
+            answer, _ = FromIndex(self._adapted.unet, self._adapted.chain).answer(x_t, t)
+            losses.append((answer - noise).square().mean())
         return {"loss": torch.stack(losses).mean().item()}
 
     def terms(self, clean: Tensor, draw: Draw) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 Shapes tell the width, the levels, the blocks, where there is attention, and whether the variance is learned. They do
 not tell the heads, the order of q, k and v, the schedule, nor the size of the pictures: the table of published files
-has them, by the count of parameters, and `Reading` takes them for others. Wrong heads fit and answer noise.
+has them, by the count of parameters, and others need them to be said. Wrong heads fit and answer noise.
 
 None comes with the package and none is downloaded: all are the work of their authors, under their licenses.
 """
@@ -10,10 +10,11 @@ None comes with the package and none is downloaded: all are the work of their au
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from sinwave.errors import InputError
 from sinwave.nn.blocks import Order
@@ -30,7 +31,7 @@ MOST_BYTES = 4 << 30
 
 
 class Reading(NamedTuple):
-    """A network of a file: its shape, the schedule of its 1,000 steps, and the side of its pictures, 0 if any."""
+    """A network of a file: its shape, the schedule of its 1,000 steps, and the side of its pictures."""
 
     shape: UNetShape
     schedule: Schedule = "linear"
@@ -65,6 +66,8 @@ def shape_of(shapes: Mapping[str, Sequence[int]]) -> UNetShape:
     """Read from names and shapes what they tell; heads and order are those of most published files."""
     width = shapes["time_embed.0.weight"][1]
     ups = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("output_blocks."))
+    if ups > len(shapes):
+        raise ValueError(f"output_blocks.{ups - 1} follows on none")
     # The block in which a level ends is the first that holds a second residual one, or a single convolution.
     ends = [
         number for number in range(ups) if any(
@@ -87,15 +90,8 @@ def shape_of(shapes: Mapping[str, Sequence[int]]) -> UNetShape:
     )
 
 
-def load(
-    file: Path,
-    *,
-    head: int | None = None,
-    order: Order | None = None,
-    schedule: Schedule | None = None,
-    size: int | None = None,
-) -> tuple[UNet, Reading]:
-    """Load a network, frozen; for a file that is in no table, `head`, its channels a head, must be given."""
+def load(file: Path, layout: str = "") -> tuple[UNet, Reading]:
+    """Load a network, frozen; `layout` says what the shapes of a file that is in no table do not tell."""
     content = checkpoint.read(file, MOST_BYTES)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in content.items()}
     if not recognize(shapes):
@@ -108,18 +104,30 @@ def load(
     _refuse_conditions(file, shapes, shape)
     wanted = f"the U-Net that its shapes tell, of {shape.width} channels and {len(shape.multipliers)} levels"
     values = checkpoint.fitting(file, wanted, content, network.state_dict(), {}, lambda damaged: "")
-    count = sum(math.prod(sides) for sides in shapes.values())
-    facts = next((entry for entry in PUBLISHED if entry.parameters == count), None)
-    if facts is None and head is None:
+    facts = _facts(file, sum(math.prod(sides) for sides in shapes.values()), layout)
+    shape = replace(shape, head=facts.head, order=facts.order)
+    seeing = [shape.widths[-1], *(shape.widths[level] for level in shape.attention)]
+    if any(width % (shape.head or width) for width in seeing):
+        raise InputError(f"heads of {shape.head} channels do not divide {', '.join(map(str, seeing))}")
+    return frozen(skeleton(shape.build), values), Reading(shape, facts.schedule, facts.size)
+
+
+def _facts(file: Path, count: int, layout: str) -> Published:
+    """The entry of the table, or for a file that is in none the layout that was given."""
+    entry = next((entry for entry in PUBLISHED if entry.parameters == count), None)
+    if entry is not None:
+        if layout:
+            raise InputError(f"layout is about unknown checkpoints, and {file} has that of {entry.files}")
+        return entry
+    match = re.fullmatch(r"(\d{1,4}),(by-head|by-kind),(linear|cosine),(\d{1,4})", layout)
+    if match is None:
         raise InputError(
-            f"{file} is none of the published files ({count} parameters), and its shapes do not tell how many channels "
-            "an attention head has: give it with --head, 64 for most"
+            f"{file} is none of the published files ({count} parameters), and its shapes do not tell the channels of "
+            "an attention head, the order of q, k and v, the schedule and the side of its pictures: give them with "
+            "--layout, such as 64,by-head,linear,256"
         )
-    facts = facts or Published(file.name, count, 0)
-    shape = replace(shape, head=head or facts.head, order=order or facts.order)
-    if any(width % (shape.head or width) for width in shape.widths):
-        raise InputError(f"heads of {shape.head} channels do not divide {', '.join(map(str, shape.widths))}")
-    return frozen(skeleton(shape.build), values), Reading(shape, schedule or facts.schedule, size or facts.size)
+    head, order, schedule, size = match.groups()
+    return Published(file.name, count, int(size), int(head) or None, cast("Order", order), cast("Schedule", schedule))
 
 
 def _refuse_conditions(file: Path, shapes: Mapping[str, Sequence[int]], shape: UNetShape) -> None:

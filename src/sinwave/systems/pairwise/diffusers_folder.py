@@ -47,16 +47,16 @@ def export(loaded: Loaded, form: str, factor: int) -> dict[str, bytes]:
     if form != "diffusers" or not isinstance(loaded, Trained):
         raise InputError(f"a diffusion model has the form diffusers, not {form}")
     configuration, unet = loaded.source.configuration, loaded.source.unet
-    if configuration.prediction != "noise" or configuration.packed or configuration.schedule != "linear":
+    if configuration.prediction != "noise" or configuration.packed:
         raise InputError(
             "diffusers has no counterpart of a model that answers pictures band by band: train with --prediction noise"
         )
-    values = folder(unet, configuration.size)
+    values = folder(unet, configuration.size, configuration.schedule)
     weights = {"unet/diffusion_pytorch_model.safetensors": save(parameters(unet), {"format": "pt"})}
     return weights | {name: json.dumps(values[name], indent=2).encode() for name in reversed(values)}
 
 
-def folder(network: UNet, size: int, variance: bool = False) -> dict[str, Any]:
+def folder(network: UNet, size: int, schedule: str = "linear", variance: bool = False) -> dict[str, Any]:
     """The content of every file but the weights, as JSON, by its path."""
     return {
         "model_index.json": {
@@ -70,7 +70,7 @@ def folder(network: UNet, size: int, variance: bool = False) -> dict[str, Any]:
             "num_train_timesteps": 1000,
             "beta_start": 1e-4,
             "beta_end": 0.02,
-            "beta_schedule": "linear",
+            "beta_schedule": {"linear": "linear", "cosine": "squaredcos_cap_v2"}[schedule],
             "clip_sample": True,
             "prediction_type": "epsilon",
             "variance_type": "learned_range" if variance else "fixed_small",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +14,10 @@ from torch import Tensor, nn
 from sinwave.diffusion.sample import sample
 from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
+from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
+from sinwave.pretrained.files import places
+from sinwave.pretrained.published import Weights
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, ScaleConstraint, Size
 from sinwave.systems.files import Base, ModelFile, read_model, with_weights
@@ -25,6 +26,7 @@ from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.options import Configuration
 from sinwave.systems.pairwise.source import Source
+from sinwave.threads import threads
 
 __all__ = ["Drawer", "Trained", "adapted", "from_file", "source_in", "with_base"]
 
@@ -32,6 +34,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 STEPS = 25
 BATCH = 16
+_TOGETHER = 4
+"""Pictures that the estimate of memory counts: on a CPU a worker draws one at a time."""
 
 
 @final
@@ -77,7 +81,10 @@ class Drawer:
 
         x = source.process.at(times[0]).noise * start
         denoiser = source.denoiser if self.adapter is None else Adapted(source, self.adapter)
-        drawn = sample(denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report)
+        with threads(1 if x.device.type == "cpu" else None):  # more threads give other bits
+            drawn = sample(
+                denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report
+            )
         return source.shown(drawn).clamp(-1, 1)
 
 
@@ -109,7 +116,7 @@ class Trained:
         shape = self.source.unet.shape
         weights = sum(parameter.numel() for parameter in self.source.unet.parameters())
         inner = size[0] * size[1] // (4 if self.source.configuration.packed else 1)
-        return 0.4e9 + 8.0 * weights + 4.0 * BATCH * inner * shape.width * 8 * (shape.blocks + 1)
+        return 0.4e9 + 8.0 * weights + 4.0 * _TOGETHER * inner * shape.width * 8 * (shape.blocks + 1)
 
 
 def _frozen(network: Network, computing: Computing) -> Network:
@@ -124,27 +131,29 @@ def adapted(file: ModelFile, path: Path) -> Adapter:
 
 
 def with_base(file: ModelFile, path: Path) -> Trained:
-    """Load an adapter and its source, which lies beside it or in the folder of weights; another one is refused."""
+    """Load an adapter and its source; another one than it was trained with is refused."""
     if file.base is None:
         raise InputError(f"{path}: the adapter does not say which model it changes")
     adapter = adapted(file, path)
-    place, configuration = _base(file.base, path), adapter.configuration
-    source = source_in(place, head=configuration.head or None, size=configuration.size)
+    trained = file.provenance.get("training")
+    before = trained.get("source") if isinstance(trained, dict) else None
+    place, configuration = _base(file.base, path, before), adapter.configuration
+    source = source_in(place, configuration.layout)
     if (source.configuration.size, source.channels) != (configuration.size, configuration.channels):
         raise InputError(f"{path}: the adapter is for pictures of {configuration.size} pixels, unlike {place}")
     return Trained(source, adapter)
 
 
-def source_in(path: Path, *, head: int | None = None, size: int | None = None) -> Source:
+def source_in(path: Path, layout: str = "") -> Source:
     """Load a model to adapt: a file of ddpm or, by another ending, a checkpoint of ADM."""
     if path.suffix == ".safetensors":
+        if layout:
+            raise InputError(f"layout is about unknown checkpoints, and {path} is a model file, which says it")
         file = read_model(path)
         if file.system != "ddpm":
             raise InputError(f"{path}: only models of ddpm can be adapted, and this is one of {file.system}")
         return from_file(file, path).source
-    unet, reading = checkpoints.load(path, head=head, size=size)
-    if not reading.size:
-        raise InputError(f"{path}: a checkpoint does not tell the side of its pictures: give it with --size")
+    unet, reading = checkpoints.load(path, layout)
     shape = reading.shape
     configuration = Configuration(
         size=reading.size,
@@ -157,27 +166,33 @@ def source_in(path: Path, *, head: int | None = None, size: int | None = None) -
         head=shape.head or 0,
         order=shape.order,
         groups=shape.groups,
+        scales=shape.scales,
+        resampling=shape.resampling,
         variance=shape.outputs == 6,
         schedule=reading.schedule,
     )
     return Source(configuration, unet)
 
 
-def _base(base: Base, path: Path) -> Path:
-    """Find the file of a source by its name; its hash must be the one that the adapter was trained with."""
-    folders = [path.parent, Path(), *([Path(os.environ["SINWAVE_WEIGHTS"])] if "SINWAVE_WEIGHTS" in os.environ else [])]
-    places = [folder / Path(base.id).name for folder in dict.fromkeys(folders)]
-    place = next((place for place in places if place.is_file()), None)
-    if place is None:
-        where = ", ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
-        raise MissingError(f"{path}: its source {base.id} is in none of {where}; put it into one of them")
-    digest = hashlib.sha256(place.read_bytes()).hexdigest()
-    if digest != base.sha256:
+def _base(base: Base, path: Path, before: object) -> Path:
+    """Find the file of a source: beside the adapter, where it was in the training, or among published weights.
+
+    Its hash must be the one that the adapter was trained with.
+    """
+    name = Path(base.id).name
+    where = [path.parent / name, *([Path(before)] if isinstance(before, str) else []), Path(name)]
+    where += places(Weights(name, "", "", ""))
+    there = [place for place in dict.fromkeys(where) if place.is_file()]
+    for place in there:
+        if SourceFile(place).sha256 == base.sha256:
+            return place
+    if there:
         raise InputError(
-            f"{path}: the adapter was trained on {base.id} with the hash {base.sha256[:16]}, and that of {place} is "
-            f"{digest[:16]}"
+            f"{path}: the adapter was trained on {base.id} with the hash {base.sha256[:16]}, and that of {there[0]} is "
+            f"{SourceFile(there[0]).sha256[:16]}"
         )
-    return place
+    folders = ", ".join(dict.fromkeys(str(place.absolute().parent) for place in where))
+    raise MissingError(f"{path}: its source {base.id} is in none of {folders}; put it into one of them")
 
 
 def from_file(file: ModelFile, path: Path) -> Trained:

@@ -57,6 +57,8 @@ class Configuration:
     head: int = option(32, "channels of an attention head; 0: all", low=0, high=4096)
     order: Literal["by-head", "by-kind"] = option("by-head", "of q, k and v")
     groups: int = option(16, "groups of norms", low=1, high=1024)
+    scales: bool = option(True, "whether the embedding of time scales as well as shifts")
+    resampling: bool = option(True, "whether residual blocks change the size")
     variance: bool = option(False, "whether the variance is learned")
     schedule: Literal["linear", "cosine"] = option("linear", "of a network that answers noise")
     means: tuple[float, ...] = option((), "of the channels")
@@ -101,6 +103,8 @@ class Configuration:
             outputs=channels * (1 + self.variance),
             order=self.order,
             groups=self.groups,
+            scales=self.scales,
+            resampling=self.resampling,
         )
 
 

@@ -28,6 +28,12 @@ __all__ = ["Draw", "SourceRecipe", "drawn", "hidden"]
 
 _MEAN, _SPREAD = -1.2, 1.2
 
+ACTIVATIONS = 200.0
+"""Bytes that a training keeps for a channel at a position of the finest level and a residual block, measured."""
+
+STATE = 56.0
+"""Bytes for a weight: itself, gradient, an optimizer's memories, average, the last good look, and what is saved."""
+
 
 class Draw(NamedTuple):
     """Random numbers of a step: times (b, 1, 1, 1) and noise (b, c, h, w)."""

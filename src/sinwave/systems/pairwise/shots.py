@@ -15,6 +15,7 @@ from sinwave.rng import fold
 from sinwave.systems.pairwise.recipe import drawn
 from sinwave.systems.pairwise.source import Source
 from sinwave.systems.pairwise.squares import squared
+from sinwave.threads import threads
 
 __all__ = ["Indices", "Pool", "Shots", "shots_of"]
 
@@ -22,6 +23,8 @@ _ALIKE = 2 / 127.5
 """Mean difference of two pictures that are one picture twice."""
 
 _CHUNK = 32
+
+MOST_SHOTS = 100
 
 
 class Shots(NamedTuple):
@@ -49,6 +52,11 @@ def shots_of(folder: Path, side: int, on_remark: Callable[[str], None]) -> Shots
             continue
         pictures.append(square)
         names.append(file.name)
+    if len(pictures) > MOST_SHOTS:
+        raise InputError(
+            f"{folder}: an adaptation learns from {MOST_SHOTS} pictures at the most, and these are {len(pictures)}; "
+            "sinwave train --system ddpm learns from many"
+        )
     if not pictures:
         raise InputError(f"{folder}: there is no picture to learn from")
     return Shots(torch.stack(pictures), tuple(names))
@@ -71,7 +79,7 @@ class Pool:
             clean = source.seen(pictures)
             draw = drawn(source, clean, generator)
             x_t = source.process.diffuse(clean, draw.times, draw.noise).to(device)
-            with torch.no_grad():
+            with torch.no_grad(), threads(1 if device.type == "cpu" else None):
                 estimate = source.estimate(x_t, draw.times.to(device))
             parts.append((x_t, draw.times.to(device), estimate, clean.to(device), places))
         self.x_t, self.times, self.estimate, self.clean, self.shots = map(torch.cat, zip(*parts, strict=True))

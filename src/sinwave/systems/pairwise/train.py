@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from sinwave.data.batches import Prefetched
 from sinwave.data.folder import Folder, FolderBatches
 from sinwave.errors import InputError
 from sinwave.images import sheet
+from sinwave.pretrained.files import skeleton
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import ModelFile
 from sinwave.systems.pairwise.model import from_file
 from sinwave.systems.pairwise.options import BANDS, Options, Settings
-from sinwave.systems.pairwise.recipe import SourceRecipe, weights_from
+from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe, weights_from
 from sinwave.systems.pairwise.source import Source, moments
 from sinwave.systems.pairwise.squares import Squares, enlarged
 from sinwave.training.loop import Budget
@@ -34,6 +34,9 @@ _LOOKS = 4
 _MEASURED = 256
 """Pictures by which means and deviations are measured."""
 
+_MOST_MEASURED = 1 << 24
+"""Pixels of them."""
+
 _SCHEDULE = Trapezoid(warm_up=50, tail=0.4)
 
 
@@ -41,15 +44,13 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     """Prepare a training of so many steps or minutes."""
     if len(folders) > 1:
         raise InputError("the system ddpm learns from one folder, whose subfolders count")
+    request.reserve(_memory(options), "--size, --batch and --width make a step smaller")
     folder = Folder(folders[0], min_side=options.size, on_remark=request.remark)
     squares = Squares(options.size, options.flips)
     batches = FolderBatches(folder, squares, options.batch, fold(request.seed, "train"))
     held_out = FolderBatches(folder, squares, options.batch, fold(request.seed, "held out"))
     looks = [held_out.at(step) for step in range(_LOOKS)]
     settings = _settings(options, held_out)
-    positions = options.size**2 // (4 if settings.packed else 1)
-    needed = 60.0 * options.batch * positions * settings.width * (settings.blocks + 1)
-    request.reserve(1e9 + needed, "--batch and --width make a step smaller")
     unet = weights_from(settings.shape.build(), NoiseSource(fold(request.seed, "weights")))
     source = Source(settings, unet.to(request.device))
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
@@ -75,10 +76,27 @@ def _settings(options: Options, batches: FolderBatches) -> Settings:
     values = {name: value for name, value in vars(options).items() if name in names}
     if options.prediction == "noise":
         return Settings(**values, variance=True, packed=False)
-    pictures = [batches.at(step) for step in range(math.ceil(_MEASURED / options.batch))]
-    means, deviations = moments([pack(batch) for batch in pictures])
+    steps = range(max(1, min(_MEASURED, _MOST_MEASURED // options.size**2) // options.batch))
+    means, deviations = moments([pack(batches.at(step)) for step in steps])
     assert len(means) == BANDS
     return Settings(**values, means=means, deviations=deviations)
+
+
+def _memory(options: Options) -> float:
+    """Bytes of weights, of what is between the layers, and of the pictures that are held."""
+    packed = options.prediction == "picture"
+    shape = Settings(
+        width=options.width,
+        blocks=options.blocks,
+        prediction=options.prediction,
+        packed=packed,
+        means=(0.0,) * (BANDS * packed),
+        deviations=(1.0,) * (BANDS * packed),
+    ).shape
+    weights = sum(parameter.numel() for parameter in skeleton(shape.build).parameters())
+    positions = options.size**2 // (4 if packed else 1)
+    between = ACTIVATIONS * options.batch * positions * options.width * (options.blocks + 1)
+    return 1e9 + STATE * weights + between + 12.0 * 8 * options.batch * options.size**2
 
 
 def _file(settings: Settings, weights: Mapping[str, Tensor]) -> ModelFile:
