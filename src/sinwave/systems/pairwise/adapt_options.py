@@ -48,9 +48,7 @@ class Choices:
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
     detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
-    group: int | None = option(
-        None, "pairwise: how many pictures of a step are compared (default: the whole batch)", low=3
-    )
+    group: int | None = option(None, "pairwise: compare so many pictures of a step (default: all)", low=3)
     layout: str = option("", "of an unknown checkpoint, such as 64,by-head,linear,256")
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
