@@ -305,7 +305,7 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
         (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of local"),
         (["--source", "shots/0.png"], "cannot be read as weights"),
         (["--source", "absent.pt"], "there is no such file"),
-        (["--source", "source.safetensors", "--layout", "16,by-head,linear,16"], "about unknown checkpoints"),
+        (["--source", "source.safetensors", "--adm", "16,by-head,linear,16"], "about unpublished checkpoints"),
         (["--source", "source.safetensors", "-o", "source.safetensors", "--overwrite"], "would replace it"),
     ],
 )
@@ -361,10 +361,10 @@ def test_a_checkpoint_of_adm_is_a_source(place):
     )
     pictures = Drawer(loaded, steps=3).generate((16, 16), NoiseSource(0))
     assert pictures.shape == (1, 3, 16, 16)
-    assert adapted("--source", "adm.pt", "--layout", layout, "--method", "direct", "-q") == 0
+    assert adapted("--source", "adm.pt", "--adm", layout, "--method", "direct", "-q") == 0
     values = read_model(Path("shots.safetensors")).options
     assert Configuration.from_json(values).shape == shape
-    assert adapted("--source", "adm.pt", "--layout", layout, "-o", "new.safetensors", "-q") == 0
+    assert adapted("--source", "adm.pt", "--adm", layout, "-o", "new.safetensors", "-q") == 0
     assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
 
 

@@ -64,7 +64,7 @@ def test_a_file_becomes_its_network(network, tmp_path):
 @pytest.mark.parametrize("layout", ["", "16", "16,by-hand,linear,32", "16,by-head,linear"])
 def test_a_file_of_no_table_needs_what_shapes_do_not_tell(network, tmp_path, layout):
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    with pytest.raises(InputError, match="give them with --layout"):
+    with pytest.raises(InputError, match="give them with --adm"):
         load(tmp_path / "a.pt", layout)
 
 

@@ -48,7 +48,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         raise InputError("an adaptation needs the model to adapt: --source FILE")
     if len(folders) > 1:
         raise InputError("an adaptation learns from one folder")
-    source = source_in(options.source, options.layout)
+    source = source_in(options.source, options.adm or "")
     base = Base(options.source.name, "", SourceFile(options.source).sha256)
     source = dataclasses.replace(source, unet=source.unet.to(request.device))
     request.reserve(_memory(source, options), "--batch makes a step smaller")
@@ -92,7 +92,7 @@ def _local(
     configuration = AdapterConfiguration(
         size=source.configuration.size,
         channels=source.channels,
-        layout=options.layout,
+        layout=options.adm or "",
         blocks=max(1, (options.field // step - 1) // 2),
         means=means,
         deviations=deviations,

@@ -49,7 +49,11 @@ class Choices:
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
     detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
     group: int | None = option(None, "pairwise: compare so many pictures of a step (default: all)", low=3)
-    layout: str = option("", "of an unknown checkpoint, such as 64,by-head,linear,256")
+    adm: str | None = option(
+        None,
+        "of an unpublished ADM checkpoint: channels of a head, order of q, k and v, schedule, size, such as "
+        "64,by-head,linear,256",
+    )
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
     rate: float | None = option(None, "the largest learning rate (local: 0.002; others: 0.0001)", low=1e-7, high=1)

@@ -117,14 +117,14 @@ def _facts(file: Path, count: int, layout: str) -> Published:
     entry = next((entry for entry in PUBLISHED if entry.parameters == count), None)
     if entry is not None:
         if layout:
-            raise InputError(f"layout is about unknown checkpoints, and {file} has that of {entry.files}")
+            raise InputError(f"adm is about unpublished checkpoints, and {file} has that of {entry.files}")
         return entry
     match = re.fullmatch(r"(\d{1,4}),(by-head|by-kind),(linear|cosine),(\d{1,4})", layout)
     if match is None:
         raise InputError(
             f"{file} is none of the published files ({count} parameters), and its shapes do not tell the channels of "
             "an attention head, the order of q, k and v, the schedule and the side of its pictures: give them with "
-            "--layout, such as 64,by-head,linear,256"
+            "--adm, such as 64,by-head,linear,256"
         )
     head, order, schedule, size = match.groups()
     return Published(file.name, count, int(size), int(head) or None, cast("Order", order), cast("Schedule", schedule))

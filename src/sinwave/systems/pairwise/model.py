@@ -148,7 +148,7 @@ def source_in(path: Path, layout: str = "") -> Source:
     """Load a model to adapt: a file of ddpm or, by another ending, a checkpoint of ADM."""
     if path.suffix == ".safetensors":
         if layout:
-            raise InputError(f"layout is about unknown checkpoints, and {path} is a model file, which says it")
+            raise InputError(f"adm is about unpublished checkpoints, and {path} is a model file, which says it")
         file = read_model(path)
         if file.system != "ddpm":
             raise InputError(f"{path}: only models of ddpm can be adapted, and this is one of {file.system}")
