@@ -231,7 +231,8 @@ def place(tmp_path, monkeypatch):
 
 
 def adapted(*options):
-    return main(["train", "shots", "--system", "few-shot", "--steps", "3", "--batch", "4", *options])
+    method = [] if "--method" in options else ["--method", "local"]
+    return main(["train", "shots", "--system", "few-shot", "--steps", "3", "--batch", "4", *method, *options])
 
 
 def test_an_adapter_is_small_names_its_source_and_is_drawn_from(place, capsys):
@@ -287,7 +288,7 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
         if label.startswith("step") and done >= 2:
             raise Stop
 
-    options = {"source": Path("source.safetensors"), "steps": 3, "batch": 4}
+    options = {"source": Path("source.safetensors"), "steps": 3, "batch": 4, "method": "local"}
     with pytest.raises(Stop):
         train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run(stop)
     train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run()
@@ -302,7 +303,8 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "2"], "at least 3"),
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "8", "--group", "3"], "divide the batch"),
         (["--source", "source.safetensors", "--method", "pairwise"], "needs a source that answers noise"),
-        (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of local"),
+        (["--source", "source.safetensors", "--field", "9"], "field is an option of --method local, not of direct"),
+        (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of direct"),
         (["--source", "shots/0.png"], "cannot be read as weights"),
         (["--source", "absent.pt"], "there is no such file"),
         (["--source", "source.safetensors", "--adm", "16,by-head,linear,16"], "about unpublished checkpoints"),
@@ -369,9 +371,8 @@ def test_a_checkpoint_of_adm_is_a_source(place):
 
 
 def test_adapt_is_the_same_training_by_a_shorter_name(place, capsys):
-    assert (
-        main(["adapt", "source.safetensors", "shots", "--steps", "3", "--batch", "4", "-o", "a.safetensors", "-q"]) == 0
-    )
+    options = ["--steps", "3", "--batch", "4", "--method", "local", "-q"]
+    assert main(["adapt", "source.safetensors", "shots", "-o", "a.safetensors", *options]) == 0
     assert adapted("--source", "source.safetensors", "-o", "b.safetensors", "-q") == 0
     ours, theirs = (read_model(Path(f"{name}.safetensors")) for name in "ab")
     assert all(torch.equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)

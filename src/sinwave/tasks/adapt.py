@@ -25,7 +25,7 @@ class Adapt(RunOptions):
     """Adapt SOURCE, a model of many pictures, to about ten others in FOLDER.
 
     Writes NAME.safetensors, and beside it the folder NAME.run with the log and sheets of samples under the pictures of
-    FOLDER that are nearest to them. With --method local the result is a small adapter that needs SOURCE beside it: of
+    FOLDER that are nearest to them. With --method local the result is a small adapter that needs SOURCE beside it; of
     all steps, the weights are kept with which pictures that were left out are estimated best.
     """
 

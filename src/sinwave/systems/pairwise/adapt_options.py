@@ -35,11 +35,11 @@ class Choices:
     """The options of an adaptation, but for its source."""
 
     method: Method = option(
-        "local",
-        "local: an adapter that sees little at a time; direct: all weights; pairwise: DDPM-PA, in which pictures "
+        "direct",
+        "direct: all weights; local: an adapter that sees little at a time; pairwise: DDPM-PA, in which pictures "
         "differ from each other as much as in the source",
     )
-    field: int = option(18, "side that an adapter sees, about", low=3, high=256, metavar="PIXELS")
+    field: int = option(18, "width of the square that an adapter sees", low=3, high=256, metavar="PIXELS")
     weighting: Literal["snr", "paper"] = option(
         "snr", "pairwise: snr: loss terms count less at high noise; paper: everywhere alike"
     )
@@ -48,7 +48,7 @@ class Choices:
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
     detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
-    group: int | None = option(None, "pairwise: compare so many pictures of a step (default: all)", low=3)
+    group: int | None = option(None, "pairwise: compare a step's pictures in groups of so many (default: one)", low=3)
     adm: str | None = option(
         None,
         "of an unpublished ADM checkpoint: channels of a head, order of q, k and v, schedule, size, such as "
