@@ -28,7 +28,7 @@ from sinwave.systems.pairwise.adapt_recipe import Best, LocalRecipe, PairwiseRec
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
-from sinwave.systems.pairwise.options import Configuration, Settings
+from sinwave.systems.pairwise.options import Settings
 from sinwave.systems.pairwise.recipe import drawn, weights_from
 from sinwave.systems.pairwise.shots import Indices, Pool, shots_of
 from sinwave.systems.pairwise.source import Source
@@ -363,9 +363,7 @@ def test_a_checkpoint_of_adm_is_a_source(place):
     )
     pictures = Drawer(loaded, steps=3).generate((16, 16), NoiseSource(0))
     assert pictures.shape == (1, 3, 16, 16)
-    assert adapted("--source", "adm.pt", "--adm", layout, "--method", "direct", "-q") == 0
-    values = read_model(Path("shots.safetensors")).options
-    assert Configuration.from_json(values).shape == shape
+    assert loaded.configuration.shape == shape
     assert adapted("--source", "adm.pt", "--adm", layout, "-o", "new.safetensors", "-q") == 0
     assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
 

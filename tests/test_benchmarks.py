@@ -132,6 +132,7 @@ def test_the_comparison_with_peers_runs(tmp_path):
     assert sheet.exists()
 
 
+@pytest.mark.slow
 def test_the_search_of_the_design_space_runs(tmp_path):
     (tmp_path / "pictures").mkdir()
     write(tmp_path / "pictures/small.png", from_uint8(texture(40, 48)))
