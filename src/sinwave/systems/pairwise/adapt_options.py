@@ -48,7 +48,9 @@ class Choices:
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
     detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
-    group: int | None = option(None, "pairwise: compare a step's pictures in groups of so many (default: one)", low=3)
+    group: int | None = option(
+        None, "pairwise: compare a step's pictures in groups of so many (default: all together)", low=3
+    )
     adm: str | None = option(
         None,
         "of an unpublished ADM checkpoint: channels of a head, order of q, k and v, schedule, size, such as "
