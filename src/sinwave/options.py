@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, g
 
 from sinwave.errors import InputError
 
-__all__ = ["Facts", "Kind", "Option", "check", "facts", "from_json", "option", "to_json"]
+__all__ = ["Facts", "Kind", "Option", "check", "facts", "from_file", "from_json", "option", "to_json"]
 
 T = TypeVar("T")
 
@@ -203,9 +203,10 @@ def _is_a(kind: type, value: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def to_json(options: Any) -> dict[str, Any]:
-    """Turn the values into JSON, of which `from_json` makes equal options."""
-    return {declared.name: _to_json(declared, getattr(options, declared.name)) for declared in facts(type(options))}
+def to_json(options: Any, cls: type[Any] | None = None) -> dict[str, Any]:
+    """Turn the values, or those that `cls` declares, into JSON, of which `from_json` makes equal options."""
+    every = facts(cls or type(options))
+    return {declared.name: _to_json(declared, getattr(options, declared.name)) for declared in every}
 
 
 def _to_json(declared: Option, value: Any) -> Any:
@@ -227,6 +228,14 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
         if item.required and item.name not in values:
             raise InputError(f"{item.spoken} is missing")
     return cls(**{name: _from_json(declared[name], value) for name, value in values.items()})
+
+
+def from_file(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Make the options that a model file has; a sentence says whose they are if they make no sense."""
+    try:
+        return from_json(cls, values)
+    except InputError as error:
+        raise InputError(f"the model's options make no sense: {error}") from error
 
 
 def _from_json(declared: Option, value: Any) -> Any:

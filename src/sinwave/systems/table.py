@@ -273,7 +273,7 @@ def estimate(source: Size, size: Size, system: str = "wavelet") -> Estimate:
     return cost
 
 
-def _with(door: Literal["foreign", "folder", "export"]) -> Any:
+def _with(door: Literal["foreign", "folder"]) -> Any:
     """Open a door that one system has."""
     return next(system for system in SYSTEMS.values() if getattr(system, door)).door(door)
 

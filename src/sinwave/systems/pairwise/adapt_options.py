@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinwave.errors import InputError
-from sinwave.options import check, from_json, option
+from sinwave.options import check, from_file, option, to_json
 
 if TYPE_CHECKING:
     from sinwave.nn.local import LocalShape
@@ -97,14 +97,10 @@ class AdapterConfiguration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> AdapterConfiguration:
-        try:
-            return from_json(cls, values)
-        except InputError as error:
-            raise InputError(f"the model's options make no sense: {error}") from error
+        return from_file(cls, values)
 
     def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(AdapterConfiguration)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return to_json(self, AdapterConfiguration)
 
     @property
     def shape(self) -> LocalShape:

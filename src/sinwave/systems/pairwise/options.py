@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinwave.errors import InputError
-from sinwave.options import check, from_json, option
+from sinwave.options import check, from_file, option, to_json
 
 if TYPE_CHECKING:
     from sinwave.nn.unet import UNetShape
@@ -79,14 +79,10 @@ class Configuration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
-        try:
-            return from_json(cls, values)
-        except InputError as error:
-            raise InputError(f"the model's options make no sense: {error}") from error
+        return from_file(cls, values)
 
     def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(Configuration)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return to_json(self, Configuration)
 
     @property
     def shape(self) -> UNetShape:

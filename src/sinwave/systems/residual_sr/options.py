@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinwave.errors import InputError
-from sinwave.options import check, from_json, option
+from sinwave.options import check, from_file, option, to_json
 
 if TYPE_CHECKING:
     from sinwave.diffusion.process import ResidualShift
@@ -108,14 +108,10 @@ class Configuration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
-        try:
-            return from_json(cls, values)
-        except InputError as error:
-            raise InputError(f"the model's options make no sense: {error}") from error
+        return from_file(cls, values)
 
     def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(Configuration)}
-        return {**values, "deviations": list(self.deviations)}
+        return to_json(self, Configuration)
 
     @property
     def shape(self) -> Shape:

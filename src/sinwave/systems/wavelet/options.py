@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinwave.errors import InputError
-from sinwave.options import check, from_json, option
+from sinwave.options import check, from_file, option, to_json
 from sinwave.systems.contracts import Estimate, Size
 
 if TYPE_CHECKING:
@@ -128,13 +128,10 @@ class Configuration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
-        try:
-            return from_json(cls, values)
-        except InputError as error:
-            raise InputError(f"the model's options make no sense: {error}") from error
+        return from_file(cls, values)
 
     def to_json(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(Configuration)}
+        return to_json(self, Configuration)
 
     @property
     def shape(self) -> LocalShape:
