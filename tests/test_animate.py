@@ -165,7 +165,7 @@ def test_what_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(to_uint8(waves()[0]).permute(1, 2, 0).numpy()).save("sea.png")
+    Image.fromarray(to_uint8(waves(24, 28)[0]).permute(1, 2, 0).numpy()).save("sea.png")
     line = ["animate", "sea.png", "--frames", "4", "--fps", "5", "--format", "webp", "-n", "2", "-o", "out", "--json"]
     assert main(line) == 0
     files = [Path(file) for file in json.loads(capsys.readouterr().out)["files"]]

@@ -18,7 +18,7 @@ from sinwave.threads import threads
 CPU = Computing(torch.device("cpu"), torch.float32)
 
 
-def landscape(height: int = 36, width: int = 40) -> Tensor:
+def landscape(height: int = 26, width: int = 28) -> Tensor:
     """(1, 3, h, w)."""
     down, right = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
     colors = torch.stack([torch.sin(9 * right + down), down * right, torch.cos(7 * down) + 0 * right])
@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(place / "land.png", landscape()[0], overwrite=False)
     for name, make in (("wavelet", small_wavelet), ("singan", small_singan)):
         write_small(place / f"{name}.safetensors", make(landscape()))
-    mask = torch.full((3, 36, 40), -1.0)
-    mask[:, 10:18, 12:20] = 1
+    mask = torch.full((3, 26, 28), -1.0)
+    mask[:, 8:14, 9:15] = 1
     write(place / "mask.png", mask, overwrite=False)
     return place
 
@@ -57,7 +57,8 @@ def test_no_bit_depends_on_threads_or_on_how_many_are_drawn(source: str, engine:
         assert torch.equal(picture, pictures[0])
 
 
-def test_no_bit_of_what_is_enlarged_depends_on_threads(folder: Path) -> None:
+def test_no_bit_of_what_is_enlarged_depends_on_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinwave.systems.zero_shot.enlarger._STEPS", 20)
     for model in ("small", "zero-shot", "patches"):
         pictures = []
         for count in (1, 2):
@@ -74,7 +75,7 @@ def test_to_build_changes_nothing(make) -> None:
 
     def drawn(**computing: torch.dtype) -> Tensor:
         with torch.inference_mode():
-            return trained.build("network", CPU._replace(**computing)).generate((36, 40), NoiseSource(0))
+            return trained.build("network", CPU._replace(**computing)).generate((26, 28), NoiseSource(0))
 
     first = drawn(convolutions=torch.float32)
     low = drawn(convolutions=torch.bfloat16)

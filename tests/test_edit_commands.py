@@ -12,7 +12,7 @@ from sinwave.cli.main import main
 from sinwave.images import read, read_text, to_uint8
 
 
-def scene(width: int = 56, height: int = 48) -> np.ndarray:
+def scene(width: int = 28, height: int = 24) -> np.ndarray:
     """A sky, a ground and some things on it."""
     y, x = np.mgrid[:height, :width]
     ground = y > height * 0.6 + 3 * np.sin(x / 5)
@@ -29,31 +29,31 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(scene()).save("land.png")
     Image.fromarray(scene()[::-1]).save("other.png")
-    composite, mask, cut = scene(), np.zeros((48, 56), np.uint8), np.zeros((14, 12, 4), np.uint8)
-    composite[10:22, 20:34], mask[10:22, 20:34] = (250, 40, 40), 255
-    cut[3:11, 2:10] = (250, 40, 40, 255)
+    composite, mask, cut = scene(), np.zeros((24, 28), np.uint8), np.zeros((8, 6, 4), np.uint8)
+    composite[5:11, 10:17], mask[5:11, 10:17] = (250, 40, 40), 255
+    cut[2:6, 1:5] = (250, 40, 40, 255)
     Image.fromarray(composite).save("composite.png")
     Image.fromarray(mask).save("mask.png")
     Image.fromarray(mask[::2, ::2]).save("small-mask.png")
     Image.fromarray(cut).save("cut.png")
-    Image.new("L", (56, 48), 0).save("black.png")
-    Image.new("L", (56, 48), 255).save("white.png")
-    Image.new("RGB", (900, 800), "red").save("huge.png")
+    Image.new("L", (28, 24), 0).save("black.png")
+    Image.new("L", (28, 24), 255).save("white.png")
+    Image.new("RGB", (450, 400), "red").save("huge.png")
     return tmp_path
 
 
 COMMANDS = {
-    "harmonize": (["land.png", "--composite", "composite.png", "--mask", "mask.png"], (48, 56)),
-    "edit": (["land.png", "composite.png", "--mask", "small-mask.png"], (48, 56)),
-    "paint": (["land.png", "other.png", "--colors", "4"], (48, 56)),
-    "inpaint": (["land.png", "mask.png"], (48, 56)),
-    "extend": (["land.png", "--left", "8", "--bottom", "5"], (53, 64)),
-    "retarget": (["land.png", "--size", "70x40"], (40, 70)),
-    "tile": (["land.png", "--axes", "x"], (48, 56)),
-    "place": (["land.png", "--region", "16x12+4+30", "--at", "2+3", "--size", "60x40"], (40, 60)),
-    "restyle": (["land.png", "other.png"], (48, 56)),
-    "upscale": (["land.png", "--factor", "1.5", "--model", "patches"], (72, 84)),
-    "blend": (["land.png", "other.png", "composite.png", "--weights", "1,2,0"], (48, 56)),
+    "harmonize": (["land.png", "--composite", "composite.png", "--mask", "mask.png"], (24, 28)),
+    "edit": (["land.png", "composite.png", "--mask", "small-mask.png"], (24, 28)),
+    "paint": (["land.png", "other.png", "--colors", "4"], (24, 28)),
+    "inpaint": (["land.png", "mask.png"], (24, 28)),
+    "extend": (["land.png", "--left", "8", "--bottom", "5"], (29, 36)),
+    "retarget": (["land.png", "--size", "36x20"], (20, 36)),
+    "tile": (["land.png", "--axes", "x"], (24, 28)),
+    "place": (["land.png", "--region", "8x6+2+15", "--at", "1+1", "--size", "30x20"], (20, 30)),
+    "restyle": (["land.png", "other.png"], (24, 28)),
+    "upscale": (["land.png", "--factor", "1.5", "--model", "patches"], (36, 42)),
+    "blend": (["land.png", "other.png", "composite.png", "--weights", "1,2,0"], (24, 28)),
 }
 
 
@@ -92,27 +92,27 @@ def test_pixels_outside_of_the_mask_are_those_of_the_input(place: Path) -> None:
 def test_an_extended_picture_holds_the_source_to_the_bit(place: Path) -> None:
     assert main(["extend", "land.png", "--top", "7", "--right", "9", "-o", "out"]) == 0
     drawn, source = (to_uint8(read(file).pixels) for file in (Path("out/land-extend-0000.png"), Path("land.png")))
-    assert torch.equal(drawn[:, 7:, :56], source)
+    assert torch.equal(drawn[:, 7:, :28], source)
 
 
 def test_what_is_avoided_is_not_in_the_result(place: Path) -> None:
     """The red square of the composite, which is the source here."""
     for more, seen in (([], True), (["--avoid", "mask.png"], False)):
-        line = ["extend", "composite.png", "--right", "40", "--left", "40", "-o", f"out{seen}", "-n", "3", *more]
+        line = ["extend", "composite.png", "--right", "20", "--left", "20", "-o", f"out{seen}", "-n", "3", *more]
         assert main(line) == 0
         drawn = [read(file).pixels for file in sorted(Path(f"out{seen}").glob("*-000?.png"))]
         red = torch.stack([(pixels[0] - pixels[1] > 1.2) for pixels in drawn])
-        red[:, :, 40:96] = False
+        red[:, :, 20:48] = False
         assert bool(red.any()) == seen
 
 
 def test_a_cut_out_is_put_where_it_is_wanted(place: Path) -> None:
-    line = ["harmonize", "land.png", "--object", "cut.png", "--at", "30+20", "--strength", "0", "-o", "out"]
+    line = ["harmonize", "land.png", "--object", "cut.png", "--at", "15+10", "--strength", "0", "-o", "out"]
     assert main(line) == 0
     drawn = read(Path("out/land-harmonize-0000.png")).pixels
     red = (drawn[0] - drawn[1] > 1.2).nonzero()
-    assert red.min(0).values.tolist() == [20 - 7 + 3, 30 - 6 + 2]
-    assert red.max(0).values.tolist() == [20 - 7 + 10, 30 - 6 + 9]
+    assert red.min(0).values.tolist() == [10 - 4 + 2, 15 - 3 + 1]
+    assert red.max(0).values.tolist() == [10 - 4 + 5, 15 - 3 + 4]
 
 
 def test_a_gray_source_may_have_colored_company(place: Path) -> None:
@@ -159,7 +159,7 @@ WRONG = {
     "zero scale": (["retarget", "land.png", "--scale", "0"], "too small"),
     "avoid all": (["extend", "land.png", "--left", "9", "--avoid", "white.png"], "nothing is left"),
     "region": (["place", "land.png", "--region", "99x9+0+0", "--at", "0+0"], "reaches beyond the picture"),
-    "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "50+0"], "reaches beyond the new picture"),
+    "place": (["place", "land.png", "--region", "9x9+0+0", "--at", "25+0"], "reaches beyond the new picture"),
     "no such file": (["restyle", "land.png", "nothing.png"], "nothing.png"),
     "keep": (["tile", "land.png", "--keep", "mask.png"], "unknown option --keep"),
     "factor": (["upscale", "land.png", "--factor", "0"], "factor must be between 1 and 16, not 0"),
@@ -167,8 +167,8 @@ WRONG = {
     "no engine": (["upscale", "land.png", "--engine", "network"], "unknown option --engine"),
     "no model": (["upscale", "land.png", "--model", "smal"], "model must be small, zero-shot, patches or a model file"),
     "two sizes": (["upscale", "land.png", "--factor", "2", "--longest", "99"], "factor, size and longest exclude"),
-    "smaller": (["upscale", "land.png", "--size", "40x40"], "upscale does not make a picture smaller"),
-    "too large": (["upscale", "land.png", "--longest", "1000"], "more than 16 times as large"),
+    "smaller": (["upscale", "land.png", "--size", "20x20"], "upscale does not make a picture smaller"),
+    "too large": (["upscale", "land.png", "--longest", "500"], "more than 16 times as large"),
     "one result": (["restore", "land.png", "--fidelity", "0.5"], "the model photo has no use for fidelity"),
     "weights": (["blend", "land.png", "other.png", "--weights", "1"], "1 weights for 2 sources"),
     "no weight": (["blend", "land.png", "other.png", "--weights", "0,0"], "all weights are 0"),

@@ -27,7 +27,7 @@ from sinwave.tasks.machine import device_memory
 from sinwave.tasks.run import Output, Run, Written
 from sinwave.tasks.task import open_source
 
-SMALL = (40, 33)
+SMALL = (28, 23)
 
 
 def landscape(width: int = SMALL[0], height: int = SMALL[1]) -> Image.Image:
@@ -86,9 +86,9 @@ def test_the_table_for_people(
         ([], SMALL),
         (["--size", "51x37"], (51, 37)),
         (["--size", "16x90"], (16, 90)),
-        (["--scale", "1.5x1"], (60, 33)),
-        (["--scale", "2"], (80, 66)),
-        (["--scale", ".5x2"], (20, 66)),
+        (["--scale", "1.5x1"], (42, 23)),
+        (["--scale", "2"], (56, 46)),
+        (["--scale", ".75x2"], (21, 46)),
     ],
 )
 @pytest.mark.parametrize("variation", ["0", "0.6", "1"])
@@ -127,10 +127,10 @@ def test_variation_0_is_the_picture(picture: Path, tmp_path: Path) -> None:
 
 
 def test_every_output_says_how_it_was_made(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--size", "41x33", "--variation", "0.6", "--seed", "3"]
+    options = ["--size", "29x23", "--variation", "0.6", "--seed", "3"]
     assert main(["generate", str(picture), "-n", "2", "-o", str(tmp_path), "-q", *options]) == 0
     text = read_text(tmp_path / "land-0001.png")
-    assert text["sinwave:command"] == "sinwave generate land.png --size 41x33 --variation 0.6 --seed 3"
+    assert text["sinwave:command"] == "sinwave generate land.png --size 29x23 --variation 0.6 --seed 3"
     assert text["sinwave:picture"] == "1"
     capsys.readouterr()
     assert main(["info", str(tmp_path / "land-0001.png"), "--json"]) == 0
@@ -179,8 +179,8 @@ def test_gray_stays_gray_and_transparency_is_not_learned(tmp_path: Path) -> None
     assert main(["generate", str(gray), "-n", "1", "-o", str(tmp_path), "-q"]) == 0
     assert probe(tmp_path / "gray-0000.png").mode == "L"
 
-    pixels = np.array(landscape(64, 48).convert("RGBA"))
-    pixels[:20, :16] = (255, 0, 255, 0)
+    pixels = np.array(landscape(32, 28).convert("RGBA"))
+    pixels[:12, :10] = (255, 0, 255, 0)
     hole = tmp_path / "hole.png"
     Image.fromarray(pixels).save(hole)
     assert main(["generate", str(hole), "-n", "2", "-o", str(tmp_path), "-q", "--variation", "1"]) == 0
@@ -227,7 +227,7 @@ def test_the_memory_of_the_device_itself_is_what_counts(
 
     monkeypatch.setattr("sinwave.tasks.machine.device_memory", look_up)
     opened, chosen = open_source(Source.accept(picture), "auto", 10**9), torch.device(device)
-    opened.check_memory((33, 40), chosen)
+    opened.check_memory((23, 28), chosen)
     needed = opened.loaded.memory("closed-form", (4000, 6000))
     assert needed > 3e9
     memory["cpu" if device == "cuda:1" else "cuda"] = 10**15

@@ -101,9 +101,9 @@ def test_a_16_bit_picture_is_enlarged_with_16_bits_and_agrees_far_better_than_ha
     assert 127.5 * Reduction(small).misfit(large[None]).max() < 0.02
     flat = read(tmp_path / "flat-upscale.png")
     assert flat.depth == 8 and 127.5 * Reduction(small).misfit(flat.pixels[None].double()).max() > 0.2
-    photo = sinwave.open(tmp_path / "deep.png").upscale(2).save(tmp_path / "python.tif")
+    sinwave.open(tmp_path / "deep.png").upscale(2).save(tmp_path / "python.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "python.tif"), levels(large))
-    photo.extend(left=8).save(tmp_path / "wide.png")
+    sinwave.open(tmp_path / "deep.png").extend(left=8).save(tmp_path / "wide.png")
     assert probe(tmp_path / "wide.png").depth == 8
 
 

@@ -92,7 +92,8 @@ def test_what_is_remembered_of_others_is_refused():
         Muon(some).load(first.memories)
 
 
-def test_a_training_loads_no_compiler():
+def test_a_training_and_an_enlargement_load_no_compiler(tmp_path):
+    """Nor sympy, which torch imports for a few functions, and which takes half a second."""
     code = """
 import sys, torch
 from sinwave.data.batches import Constant
@@ -110,7 +111,13 @@ class Line(Recipe):
         yield Update("line", self.kept(torch.ones(1, 2)).square().sum())
 
 train(Training(Line(), Constant(None), Budget(3), 0))
+
+from PIL import Image
+from sinwave.cli.main import main
+Image.radial_gradient("L").resize((24, 24)).save("p.png")
+assert main(["upscale", "p.png", "-q"]) == 0
+assert main(["train", "p.png", "--steps", "2", "--receptive-field", "9", "--width", "8", "--quiet"]) == 0
 print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["False", "False"]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert run.stdout.split()[-2:] == ["False", "False"]

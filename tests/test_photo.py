@@ -26,7 +26,7 @@ from sinwave.tasks.run import Output, Run
 from sinwave.threads import threads
 
 
-def scene(width: int = 56, height: int = 48) -> np.ndarray:
+def scene(width: int = 28, height: int = 24) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     ground = y > height * 0.6 + 3 * np.sin(x / 5)
     red = np.where(ground, 90 + 5 * (x % 3), 120 + y)
@@ -43,11 +43,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_chain_is_what_it_says(place: Path):
     photo = sinwave.open("land.png").extend(left=8, right=2).upscale(1.5).save("wide.png")
-    assert photo.size == (72, 99)
+    assert photo.size == (36, 57)
     assert photo.steps == ("extend", "upscale")
     assert torch.equal(to_uint8(read("wide.png").pixels), to_uint8(photo.picture.pixels))
     assert read_text("wide.png")["sinwave:steps"] == "extend upscale"
-    assert photo.to_pillow().size == (99, 72)
+    assert photo.to_pillow().size == (57, 36)
 
 
 def test_the_first_edit_is_that_of_the_command(place: Path):
@@ -58,31 +58,31 @@ def test_the_first_edit_is_that_of_the_command(place: Path):
 
 def test_every_edit_is_there(place: Path):
     photo, other = sinwave.open("land.png"), scene()[::-1].copy()
-    mask = np.zeros((48, 56), np.uint8)
-    mask[10:20, 20:32] = 255
+    mask = np.zeros((24, 28), np.uint8)
+    mask[5:10, 10:16] = 255
     results = [
         photo.harmonize(other, mask),
-        photo.harmonize(object=np.dstack([other[:20, :24], 255 * np.eye(20, 24, dtype=np.uint8)]), at="20+30"),
+        photo.harmonize(object=np.dstack([other[:10, :12], 255 * np.eye(10, 12, dtype=np.uint8)]), at="10+15"),
         photo.edit(Image.fromarray(other), torch.from_numpy(mask / 255.0), keep=mask),
         photo.paint("land.png", colors=4),
         photo.inpaint(mask),
-        photo.retarget("60x40"),
+        photo.retarget("30x20"),
         photo.tile(axes="x"),
-        photo.place("16x12+4+30", ["2+3", "30+20"], (40, 60)),
+        photo.place("8x6+2+15", ["1+1", "15+10"], (20, 30)),
         photo.restyle(other, avoid=mask),
         photo.blend(photo.extend(top=8), weights=(1.0, 2.0)),
         photo.upscale(2),
         photo.restore(),
-        photo.extend(left=8, keep=np.ones((48, 64), np.uint8)),
+        photo.extend(left=8, keep=np.ones((24, 36), np.uint8)),
     ]
-    sizes = [(48, 56)] * 5 + [(40, 60), (48, 56), (40, 60), (48, 56), (48, 56), (96, 112), (48, 56), (48, 64)]
+    sizes = [(24, 28)] * 5 + [(20, 30), (24, 28), (20, 30), (24, 28), (24, 28), (48, 56), (24, 28), (24, 36)]
     assert [result.size for result in results] == sizes
     assert all(result.picture.pixels.isfinite().all() for result in results)
     inside = torch.from_numpy(mask > 0)
     assert torch.equal(results[4].picture.pixels[:, ~inside], photo.picture.pixels[:, ~inside])
     frames = photo.animate(frames=2, fps=4, avoid=mask).save("loop.gif")
     assert read_text("loop.gif")["sinwave:steps"] == "animate"
-    assert frames.frames.shape == (3, 3, 48, 56)
+    assert frames.frames.shape == (3, 3, 24, 28)
     assert frames.fps == 4
 
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(place: Path):
     with pytest.raises(InputError, match="the engine hybrid needs a model file"):
         photo.extend(left=8, engine="hybrid")
     with pytest.raises(InputError, match="the mask is black"):
-        photo.inpaint(np.zeros((48, 56), np.uint8))
+        photo.inpaint(np.zeros((24, 28), np.uint8))
     with pytest.raises(InputError, match="larger than the 100,000,000 pixels allowed"):
         photo.extend(left=100_000, right=100_000, top=100_000)
     with pytest.raises(InputError, match="must have at least 16"):
@@ -143,13 +143,13 @@ def test_results_have_numbers_and_each_is_that_of_the_command(place: Path):
 def test_a_photo_shows_itself(place: Path):
     photo = sinwave.open("land.png").extend(left=8)
     pixels = np.asarray(photo)
-    assert (pixels.shape, pixels.dtype) == ((48, 64, 3), np.uint8)
+    assert (pixels.shape, pixels.dtype) == ((24, 36, 3), np.uint8)
     assert np.array_equal(pixels, np.asarray(photo.to_pillow()))
     assert np.asarray(photo, np.float32).dtype == np.float32
     with Image.open(io.BytesIO(photo._repr_png_())) as image:
         assert np.array_equal(np.asarray(image), pixels)
-    assert repr(photo) == "<Photo land: 64 x 48 extend>"
-    assert repr(photo.animate(frames=2, fps=4.0, strength=0.0)) == "<Frames: 3 of 64 x 48, 4 a second>"
+    assert repr(photo) == "<Photo land: 36 x 24 extend>"
+    assert repr(photo.animate(frames=2, fps=4.0, strength=0.0)) == "<Frames: 3 of 36 x 24, 4 a second>"
 
 
 @pytest.mark.slow
@@ -189,33 +189,33 @@ def test_every_form_of_a_picture_is_the_same_picture(form: str, place: Path):
     assert np.array_equal(np.asarray(painted), scene())
 
 
-@pytest.mark.parametrize("shape", [(48, 56), (48, 56, 1)])
+@pytest.mark.parametrize("shape", [(24, 28), (24, 28, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_gray_drawings_have_no_channels(shape: tuple[int, ...], dtype: type, place: Path):
     gray = scene()[..., 1].reshape(shape)
     drawing = gray if dtype is np.uint8 else (gray / 255).astype(dtype)
     expected = np.repeat(scene()[..., 1:2], 3, 2)
-    for form in (drawing, torch.from_numpy(gray.reshape(1, 48, 56))):
+    for form in (drawing, torch.from_numpy(gray.reshape(1, 24, 28))):
         assert np.array_equal(np.asarray(sinwave.open("land.png").paint(form, strength=0.0)), expected)
         assert np.array_equal(np.asarray(sinwave.open(form)), expected)
 
 
 HOSTILE = [
     np.zeros((4, 4)),
-    np.zeros((48, 56, 2), np.uint8),
-    np.zeros((1, 48, 56, 3), np.uint8),
+    np.zeros((24, 28, 2), np.uint8),
+    np.zeros((1, 24, 28, 3), np.uint8),
     np.zeros((0, 0, 3), np.uint8),
-    np.zeros((48, 56, 3), np.int64),
-    np.full((48, 56, 3), 7.0),
-    np.full((48, 56, 3), np.nan),
-    np.zeros((48, 56, 3), np.complex64),
-    torch.zeros(48, 56),
-    torch.zeros(2, 3, 48, 56),
-    torch.zeros(48, 56, 3),
-    torch.zeros(3, 48, 56, dtype=torch.int64),
-    torch.full((3, 48, 56), 255.0),
-    torch.full((3, 48, 56), torch.nan),
-    torch.zeros(3, 0, 56),
+    np.zeros((24, 28, 3), np.int64),
+    np.full((24, 28, 3), 7.0),
+    np.full((24, 28, 3), np.nan),
+    np.zeros((24, 28, 3), np.complex64),
+    torch.zeros(24, 28),
+    torch.zeros(2, 3, 24, 28),
+    torch.zeros(24, 28, 3),
+    torch.zeros(3, 24, 28, dtype=torch.int64),
+    torch.full((3, 24, 28), 255.0),
+    torch.full((3, 24, 28), torch.nan),
+    torch.zeros(3, 0, 28),
     b"no picture",
     [[1, 2], [3, 4]],
     object(),
@@ -281,8 +281,8 @@ STOPPED = {
 
 
 def hole() -> np.ndarray:
-    mask = np.zeros((48, 56), np.uint8)
-    mask[10:20, 20:32] = 255
+    mask = np.zeros((24, 28), np.uint8)
+    mask[5:10, 10:16] = 255
     return mask
 
 

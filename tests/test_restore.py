@@ -21,8 +21,8 @@ from sinwave.systems.residual_sr.model import packaged
 def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """A photograph that the model has not seen, and as x.png the same with blur, noise and compression."""
     monkeypatch.chdir(tmp_path)
-    truth = from_uint8(torch.from_numpy(skimage.data.coins()[:160, :200])).expand(3, -1, -1)
-    worse = degrade(truth, (160, 200), torch.Generator().manual_seed(5), REAL_ESRGAN)
+    truth = from_uint8(torch.from_numpy(skimage.data.coins()[:112, :140])).expand(3, -1, -1)
+    worse = degrade(truth, (112, 140), torch.Generator().manual_seed(5), REAL_ESRGAN)
     Image.fromarray(to_uint8(worse).permute(1, 2, 0).numpy()).save("x.png")
     return to_uint8(truth).permute(1, 2, 0).numpy()
 
@@ -44,7 +44,7 @@ def test_a_damaged_photograph_becomes_more_like_the_truth(damaged: np.ndarray) -
         assert np.array_equal(np.asarray(image.convert("RGB")), result)
     back = np.asarray(sinwave.open("x.png").restore(consistency=1.0))
     assert np.abs(back.astype(int) - before).max() <= 1  # all of the source, with its damage
-    assert np.asarray(sinwave.open("x.png").restore(2)).shape == (320, 400, 3)
+    assert np.asarray(sinwave.open("x.png").restore(2)).shape == (224, 280, 3)
 
 
 def test_a_model_that_only_enlarges_is_refused(damaged: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,8 +100,8 @@ def test_the_report_reduces_as_the_picture_was_reduced_and_leaves_out_what_nobod
         assert agreement(page, "x-upscale.png")[1] <= 1
     with Image.open("x.png") as image:
         layers = image.convert("RGBA")
-    alpha = np.full((160, 200), 255, np.uint8)
-    alpha[40:90, 50:120] = 0
+    alpha = np.full((112, 140), 255, np.uint8)
+    alpha[28:63, 35:84] = 0
     layers.putalpha(Image.fromarray(alpha))
     layers.save("hole.png")
     assert main(["upscale", "hole.png", "--factor", "2", "--report", "-q"]) == 0

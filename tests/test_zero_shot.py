@@ -79,18 +79,18 @@ def test_strips_are_the_whole():
 
 def test_it_learns_to_enlarge():
     """Nearer to the truth than what is known without learning, which is nearer than bicubic; and consistent."""
-    truth = photograph("astronaut", (160, 160))
-    small = eight_bits(resize(truth, (80, 80)))
+    truth = photograph("astronaut", (112, 112))
+    small = eight_bits(resize(truth, (56, 56)))
     enlarger, reports = Enlarger(), []
     assert isinstance(enlarger, SuperResolver)
     with torch.inference_mode():
-        large = enlarger.upscale(small, (160, 160), NoiseSource(1), on_step=reports.append)
-        again = Enlarger().upscale(small, (160, 160), NoiseSource(1))
+        large = enlarger.upscale(small, (112, 112), NoiseSource(1), on_step=reports.append)
+        again = Enlarger().upscale(small, (112, 112), NoiseSource(1))
     assert torch.equal(large, again)
     assert [tuple(report[:4]) for report in reports] == [*((0, 2, step, 200) for step in range(1, 201)), (1, 2, 1, 1)]
     assert torch.equal(reports[0].estimate(), small)
     assert torch.equal(reports[-1].estimate(), large)
-    candidates = [resize(small, (160, 160)), guessed(small, (160, 160)), large]
+    candidates = [resize(small, (112, 112)), guessed(small, (112, 112)), large]
     bicubic, consistent, learned = (psnr_y(to_uint8(each[0]), to_uint8(truth[0])) for each in candidates)
     assert consistent > bicubic + 0.4
     assert learned > consistent + 0.4

@@ -91,7 +91,9 @@ class _Joined(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         def gradient(share: tuple[Tensor, slice]) -> Sequence[Tensor]:
             loss, part = share
-            result: Sequence[Tensor] = torch.autograd.grad(loss, ctx.parameters, gradients[0][part])
+            with torch.enable_grad():  # a scalar, since the gradient of a vector would import sympy: half a second
+                weighted = loss @ gradients[0][part].detach()
+            result: Sequence[Tensor] = torch.autograd.grad(weighted, ctx.parameters)
             return result
 
         total, *others = ctx.shares.map(gradient, list(zip(ctx.losses, ctx.parts, strict=True)))
