@@ -84,7 +84,7 @@ def test_a_copy_is_at_the_bound_of_every_metric():
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
 def test_more_damage_is_worse_in_every_metric(name, damage):
     source = photograph(name, 104, 136)
-    found = [scores(source, source), *(scores(source, damage(source, strength)) for strength in range(5))]
+    found = [scores(source, source), *(scores(source, damage(source, strength)) for strength in (0, 2, 4))]
     for metric in (*LIKENESS, *FIDELITY):
         values = [each[metric] for each in found]
         assert values == sorted(values, reverse=CARDS[metric].better == "higher"), metric
