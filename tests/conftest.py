@@ -1,5 +1,6 @@
 """What every test needs before torch loads: Ctrl-C, one thread, no network, threads that wait without spinning."""
 
+import gc
 import os
 import signal
 
@@ -14,6 +15,15 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+
+# Modules last as long as the process; Python need not look for garbage among all their objects again and again.
+gc.set_threshold(10_000)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there now out of the search for garbage."""
+    gc.freeze()
+
 
 # No test asserts a time.
 settings.register_profile("no deadline", deadline=None)

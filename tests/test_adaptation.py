@@ -26,6 +26,7 @@ from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
 from sinwave.systems.pairwise.adapt_options import Settings as AdaptSettings
 from sinwave.systems.pairwise.adapt_recipe import Best, LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
+from sinwave.systems.pairwise.guided import Guided, Walk
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
 from sinwave.systems.pairwise.options import Settings
@@ -361,7 +362,7 @@ def test_a_checkpoint_of_adm_is_a_source(place):
         False,
         True,
     )
-    pictures = Drawer(loaded, steps=3).generate((16, 16), NoiseSource(0))
+    pictures = Drawer(loaded, walk=Walk(steps=3)).generate((16, 16), NoiseSource(0))
     assert pictures.shape == (1, 3, 16, 16)
     assert loaded.configuration.shape == shape
     assert adapted("--source", "adm.pt", "--adm", layout, "-o", "new.safetensors", "-q") == 0
@@ -377,3 +378,72 @@ def test_adapt_is_the_same_training_by_a_shorter_name(place, capsys):
     assert main(["adapt", "source.safetensors", "--steps", "3"]) == 2
     assert "FOLDER is missing" in capsys.readouterr().err
     assert main(["adapt", "source.safetensors", "shots", "--source", "x"]) == 2
+
+
+@pytest.mark.parametrize("settings", [BANDS, NOISE])
+def test_guidance_is_the_line_through_both_estimates_and_the_source_draws_above_a_level(settings):
+    before, after = source(settings), source(settings, scale=1.0)
+    process, x = before.process, torch.randn(2, before.channels, 8, 8)
+    times = before.times(5)
+
+    def estimate(walk, t):
+        return Guided(before.denoiser, after.denoiser, process, walk)(x, t)
+
+    for t in times[:-1]:
+        first, second = before.denoiser(x, t), after.denoiser(x, t)
+        assert torch.equal(estimate(Walk(guidance=0.0), t), first)
+        assert_close(estimate(Walk(guidance=1.0), t), second)
+        assert_close(estimate(Walk(guidance=2.5), t), first + 2.5 * (second - first))
+        level = process.at(t).noise / process.at(t).signal
+        assert torch.equal(estimate(Walk(above=0.99 * level), t), first)
+        assert_close(estimate(Walk(above=1.01 * level), t), second)
+
+
+@pytest.mark.parametrize("method", ["direct", "local"])
+def test_an_adapted_model_is_guided_by_its_source(place, capsys, method):
+    assert adapted("--source", "source.safetensors", "--method", method, "--rate", "0.01", "-o", "new.safetensors") == 0
+    line = ["generate", "new.safetensors", "-n", "1", "--steps", "3", "-q", "-o"]
+    options = {
+        "source": [],
+        "plain": [],
+        "none": ["--guidance", "0"],
+        "more": ["--guidance", "3"],
+        "above": ["--source-above", "0"],
+        "below": ["--source-above", "1000"],
+    }
+    for name, more in options.items():
+        assert main([*line, name, *more]) == 0
+    assert main(["generate", "source.safetensors", "-n", "1", "--steps", "3", "-q", "-o", "source"]) == 0
+    drawn = {name: (Path(name) / "new-0000.png").read_bytes() for name in options if name != "source"}
+    pictures = {name: read(Path(name) / "new-0000.png", min_side=1).pixels for name in drawn}
+    theirs = read(Path("source/source-0000.png"), min_side=1).pixels
+    assert torch.equal(pictures["none"], theirs)
+    assert torch.equal(pictures["above"], theirs)
+    assert torch.equal(pictures["below"], pictures["plain"])
+    assert not torch.equal(pictures["more"], pictures["plain"])
+    capsys.readouterr()
+    assert main(["generate", "source.safetensors", "--guidance", "2"]) == 2
+    assert "this one was not adapted" in capsys.readouterr().err
+    assert main(["generate", "shots/0.png", "--steps", "9"]) == 2
+    assert "are for models of many pictures" in capsys.readouterr().err
+    assert (
+        main(
+            [
+                "train",
+                "shots",
+                "--system",
+                "ddpm",
+                "--size",
+                "16",
+                "--steps",
+                "1",
+                "-o",
+                "source.safetensors",
+                "--overwrite",
+                "-q",
+            ]
+        )
+        == 0
+    )
+    assert main(["generate", "new.safetensors", "--guidance", "2", "--overwrite"]) == 2
+    assert "hash" in capsys.readouterr().err

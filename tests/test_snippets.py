@@ -65,7 +65,8 @@ def _shortened(arguments: list[str]) -> list[str]:
     """Two steps of a training, or two pictures, are enough to see that a command is right."""
     if arguments[0] == "generate":
         given = arguments.index("-n") if "-n" in arguments else len(arguments)
-        return [*arguments[:given], *arguments[given + 2 :], "-n", "2"]
+        count = "1" if "--size" in arguments else "2"
+        return [*arguments[:given], *arguments[given + 2 :], "-n", count]
     if arguments[0] != "train":
         return arguments
     if "--minutes" in arguments:

@@ -329,7 +329,7 @@ def test_the_state_of_a_training_with_frozen_networks_holds_what_moves_once(tmp_
     overhead = 4 * 2 * 2048 + 24_000  # two buffers; names and offsets of 40 tensors
     assert sizes[4] < 4 * moving + overhead  # weights, averages, two moments; all as in the last good look
     assert sizes[6] < 2 * (4 * moving + overhead)
-    for cut in range(1, 8):
+    for cut in (1, 4, 7):
         second = taught()
         second.load(checkpoint.load(tmp_path / f"{cut}.pt", {}))
         assert second.step == cut

@@ -54,7 +54,7 @@ def test_without_variation_the_picture_comes_back(size, progression):
     assert decibels(model.refine(image, 0.0, NOISE), image) > 40
 
 
-@pytest.mark.parametrize("size", [(48, 56), (49, 57), (31, 20), (70, 83), (40, 201), (5, 3), (1, 1)])
+@pytest.mark.parametrize("size", [(48, 56), (49, 57), (31, 20), (60, 73), (20, 101), (5, 3), (1, 1)])
 @pytest.mark.parametrize("variation", [0.5, 1.0])
 def test_every_size_is_returned_as_it_was_asked_for(model, size, variation):
     image = model.generate(size, NOISE, variation=variation)

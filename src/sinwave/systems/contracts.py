@@ -192,6 +192,18 @@ class Loaded(Protocol):
 
 
 @runtime_checkable
+class Steerable(Loaded, Protocol):
+    """A model of many pictures, whose walk from noise to a picture can be changed."""
+
+    def steered(self, steps: int | None, guidance: float, above: float | None) -> Loaded:
+        """Give the same model with so many steps.
+
+        `guidance` is the share of what an adaptation changes; `above` such a noise level, the model draws that was
+        adapted.
+        """
+
+
+@runtime_checkable
 class LoadedByTiles(Loaded, Protocol):
     """A model that enlarges tile by tile."""
 

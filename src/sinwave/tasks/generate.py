@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sinwave.errors import InputError
 from sinwave.kinds import Scale, Size
 from sinwave.options import option
+from sinwave.systems.contracts import Steerable
 from sinwave.tasks.task import Drawing, EngineTask, Inputs, Opened, open_source
 
 __all__ = ["Generate"]
@@ -31,13 +32,28 @@ class Generate(EngineTask):
         _VARIATION, "0 = SOURCE itself, 0.5 = other details, 0.7 = other objects, 1 = a new composition", low=0, high=1
     )
 
+    steps: int | None = option(None, "models of many pictures: steps of drawing (default: 25)", low=2, high=1000)
+    guidance: float = option(
+        1.0, "adapted models: share of the adaptation, from 0, the source, to 1; above 1 exaggerates it", low=0, high=10
+    )
+    source_above: float | None = option(
+        None,
+        "adapted models: noise level, such as 3, above which the source draws, which keeps its compositions",
+        low=0,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size is not None and self.scale is not None:
             raise InputError("size and scale exclude each other: give one of them")
 
     def open(self, max_pixels: int) -> Opened:
-        return open_source(self.source, self.engine, max_pixels, alone=True)
+        opened = open_source(self.source, self.engine, max_pixels, alone=True)
+        if (self.steps, self.guidance, self.source_above) == (None, 1.0, None):
+            return opened
+        if not isinstance(opened.loaded, Steerable):
+            raise InputError(f"{self.source}: steps, guidance and source-above are for models of many pictures")
+        return replace(opened, loaded=opened.loaded.steered(self.steps, self.guidance, self.source_above))
 
     def prepare(self, inputs: Inputs) -> Drawing:
         size = self.size or (inputs.size if self.scale is None else self.scale.of(inputs.size))

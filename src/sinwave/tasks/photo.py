@@ -201,6 +201,9 @@ class Photo:
         variation: float = 0.7,
         size: SizeLike | None = None,
         scale: float | str | None = None,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        source_above: float | None = None,
         **common: Unpack[Drawn],
     ) -> list[Photo]:
         """Draw new pictures that look like this one: see `sinwave generate --help`."""

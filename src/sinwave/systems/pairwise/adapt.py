@@ -144,7 +144,7 @@ def _whole(
     looks = [_ShotBatches(shots.pictures, 32, fold(request.seed, "held out"), False).at(step) for step in range(2)]
 
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
-        return ModelFile("ddpm", source.configuration.to_json(), {}, weights)
+        return ModelFile("ddpm", source.configuration.to_json(), {}, weights, (), base)
 
     if settings.method == "pairwise":
         return PairwiseRecipe(settings, adapted, source, looks), batches, keep
@@ -194,7 +194,7 @@ def _memory(source: Source, options: Options) -> float:
 def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) -> Tensor:
     """Put every sample under the shot that is nearest to it."""
     path = Path("the model")
-    trained = from_file(file, path) if file.base is None else Trained(source, adapted(file, path))
+    trained = from_file(file, path) if file.system == "ddpm" else Trained(source, adapted(file, path))
     drawer = trained.build("network", Computing(device, torch.float32))
     side = source.configuration.size
     with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NoReturn, TypeVar, final
@@ -11,6 +11,7 @@ from typing import ClassVar, NoReturn, TypeVar, final
 import torch
 from torch import Tensor, nn
 
+from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.sample import sample
 from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
@@ -20,10 +21,11 @@ from sinwave.pretrained.files import places
 from sinwave.pretrained.published import Weights
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, ScaleConstraint, Size
-from sinwave.systems.files import Base, ModelFile, read_model, with_weights
+from sinwave.systems.files import ModelFile, read_model, with_weights
 from sinwave.systems.pairwise import checkpoints
 from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
+from sinwave.systems.pairwise.guided import Guided, Walk
 from sinwave.systems.pairwise.options import Configuration
 from sinwave.systems.pairwise.source import Source
 from sinwave.threads import threads
@@ -32,7 +34,6 @@ __all__ = ["Drawer", "Trained", "adapted", "from_file", "source_in", "with_base"
 
 Network = TypeVar("Network", bound=nn.Module)
 
-STEPS = 25
 BATCH = 16
 _TOGETHER = 4
 """Pictures that the estimate of memory counts: on a CPU a worker draws one at a time."""
@@ -45,7 +46,14 @@ class Drawer:
 
     source: Source
     adapter: Adapter | None = None
-    steps: int = STEPS
+    walk: Walk = Walk()
+    before: Source | None = None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        source = self.source
+        own = source.denoiser if self.adapter is None else Adapted(source, self.adapter)
+        return own if self.before is None else Guided(self.before.denoiser, own, source.process, self.walk)
 
     @property
     def max_batch(self) -> int:
@@ -65,7 +73,7 @@ class Drawer:
         source, side = self.source, self.source.configuration.size
         if size != (side, side):
             raise InputError(f"the model draws {side} x {side} pixels, not {size[1]} x {size[0]}")
-        times = source.times(self.steps)
+        times = source.times(self.walk.steps)
         inner = side // 2 if source.configuration.packed else side
         like = next(source.unet.parameters())
         start = noise.normal((noise.count, source.channels, inner, inner), "start", like=like)
@@ -80,10 +88,9 @@ class Drawer:
                 on_step(Progress(0, 1, index + 1, len(times) - 1, lambda: source.shown(clean).clamp(-1, 1)))
 
         x = source.process.at(times[0]).noise * start
-        denoiser = source.denoiser if self.adapter is None else Adapted(source, self.adapter)
         with threads(1 if x.device.type == "cpu" else None):  # more threads give other bits
             drawn = sample(
-                denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report
+                self.denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report
             )
         return source.shown(drawn).clamp(-1, 1)
 
@@ -91,10 +98,17 @@ class Drawer:
 @final
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The content of a model file, or an adapter with its source."""
+    """The content of a model file, or an adapter with its source.
+
+    before        the model from which this one was adapted, if it guides the walk
+    find_before   gives that model, for one whose weights were all adapted
+    """
 
     source: Source
     adapter: Adapter | None = None
+    walk: Walk = Walk()
+    before: Source | None = None
+    find_before: Callable[[], Source] | None = None
     engines: ClassVar[tuple[str, ...]] = ("network",)
     abilities: ClassVar[frozenset[Ability]] = frozenset({"generate"})
     pictures: ClassVar[tuple[Picture, ...]] = ()
@@ -106,7 +120,18 @@ class Trained:
     def build(self, engine: str, computing: Computing) -> Drawer:
         source = replace(self.source, unet=_frozen(self.source.unet, computing))
         adapter = self.adapter and Adapter(self.adapter.configuration, _frozen(self.adapter.network, computing))
-        return Drawer(source, adapter)
+        before = self.before and replace(self.before, unet=_frozen(self.before.unet, computing))
+        return Drawer(source, adapter, self.walk, before)
+
+    def steered(self, steps: int | None, guidance: float, above: float | None) -> Trained:
+        walk = Walk(steps or self.walk.steps, guidance, above)
+        if not walk.guided:
+            return replace(self, walk=walk)
+        if self.adapter is not None:
+            return replace(self, walk=walk, before=self.source)
+        if self.find_before is None:
+            raise InputError("guidance and source-above are about adapted models, and this one was not adapted")
+        return replace(self, walk=walk, before=self.find_before())
 
     def mix(self, others: Sequence[Loaded], shares: Sequence[float], engine: str, computing: Computing) -> NoReturn:
         raise InputError("a model of many pictures cannot be mixed with others")
@@ -135,9 +160,7 @@ def with_base(file: ModelFile, path: Path) -> Trained:
     if file.base is None:
         raise InputError(f"{path}: the adapter does not say which model it changes")
     adapter = adapted(file, path)
-    trained = file.provenance.get("training")
-    before = trained.get("source") if isinstance(trained, dict) else None
-    place, configuration = _base(file.base, path, before), adapter.configuration
+    place, configuration = _base(file, path), adapter.configuration
     source = source_in(place, configuration.layout)
     if (source.configuration.size, source.channels) != (configuration.size, configuration.channels):
         raise InputError(f"{path}: the adapter is for pictures of {configuration.size} pixels, unlike {place}")
@@ -174,11 +197,14 @@ def source_in(path: Path, layout: str = "") -> Source:
     return Source(configuration, unet)
 
 
-def _base(base: Base, path: Path, before: object) -> Path:
-    """Find the file of a source: beside the adapter, where it was in the training, or among published weights.
+def _base(file: ModelFile, path: Path) -> Path:
+    """Find the file of a source: beside the adapted model, where it was in the training, or among published weights.
 
-    Its hash must be the one that the adapter was trained with.
+    Its hash must be the one that the model was trained with.
     """
+    base, training = file.base, file.provenance.get("training")
+    assert base is not None
+    before = training.get("source") if isinstance(training, dict) else None
     name = Path(base.id).name
     where = [path.parent / name, *([Path(before)] if isinstance(before, str) else []), Path(name)]
     where += places(Weights(name, "", "", ""))
@@ -188,7 +214,7 @@ def _base(base: Base, path: Path, before: object) -> Path:
             return place
     if there:
         raise InputError(
-            f"{path}: the adapter was trained on {base.id} with the hash {base.sha256[:16]}, and that of {there[0]} is "
+            f"{path}: the model was adapted from {base.id} with the hash {base.sha256[:16]}, and that of {there[0]} is "
             f"{SourceFile(there[0]).sha256[:16]}"
         )
     folders = ", ".join(dict.fromkeys(str(place.absolute().parent) for place in where))
@@ -198,4 +224,16 @@ def _base(base: Base, path: Path, before: object) -> Path:
 def from_file(file: ModelFile, path: Path) -> Trained:
     """Load the model in a file; a sentence says what of it does not fit."""
     configuration = Configuration.from_json(file.options)
-    return Trained(Source(configuration, with_weights(path, file.weights, configuration.shape.build)))
+    source = Source(configuration, with_weights(path, file.weights, configuration.shape.build))
+    return Trained(source, find_before=None if file.base is None else lambda: _before(file, path, configuration))
+
+
+def _before(file: ModelFile, path: Path, configuration: Configuration) -> Source:
+    """The model of which all weights were adapted."""
+    place = _base(file, path)
+    training = file.provenance.get("training")
+    layout = training.get("adm") if isinstance(training, dict) else None
+    source = source_in(place, layout if isinstance(layout, str) else "")
+    if (source.configuration.size, source.channels) != (configuration.size, source.channels):
+        raise InputError(f"{path}: the model draws {configuration.size} pixels, unlike {place}")
+    return source
