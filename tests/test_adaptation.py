@@ -101,6 +101,9 @@ def test_a_pool_holds_noisy_shots_and_what_the_source_estimates(settings):
     noise = model.process.noise_in(pool.x_t, pool.times, pool.clean)
     assert noise.mean().abs() < 0.05
     assert noise.std() == pytest.approx(1, abs=0.05)
+    if settings is BANDS:  # every octave from .02 to 40 is as often as another
+        logs = (pool.times.flatten() / 0.02).log2().sort().values
+        assert (logs - torch.linspace(0, 10.966, 40)).abs().max() < 0.6
     estimate = model.denoiser(pool.x_t[5:9], pool.times[5:9])
     estimate = estimate.clamp(-1, 1) if settings is NOISE else estimate
     assert_close(pool.estimate[5:9], estimate, rtol=1e-4, atol=1e-4)

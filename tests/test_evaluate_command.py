@@ -461,6 +461,7 @@ def test_damaged_weights_make_a_metric_unavailable(samples, capsys):
     run(capsys, *samples, "--weights", ".", "--metrics", "lpips_diversity", code=2)
 
 
+@pytest.mark.slow
 def test_a_set_of_few_pictures_is_measured_as_far_as_that_goes(capsys):
     torch.manual_seed(0)
     for build, file in ((Inception, INCEPTION.file), (vgg16, VGG16.file)):

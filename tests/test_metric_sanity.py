@@ -104,6 +104,7 @@ def test_shuffled_blocks_are_copied_and_noise_is_not():
     assert all(shuffled[metric] < fresh[metric] for metric in LIKENESS)
 
 
+@pytest.mark.slow
 def test_the_closed_form_is_ranked_by_its_variation():
     source = photograph(height=96, width=128)
     model = closed_form_model(from_uint8(source)[None])

@@ -414,6 +414,7 @@ def test_a_training_that_was_cut_ends_the_same(cut, settings):
     assert found["progress"].tolist() == [2, 0]
 
 
+@pytest.mark.slow
 def test_after_training_the_anchor_gives_the_picture():
     start, training = begun((36, 46), Settings(width=16, iterations=90, rate=2e-3, **QUICK))
     losses = []
@@ -734,6 +735,7 @@ sys.exit(main(["train", "p.png", "-q", *sys.argv[2:]]))
 """
 
 
+@pytest.mark.slow
 def test_killed_inside_a_scale_and_between_two_it_ends_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "p.png", photograph(26, 32))

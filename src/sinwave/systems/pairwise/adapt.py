@@ -33,7 +33,7 @@ from sinwave.training.schedule import Trapezoid
 
 __all__ = ["setup"]
 
-_POOL, _LOOKS = 640, 128
+_POOL, _LOOKS = 1600, 128
 _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 

@@ -27,6 +27,8 @@ from sinwave.training.shares import Shares
 __all__ = ["Draw", "SourceRecipe", "drawn", "hidden"]
 
 _MEAN, _SPREAD = -1.2, 1.2
+_LEAST = 0.02
+"""The noise level below which nothing is left to learn."""
 
 ACTIVATIONS = 200.0
 """Bytes that a training keeps for a channel at a position of the finest level and a residual block, measured."""
@@ -105,14 +107,16 @@ def _loss(source: Source, clean: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     return losses + steps / 1000 * variational(denoiser.process, index, x_t, clean, answer, interpolation)
 
 
-def drawn(source: Source, clean: Tensor, generator: torch.Generator) -> Draw:
-    """Draw times and noise for (b, c, h, w)."""
+def drawn(source: Source, clean: Tensor, generator: torch.Generator, *, even: bool = False) -> Draw:
+    """Draw times and noise for (b, c, h, w); `even`: no noise level of a walk more often than another."""
     count = len(clean)
     shares = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
     noise = torch.randn(clean.shape, generator=generator)
     if source.configuration.prediction == "noise":
         steps = len(source.chain.alphas_cumprod) - 1
         times = ((shares * steps).floor() + 1).clamp(max=steps) / steps
+    elif even:
+        times = _LEAST * (HIGH / _LEAST) ** shares
     else:
         levels = torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6)).float()
         times = (_MEAN + _SPREAD * levels).exp().clamp(LOW, HIGH)

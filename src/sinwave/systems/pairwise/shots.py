@@ -67,7 +67,10 @@ class Pool:
     """`count` noisy pictures x_t with their times, what the source estimates of them, and the clean ones."""
 
     def __init__(self, source: Source, shots: Tensor, count: int, seed: int, *, flips: bool = False) -> None:
-        """Every shot comes equally often; the times are stratified."""
+        """Every shot comes equally often; the times are stratified, and as many are of high noise as of low.
+
+        At high noise the source decides what a picture is, and the adapter must change that too.
+        """
         device, parts = next(source.unet.parameters()).device, []
         for first in range(0, count, _CHUNK):
             places = torch.arange(first, min(first + _CHUNK, count)) % len(shots)
@@ -77,7 +80,7 @@ class Pool:
                 mirrored = torch.rand(len(places), generator=generator) < 0.5
                 pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
             clean = source.seen(pictures)
-            draw = drawn(source, clean, generator)
+            draw = drawn(source, clean, generator, even=True)
             x_t = source.process.diffuse(clean, draw.times, draw.noise).to(device)
             with torch.no_grad(), threads(1 if device.type == "cpu" else None):
                 estimate = source.estimate(x_t, draw.times.to(device))
