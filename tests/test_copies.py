@@ -93,6 +93,7 @@ def test_shuffled_blocks_are_copied_at_as_many_offsets():
     assert 0 < report.entropy < 0.6
 
 
+@pytest.mark.slow
 def test_a_new_composition_is_copied_less_than_a_variation():
     image = from_uint8(photograph(96, 128))[None]
     model = closed_form_model(image)

@@ -47,6 +47,7 @@ def test_shots_come_first_and_the_truth_is_other_pictures(fewshot, target):
     assert ((apart < parts.threshold).sum()) == 1  # five in a hundred
 
 
+@pytest.mark.slow
 def test_shots_themselves_are_copies_and_one_picture_has_no_spread(fewshot, target):
     parts, network = target
     again = parts.near.pictures.repeat(3, 1, 1, 1).float() / 127.5 - 1

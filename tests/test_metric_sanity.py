@@ -81,7 +81,7 @@ def test_a_copy_is_at_the_bound_of_every_metric():
 
 
 @pytest.mark.parametrize("damage", [blurred, noisy, jpeg])
-@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+@pytest.mark.parametrize("name", [pytest.param("astronaut", marks=pytest.mark.slow), "coffee"])
 def test_more_damage_is_worse_in_every_metric(name, damage):
     source = photograph(name, 104, 136)
     found = [scores(source, source), *(scores(source, damage(source, strength)) for strength in (0, 2, 4))]

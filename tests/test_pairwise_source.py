@@ -127,6 +127,7 @@ def test_matrices_of_blocks_are_for_muon():
     assert all(name.endswith("weight") for name in names)
 
 
+@pytest.mark.slow
 def test_a_training_learns_two_colors():
     """Pictures of one of two colors: what is drawn is one of them."""
     settings = dataclasses.replace(

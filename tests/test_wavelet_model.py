@@ -89,6 +89,7 @@ def test_the_same_seed_and_picture_give_the_same_bytes(model):
         assert decibels(draw(source, 1.0), draw(other, 1.0)) < 30
 
 
+@pytest.mark.slow
 def test_samples_differ_more_with_more_variation():
     model, spreads = closed_form_model(photograph(64, 72), progression=Levels(2)), []
     for variation in (0.2, 0.5, 1.0):

@@ -77,6 +77,7 @@ def test_strips_are_the_whole():
         assert_close(_by_rows(network, bands), network(bands), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_to_enlarge():
     """Nearer to the truth than what is known without learning, which is nearer than bicubic; and consistent."""
     truth = photograph("astronaut", (112, 112))
