@@ -92,10 +92,11 @@ def run(script: str, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("script", "arguments", "rows"),
     [
-        (
+        pytest.param(
             "closed_form.py",
             ["--tables", "quality", "--scale", "1", "--samples", "2", "--reference-samples", "1", "--seed", "3"],
             ["| small | 40 x 32 | pixels | 1 |", "| small | 40 x 32 | ours 1 | 2 |", "| ours 1 / pixels | coherence |"],
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "soundness.py",
