@@ -33,12 +33,12 @@ def blocks() -> list[object]:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the pictures that the examples name; what examples before have written is there, too."""
     monkeypatch.chdir(tmp_path)
-    y, x = np.mgrid[:28, :32]
-    ground = y > 17 + 2 * np.sin(x / 7)
+    y, x = np.mgrid[:84, :96]
+    ground = y > 50 + 4 * np.sin(x / 7)
     red, green = np.where(ground, 90 + 5 * (x % 7), 120 + y), np.where(ground, 140 - y % 7, 160 + y)
     photo = np.stack([red, green, np.where(ground, 50, 230)], 2).astype(np.uint8)
-    mask = np.zeros((28, 32), np.uint8)
-    mask[10:17, 13:20] = 255
+    mask = np.zeros((84, 96), np.uint8)
+    mask[30:50, 40:60] = 255
     for name, pixels in (("photo", photo), ("other", photo[::-1]), ("drawing", photo // 64 * 64), ("mask", mask)):
         Image.fromarray(np.ascontiguousarray(pixels)).save(f"{name}.png")
     Image.fromarray(photo).save("photo-0000.png")
@@ -46,7 +46,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2):
         Image.fromarray(np.roll(photo, 9 * number + 5, 1)).save(f"variations/sample-{number}.png")
     Path("photos").mkdir()
-    Image.fromarray(np.tile(photo, (9, 9, 1))).save("photos/large.png")
+    Image.fromarray(np.tile(photo, (3, 3, 1))).save("photos/large.png")
 
 
 @pytest.mark.parametrize(("language", "text"), blocks())

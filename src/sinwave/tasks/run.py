@@ -243,7 +243,9 @@ class Run:
 
 def _film(task: Task, max_pixels: int) -> images.Movie | None:
     """Look whether the source of a task that keeps frames has several."""
+    path = task.source.path
+    if not task.same or path is None:
+        return None
     from sinwave.images import movie
 
-    path = task.source.path
-    return movie(path, max_pixels=max_pixels, min_side=MIN_SIDE) if task.same and path is not None else None
+    return movie(path, max_pixels=max_pixels, min_side=MIN_SIDE)
