@@ -166,7 +166,7 @@ def loaded_values(network):
     return {name: value.flatten()[0].item() for name, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_a_file_of_the_published_names_is_loaded(tmp_path, published, prefix):
     """Wrapped and bare by turns, in single and in half precision."""
     values = published

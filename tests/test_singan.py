@@ -742,12 +742,12 @@ def test_killed_inside_a_scale_and_between_two_it_ends_the_same(tmp_path, monkey
     options = ["--system", "singan", "--steps", "6", "--seed", "4", "-o"]
     assert main(["train", "p.png", "-q", *options, "straight.safetensors"]) == 0
     first, second = read_model(Path("straight.safetensors")).provenance["steps"], 6
-    inside, between = 3, first - second  # the coarser scale has more steps than the finest
+    inside, between, after = 3, first - second, first - second + 3  # the coarser scale has more steps than the finest
     codes = []
-    for step in (inside, between, "never"):
+    for step in (inside, between, after, "never"):
         command = [sys.executable, "-c", KILLED, str(step), *options, "killed.safetensors"]
         codes.append(subprocess.run(command, check=False).returncode)
-    assert codes == [-signal.SIGKILL] * 2 + [0]
+    assert codes == [-signal.SIGKILL] * 3 + [0]
     one, other = (read_model(Path(f"{name}.safetensors")).weights for name in ("straight", "killed"))
     assert all(torch.equal(one[name], value) for name, value in other.items())
     assert one["progress"].tolist() == [2, 0]

@@ -86,6 +86,8 @@ def test_it_learns_to_enlarge():
     assert isinstance(enlarger, SuperResolver)
     with torch.inference_mode():
         large = enlarger.upscale(small, (112, 112), NoiseSource(1), on_step=reports.append)
+        again = Enlarger().upscale(small, (112, 112), NoiseSource(1))
+    assert torch.equal(large, again)
     assert [tuple(report[:4]) for report in reports] == [*((0, 2, step, 200) for step in range(1, 201)), (1, 2, 1, 1)]
     assert torch.equal(reports[0].estimate(), small)
     assert torch.equal(reports[-1].estimate(), large)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ResidualNetwork"]
+__all__ = ["ResidualNetwork", "convolution"]
 
 
 @final
@@ -27,9 +27,9 @@ class ResidualNetwork(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int, draw: Callable[[torch.Size, str], Tensor]) -> None:
         super().__init__()
-        self.head = _convolution(channels, width)
-        self.blocks = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
-        self.tail = _convolution(width, channels)
+        self.head = convolution(channels, width)
+        self.blocks = nn.ModuleList(convolution(width, width) for _ in range(blocks))
+        self.tail = convolution(width, channels)
         self.radius = blocks + 2
         for name, parameter in self.named_parameters():
             nn.init.zeros_(parameter)
@@ -45,7 +45,7 @@ class ResidualNetwork(nn.Module):
         return answer
 
 
-def _convolution(before: int, after: int) -> nn.Conv2d:
+def convolution(before: int, after: int) -> nn.Conv2d:
     """Make a 3 x 3 convolution and leave the global generator, which the constructor uses, as it was."""
     # Not skip_init: it imports sympy, half a second of every command.
     with torch.random.fork_rng(devices=[]):

@@ -31,7 +31,6 @@ class Generate(EngineTask):
     variation: float = option(
         _VARIATION, "0 = SOURCE itself, 0.5 = other details, 0.7 = other objects, 1 = a new composition", low=0, high=1
     )
-
     steps: int | None = option(None, "models of many pictures: steps of drawing (default: 25)", low=2, high=1000)
     guidance: float = option(
         1.0, "adapted models: share of the adaptation, from 0, the source, to 1; above 1 exaggerates it", low=0, high=10

@@ -9,13 +9,14 @@ At high noise levels the composition is decided, so there the model before keeps
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.denoise import Denoiser, log_ratio
 from sinwave.diffusion.process import Process, Scalar
 
 __all__ = ["Guided", "Walk"]
@@ -36,7 +37,7 @@ class Walk(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Guided(Denoiser):
-    """Two denoisers of one process as one; both get the same x_t."""
+    """Two denoisers of one process as one; both get the same x_t, and all its pictures one time."""
 
     before: Denoiser
     after: Denoiser
@@ -47,11 +48,6 @@ class Guided(Denoiser):
         self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
     ) -> Tensor:
         before = self.before(x_t, t)
-        if self.walk.above is not None and self._level(t) > self.walk.above:
+        if self.walk.above is not None and math.exp(log_ratio(self.process, float(t), like=x_t)) > self.walk.above:
             return before
         return torch.lerp(before, self.after(x_t, t), self.walk.guidance)
-
-    def _level(self, t: Scalar) -> float:
-        """The noise level of a walk's time, which is one for all pictures: deviation of the noise over the signal."""
-        signal, _, noise = (torch.as_tensor(value).flatten()[0].item() for value in self.process.at(t))
-        return noise / signal if signal else float("inf")

@@ -29,10 +29,11 @@ from torch.nn import functional
 
 from sinwave.diffusion.denoise import Denoiser, Scalings, scalings
 from sinwave.diffusion.process import ResidualShift, Scalar
+from sinwave.nn.residual import convolution
 from sinwave.reduction import Reduction
 from sinwave.rng import Key, Noise
 from sinwave.systems.residual_sr.deviation import Bands, scaled
-from sinwave.systems.residual_sr.network import FACTORS, SLOPE, Draw, begin, convolution, through
+from sinwave.systems.residual_sr.network import FACTORS, SLOPE, Draw, begin, through
 
 __all__ = ["Colored", "Detail", "DetailDenoiser", "DetailNetwork", "DetailShape", "Gap"]
 

@@ -20,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sinwave.nn.residual import convolution
+
 if TYPE_CHECKING:
     from sinwave.systems.residual_sr.detail import DetailNetwork
 
-__all__ = ["FACTORS", "SLOPE", "Draw", "EnlargingNetwork", "Shape", "begin", "convolution", "hidden", "through"]
+__all__ = ["FACTORS", "SLOPE", "Draw", "EnlargingNetwork", "Shape", "begin", "hidden", "through"]
 
 Draw: TypeAlias = Callable[[torch.Size, str], Tensor]
 """`draw(shape, name)`: standard normal numbers for the first weights of that name."""
@@ -90,10 +92,3 @@ def begin(network: EnlargingNetwork | DetailNetwork, draw: Draw) -> None:
             parameter.zero_()
     for kernel in hidden(network.body):
         kernel.mul_(_GAIN).add_(nn.init.dirac_(torch.empty_like(kernel)))
-
-
-def convolution(before: int, after: int) -> nn.Conv2d:
-    """Make a 3 x 3 convolution and leave the global generator, which the constructor uses, as it was."""
-    # Not skip_init: it imports sympy, half a second of every command.
-    with torch.random.fork_rng(devices=[]):
-        return nn.Conv2d(before, after, 3, padding=1)
