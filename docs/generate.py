@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import sinwave
+from sinwave.cli import COMMANDS
 from sinwave.cli.info import Info
-from sinwave.cli.main import COMMANDS
 from sinwave.cli.parse import metavar, own_first
 from sinwave.cli.show import Showing
 from sinwave.metrics.cards import CARDS

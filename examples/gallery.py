@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage import data
 
-from sinwave.cli.main import main as sinwave
+from sinwave.cli import main as sinwave
 
 LONG_SIDE = 250
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar, anchor_term
+from sinwave.diffusion.sample import Denoiser
 
 
 @final

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.diffusion.denoise import scalings
 from sinwave.errors import InputError, MissingError, Stop
 from sinwave.images import read

@@ -12,7 +12,7 @@ from drawing import drawn
 from PIL import Image
 from torch.testing import assert_close
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError, MissingError
 from sinwave.images import read, read_text, to_uint8, write_frames
 from sinwave.images.animation import encode_frames

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sinwave.cli.main import COMMANDS, Command, main
+from sinwave.cli import COMMANDS, Command, main
 from sinwave.cli.parse import parse_together
 from sinwave.cli.show import ProgressBar, Showing, show_table
 from sinwave.errors import InputError
@@ -86,7 +86,7 @@ class Draw(Showing):
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command `end` in this process and, through the environment, in those that `process` starts."""
     (tmp_path / "end_command.py").write_text(COMMAND)
-    start = 'from sinwave.cli.main import COMMANDS, Command\nCOMMANDS["end"] = Command("end_command", "end")\n'
+    start = 'from sinwave.cli import COMMANDS, Command\nCOMMANDS["end"] = Command("end_command", "end")\n'
     (tmp_path / "start.py").write_text(start)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(COMMANDS, "end", Command("end_command", "end"))
@@ -97,7 +97,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def process(*arguments: str) -> list[str]:
     """The command line of a process that knows `end`."""
-    return [sys.executable, "-c", "import start, sys; from sinwave.cli.main import main; sys.exit(main())", *arguments]
+    return [sys.executable, "-c", "import start, sys; from sinwave.cli import main; sys.exit(main())", *arguments]
 
 
 def drawn(*arguments: str) -> Draw:

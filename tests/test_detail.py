@@ -15,7 +15,7 @@ from test_residual_small import network, picture
 from torch.nn import functional
 
 import sinwave
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.diffusion.process import ResidualShift
 from sinwave.diffusion.sample import Ddim, even_times, sample
 from sinwave.errors import InputError

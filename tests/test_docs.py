@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sinwave.cli.main import COMMANDS, main
+from sinwave.cli import COMMANDS, main
 from sinwave.systems.table import SYSTEMS
 
 ROOT = Path(__file__).parents[1]

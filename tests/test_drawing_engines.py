@@ -8,7 +8,7 @@ from drawing import small_singan, small_wavelet, write_small
 from torch import Tensor
 
 import sinwave
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import write
 from sinwave.rng import NoiseSource

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.images import read, read_text, to_uint8
 
 

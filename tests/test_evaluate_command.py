@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.images import from_uint8, read, to_uint8, write
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.fidelity import lr_consistency, psnr_y

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from sinwave.cli.main import COMMANDS
+from sinwave.cli import COMMANDS
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "gallery.py"
 

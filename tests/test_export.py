@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.rng import NoiseSource
 from sinwave.systems import table
 from sinwave.systems.residual_sr.export import compact, onnx

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError, OutputError
 from sinwave.images import probe, read, read_text, sheet, to_uint8
 from sinwave.images.writing import MAX_SIDE
@@ -67,6 +67,44 @@ def test_it_writes_pictures_and_a_sheet_and_says_so(
         "land-sheet.png",
     ]
     assert probe(result["sheet"]).size[1] > 2 * SMALL[0]
+
+
+def test_a_single_result_may_have_a_name(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "new.jpg"
+    arguments = ["generate", str(picture), "-n", "1", "-o", str(out), "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [str(out)]
+    assert probe(out).format == "JPEG"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["new-sheet.png", "new.jpg"]
+    written = out.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert out.stat().st_mtime_ns == written
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "another file of that name exists" in capsys.readouterr().err
+    (tmp_path / "folder.png").mkdir()
+    assert main(["generate", str(picture), "-n", "1", "-o", str(tmp_path / "folder.png")]) == 0
+    assert (tmp_path / "folder.png" / "land-0000.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-o", "new.png"], "new.png names a single result, and there are 8: name a folder, or add -n 1"),
+        (["-n", "1", "-o", "new.gif"], "new.gif: the name of this result ends in .png or .jpg or"),
+        (["-n", "1", "-o", "new.png", "land.png"], "new.png names a single result: name a folder"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_refused(
+    picture: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    assert main(["generate", str(picture), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert [path.name for path in picture.parent.iterdir()] == ["land.png"]
 
 
 def test_the_table_for_people(
@@ -466,7 +504,7 @@ def test_no_room_for_a_picture(picture: Path, tmp_path: Path) -> None:
     assert resource  # a limit on the size of files stands for the full disk: both make a write fail in the middle
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "from sinwave.cli.main import main; import torch;"
+        "from sinwave.cli import main; import torch;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)); sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, "generate", str(picture), "-n", "1", "-o", str(tmp_path / "out")]

@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_sample import FromGenerator
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.diffusion.process import VariancePreserving
 from sinwave.errors import InputError, MissingError
 from sinwave.images import read

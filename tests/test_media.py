@@ -14,7 +14,7 @@ from skimage import data
 from test_images import png
 
 import sinwave
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.images import Movie, encode_movie, movie, probe, read, read_any, to_uint8, write
 from sinwave.kinds import Source
 from sinwave.reduction import Reduction

@@ -113,7 +113,7 @@ class Line(Recipe):
 train(Training(Line(), Constant(None), Budget(3), 0))
 
 from PIL import Image
-from sinwave.cli.main import main
+from sinwave.cli import main
 Image.radial_gradient("L").resize((24, 24)).save("p.png")
 assert main(["upscale", "p.png", "-q"]) == 0
 assert main(["train", "p.png", "--steps", "2", "--receptive-field", "9", "--width", "8", "--quiet"]) == 0

@@ -11,7 +11,7 @@ import grimp
 import pytest
 
 import sinwave
-from sinwave.cli.main import COMMANDS, main
+from sinwave.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"diffusers", "gradio", "numpy", "PIL", "pywt", "rich", "skimage", "torch", "transformers", "tyro"}
@@ -30,9 +30,9 @@ def loaded_after(statement: str) -> set[str]:
     "statement",
     [
         "import sinwave",
-        "from sinwave.cli.main import main; main(['--help'])",
-        "from sinwave.cli.main import main; main(['--version'])",
-        "from sinwave.cli.main import main; main(['nonsense'])",
+        "from sinwave.cli import main; main(['--help'])",
+        "from sinwave.cli import main; main(['--version'])",
+        "from sinwave.cli import main; main(['nonsense'])",
         "import sinwave.options, sinwave.errors",
     ],
 )
@@ -41,14 +41,14 @@ def test_the_door_opens_without_heavy_libraries(statement: str) -> None:
 
 
 def test_reading_a_command_line_and_a_header_needs_no_torch() -> None:
-    statement = "from sinwave.cli.main import main; main(['info', '--help']); main(['info', 'absent.png'])"
+    statement = "from sinwave.cli import main; main(['info', '--help']); main(['info', 'absent.png'])"
     assert "torch" not in loaded_after(statement)
 
 
 def test_importing_leaves_the_environment_alone_and_the_command_sets_openmp() -> None:
     policy = "import os; os.environ.pop('OMP_WAIT_POLICY', None); {}; assert os.environ.get('OMP_WAIT_POLICY') == {!r}"
     loaded_after(policy.format("import sinwave", None))
-    loaded_after(policy.format("from sinwave.cli.main import main; main(['--version'])", "PASSIVE"))
+    loaded_after(policy.format("from sinwave.cli import main; main(['--version'])", "PASSIVE"))
 
 
 def test_exports() -> None:

@@ -13,7 +13,7 @@ from diffusers import DDIMPipeline, DDIMScheduler
 from PIL import Image
 from torch.testing import assert_close
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import read
 from sinwave.rng import NoiseSource

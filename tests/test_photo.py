@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import sinwave
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import read, read_text, to_uint8
 from sinwave.kinds import Source

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 from torch.nn import functional
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, read, to_uint8

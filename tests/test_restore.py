@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import sinwave
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.data.degrade import REAL_ESRGAN, degrade
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8

@@ -9,7 +9,6 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from gaussian import GaussianDenoiser
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import (
     Anchored,
     Coefficients,
@@ -21,6 +20,7 @@ from sinwave.diffusion.process import (
 )
 from sinwave.diffusion.sample import (
     Ddim,
+    Denoiser,
     Heun,
     Multistep,
     Sampler,

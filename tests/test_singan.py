@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
@@ -721,7 +721,7 @@ KILLED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.data.batches import Constant
 from sinwave.training import checkpoint, loop
 saver, advance = checkpoint.Saver, loop.Training.advance

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tasks").glob("*.md"))]

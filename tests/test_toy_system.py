@@ -10,7 +10,7 @@ import torch
 import toy
 from toy.options import Options
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import read, write
 from sinwave.systems import table

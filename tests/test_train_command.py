@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sinwave.atomic import locked
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError, Stop
 from sinwave.images import from_uint8, probe, read, write
 from sinwave.rng import NoiseSource
@@ -212,7 +212,7 @@ KILLED = """
 import sys
 import torch
 torch.set_num_threads(1)
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.training import checkpoint
 saver = checkpoint.Saver
 checkpoint.Saver = lambda *places, **settings: saver(*places, **settings | {"seconds": 0.2})

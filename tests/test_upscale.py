@@ -7,7 +7,7 @@ from drawing import inputs_of
 from PIL import Image
 from skimage import data
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
 from sinwave.kinds import Source

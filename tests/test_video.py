@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sinwave.cli.main import main
+from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import read
-from sinwave.images.video import encode_film, film, film_text, is_film, raw_frames
+from sinwave.images.header import is_film
+from sinwave.images.video import encode_film, film, film_text, raw_frames
 
 TIMES = (0, 512, 1024, 3072)
 """The third frame is shown three times as long as the others: in units of 1 / 12800 s."""

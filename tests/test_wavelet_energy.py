@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sinwave.diffusion.denoise import Denoiser
+from sinwave.diffusion.sample import Denoiser
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.expectation import Energies, Sight
 from sinwave.systems.wavelet.options import FAST

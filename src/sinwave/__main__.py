@@ -2,7 +2,7 @@
 
 import sys
 
-from sinwave.cli.main import command
+from sinwave.cli import command
 
 if __name__ == "__main__":
     sys.exit(command())

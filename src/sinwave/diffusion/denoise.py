@@ -1,16 +1,13 @@
-"""A denoiser answers one question: which clean signal is expected behind a noisy one?
+"""Networks as denoisers: the scalings around them, and the loss that trains them.
 
-    D(x_t, t) = E[x_0 | x_t]
-
-It is the minimizer of the mean squared error, and the only thing that sampling needs to know about the data. A time is
-a number, or a tensor (b, 1, 1, 1) with one for each sample. The denoiser that samples is the denoiser that trains: a
-network's `loss` is its error in what it answers, so a training writes no scaling a second time.
+A time is a number, or a tensor (b, 1, 1, 1) with one for each sample. The denoiser that samples is the denoiser that
+trains: a network's `loss` is its error in what it answers, so a training writes no scaling a second time.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, final
@@ -20,24 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinwave.diffusion.process import Process, Scalar
+from sinwave.diffusion.sample import Denoiser
 
-__all__ = ["Denoiser", "FromNoise", "Network", "Preconditioned", "Scalings", "TrainableDenoiser", "scalings", "signals"]
+__all__ = ["FromNoise", "Network", "Preconditioned", "Scalings", "TrainableDenoiser", "scalings", "signals"]
 
 Network: TypeAlias = Callable[[Tensor, Scalar], Tensor]
 """`network(x, log ratio) -> (b, c, h, w)`, the ratio of noise to signal a number or (b, 1, 1, 1): what is trained."""
-
-
-class Denoiser(ABC):
-    """E[x_0 | x_t]: a trained network, a closed form, or another denoiser with something added."""
-
-    @abstractmethod
-    def __call__(
-        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
-    ) -> Tensor:
-        """The estimate of x_0, of the shape of x_t `(b, c, h, w)`.
-
-        `anchor` is the y of the process; `condition` is any further input, in a form that the denoiser defines.
-        """
 
 
 class TrainableDenoiser(Denoiser):

@@ -1,5 +1,10 @@
 """The loop from noise to a clean signal: denoise, remove a part of the noise, repeat.
 
+A denoiser answers one question, which clean signal is expected behind a noisy one, and the loop asks nothing else about
+the data. Its answer is the minimizer of the mean squared error:
+
+    D(x_t, t) = E[x_0 | x_t]
+
 All systems use this loop. Tasks steer it by one hook, a constraint on the denoised estimate: fixed pixels, a pinned
 region, tiling, consistency with a low-resolution input, a guide image. A step is of first or second order, with or
 without fresh noise.
@@ -18,7 +23,6 @@ from typing import ClassVar, TypeAlias, final
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Process, Scalar
 from sinwave.errors import InputError
 from sinwave.rng import Noise
@@ -26,6 +30,7 @@ from sinwave.rng import Noise
 __all__ = [
     "Constraint",
     "Ddim",
+    "Denoiser",
     "Heun",
     "Multistep",
     "Sampler",
@@ -46,6 +51,19 @@ Draw: TypeAlias = Callable[..., Tensor]
 
 STRIP = 1 << 22
 """Numbers per picture in one strip: of pictures that nearly fill the memory the temporaries stay small."""
+
+
+class Denoiser(ABC):
+    """E[x_0 | x_t]: a trained network, a closed form, or another denoiser with something added."""
+
+    @abstractmethod
+    def __call__(
+        self, x_t: Tensor, t: Scalar, *, anchor: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """The estimate of x_0, of the shape of x_t `(b, c, h, w)`; t is a number, or (b, 1, 1, 1), one a sample.
+
+        `anchor` is the y of the process; `condition` is any further input, in a form that the denoiser defines.
+        """
 
 
 def sample(

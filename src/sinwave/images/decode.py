@@ -18,10 +18,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.images.exif import kept_exif
 from sinwave.images.header import Header, orientation
 from sinwave.images.levels import from_uint8, from_words
-from sinwave.images.words import words_of
 
 __all__ = ["Decoded", "decoded", "first_only"]
 
@@ -69,7 +67,17 @@ def decoded(image: Image.Image, header: Header, second: Image.Image | None = Non
     profile, colorful = image.info.get("icc_profile"), len(pixels.colors) == 3 and image.mode not in ("1", "L", "LA")
     space = profile[16:20] if isinstance(profile, bytes) else b""
     fits = space == b"GRAY" or (space == b"RGB " and colorful)
-    return pixels._replace(icc=profile if fits else None, exif=kept_exif(image))
+    return pixels._replace(icc=profile if fits else None, exif=_exif(image))
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    """Read the EXIF data, of most pictures none."""
+    with suppress(Exception):  # damaged: an answer that `kept_exif` gives
+        if not ("exif" in image.info or isinstance(image, TiffImageFile) or image.getexif()):
+            return b""
+    from sinwave.images.exif import kept_exif
+
+    return kept_exif(image)
 
 
 def first_only(header: Header) -> str | None:
@@ -106,6 +114,8 @@ def _deep_gray(image: Image.Image, header: Header) -> Decoded:
 
 
 def _deep_colors(image: Image.Image, second: Image.Image, header: Header) -> Decoded:
+    from sinwave.images.words import words_of
+
     words, alpha = words_of(image, second), None
     shade = image.info.get("transparency")
     if words.shape[2] == 4:

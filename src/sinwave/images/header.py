@@ -29,7 +29,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sinwave.errors import InputError, SinwaveError
 
-__all__ = ["Header", "decoding", "describe", "file_digest", "opened", "orientation", "probe", "read_text", "recognized"]
+__all__ = ["FIRST_ONLY", "Header", "decoding", "describe", "file_digest", "is_film", "opened", "orientation", "probe"]
+__all__ += ["read_text", "recognized"]
+
+FIRST_ONLY = "a film, using its first picture"
 
 _DECODERS: Mapping[re.Pattern[bytes], type[ImageFile.ImageFile]] = {
     re.compile(rb"\x89PNG\r\n\x1a\n"): PngImageFile,
@@ -40,6 +43,9 @@ _DECODERS: Mapping[re.Pattern[bytes], type[ImageFile.ImageFile]] = {
     re.compile(rb"BM"): BmpImageFile,
     re.compile(rb"P[1-6]\s"): PpmImageFile,
 }
+_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
+"""Containers that films have too, but with one picture."""
+
 _SIDEWAYS = (5, 6, 7, 8)
 _BITS_OF_MODE = {"1": 1, "I": 32, "F": 32}
 
@@ -67,6 +73,18 @@ def probe(path: str | PathLike[str]) -> Header:
     path = Path(path)
     with opened(path) as (_, image):
         return describe(path, image)
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file begins as one of these containers does."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(12)
+    except (OSError, ValueError):
+        return False
+    return start[:4] == b"\x1aE\xdf\xa3" or (start[4:8] == b"ftyp" and start[8:12] not in _STILL)
 
 
 def file_digest(path: Path) -> str:

@@ -19,10 +19,8 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images.decode import Decoded, decoded, first_only
-from sinwave.images.header import decoding, describe, file_digest, opened, recognized
+from sinwave.images.header import FIRST_ONLY, decoding, describe, file_digest, is_film, opened, recognized
 from sinwave.images.levels import from_uint8, from_words, looks_gray, to_uint8
-from sinwave.images.video import FIRST_ONLY, is_film, raw_frames
-from sinwave.images.words import second_bytes
 
 __all__ = ["Picture", "fitting_profile", "from_uint8", "looks_gray", "read", "read_any", "read_bytes", "to_uint8"]
 __all__ += ["as_written", "read_frames"]
@@ -157,6 +155,8 @@ def read_frames(path: Path, *, max_pixels: int, min_side: int) -> Iterator[tuple
 
 
 def _frames_of_film(path: Path, limits: _Limits) -> Iterator[Picture]:
+    from sinwave.images.video import raw_frames
+
     for pixels in raw_frames(path):
         limits.check(str(path), (pixels.shape[0], pixels.shape[1]))
         yield Picture(from_uint8(torch.from_numpy(pixels).permute(2, 0, 1)), exif=b"")
@@ -182,10 +182,16 @@ def _from_file(path: Path, file: BinaryIO, image: ImageFile.ImageFile, limits: _
     while block := file.read(1 << 20):
         digest.update(block)
     file.seek(place)
-    content = decoded(image, header, second_bytes(image, file))
+    content = decoded(image, header, _second_bytes(image, file) if header.depth > 8 else None)
     if note := first_only(header):
         content = content._replace(notes=(note, *content.notes))
     return replace(_pictured(str(path), content), sha256=digest.hexdigest(), path=path)
+
+
+def _second_bytes(image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image | None:
+    from sinwave.images.words import second_bytes
+
+    return second_bytes(image, file)
 
 
 def _from_pillow(image: Image.Image, limits: _Limits) -> Picture:

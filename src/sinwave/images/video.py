@@ -20,11 +20,8 @@ import numpy.typing as npt
 
 from sinwave.errors import InputError, MissingError, OutputError
 
-__all__ = ["FIRST_ONLY", "Film", "encode_film", "film", "film_text", "is_film", "need_video", "raw_frames"]
+__all__ = ["Film", "encode_film", "film", "film_text", "need_video", "raw_frames"]
 
-FIRST_ONLY = "a film, using its first picture"
-
-_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _SOUND = frozenset(("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"))
 """Codecs that an MP4 holds."""
 
@@ -50,18 +47,6 @@ class Film(NamedTuple):
         """Milliseconds of all frames; of the last one what the rate says."""
         lengths = [round(1000 * float(self.unit * (after - before))) for before, after in pairwise(self.times)]
         return (*lengths, round(1000 / float(self.rate)))
-
-
-def is_film(path: Path) -> bool:
-    """Whether a file begins as one of these containers does."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            start = file.read(12)
-    except (OSError, ValueError):
-        return False
-    return start[:4] == b"\x1aE\xdf\xa3" or (start[4:8] == b"ftyp" and start[8:12] not in _STILL)
 
 
 def film(path: Path) -> Film:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -23,13 +24,13 @@ from torch import Tensor
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import InputError, OutputError
-from sinwave.images import words
-from sinwave.images.exif import exif_of, tags_of
 from sinwave.images.levels import from_uint8, to_uint8, to_words
 from sinwave.images.picture import fitting_profile
-from sinwave.resize import resize
 
-__all__ = ["MAX_SIDE", "encode", "encoded", "saved", "sheet", "write"]
+if TYPE_CHECKING:
+    from sinwave.images.words import Words
+
+__all__ = ["MAX_SIDE", "PICTURES", "encode", "encoded", "saved", "sheet", "write"]
 
 MAX_SIDE = 4096
 _SHAPE = 1.4  # width / height that is pleasant on a screen
@@ -89,7 +90,7 @@ def encode(
     return encoded(path, "a picture", _ENCODERS, picture, text, profile, exif or b"")
 
 
-def _as_words(image: Tensor, gray: bool) -> words.Words:
+def _as_words(image: Tensor, gray: bool) -> Words:
     return to_words(torch.cat([image[:3].mean(0, keepdim=True), image[3:]]) if gray else image)
 
 
@@ -123,40 +124,60 @@ def _chunks(text: Mapping[str, str]) -> PngInfo:
 
 
 def _png(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
-    exif = exif_of({}, exif, picture.size[::-1])
+    exif = _exif_of({}, exif, picture.size[::-1])
     return saved(picture, "PNG", pnginfo=_chunks(text), icc_profile=icc, **({"exif": exif} if exif else {}))
 
 
 def _jpeg(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     if picture.mode in ("RGBA", "LA"):
         raise InputError("a JPEG file cannot hold transparency; write a PNG, WebP or TIFF")
-    exif = exif_of(text, exif, picture.size[::-1])
+    exif = _exif_of(text, exif, picture.size[::-1])
     return saved(picture, "JPEG", quality=95, subsampling=0, exif=exif, icc_profile=icc)
 
 
 def _webp(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     if picture.mode in ("L", "LA"):  # WebP knows no gray
         picture, icc = picture.convert("RGBA" if picture.mode == "LA" else "RGB"), None
-    exif = exif_of(text, exif, picture.size[::-1])
+    exif = _exif_of(text, exif, picture.size[::-1])
     return saved(picture, "WEBP", lossless=True, exact=True, exif=exif, icc_profile=icc)
 
 
 def _tiff(picture: Image.Image, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     samples = np.array(picture).reshape(picture.height, picture.width, -1)
-    return words.tiff(samples, tags_of(text, exif, picture.size[::-1]), icc)
+    return _tagged(samples, text, icc, exif)
 
 
-def _deep_png(values: words.Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
-    return words.png(values, _chunks(text), icc, exif_of({}, exif, values.shape[:2]))
+def _exif_of(text: Mapping[str, str], exif: bytes, size: tuple[int, int]) -> bytes:
+    if not (text or exif):
+        return b""
+    from sinwave.images.exif import exif_of
+
+    return exif_of(text, exif, size)
 
 
-def _deep_tiff(values: words.Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+def _tagged(samples: Words | npt.NDArray[np.uint8], text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    from sinwave.images.exif import tags_of
+    from sinwave.images.words import tiff
+
+    return tiff(samples, tags_of(text, exif, samples.shape[:2]), icc)
+
+
+def _deep_png(values: Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
+    from sinwave.images.words import png
+
+    return png(values, _chunks(text), icc, _exif_of({}, exif, values.shape[:2]))
+
+
+def _deep_tiff(values: Words, text: Mapping[str, str], icc: bytes | None, exif: bytes) -> bytes:
     if values.shape[2] == 2:  # which Pillow does not read
         values, icc = values[..., [0, 0, 0, 1]], None
-    return words.tiff(values, tags_of(text, exif, values.shape[:2]), icc)
+    return _tagged(values, text, icc, exif)
 
 
 _ENCODERS = {".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".webp": _webp, ".tif": _tiff, ".tiff": _tiff}
+PICTURES = tuple(_ENCODERS)
+"""Endings of the names of pictures."""
+
 _DEEP_ENCODERS = {".png": _deep_png, ".tif": _deep_tiff, ".tiff": _deep_tiff}
 
 
@@ -237,6 +258,8 @@ def _good_columns(count: int, aspect: float) -> int:
 def _scaled(picture: Tensor, scale: float) -> Image.Image:
     picture = picture.detach().to("cpu", torch.float32)
     if scale < 1:
+        from sinwave.resize import resize
+
         height, width = (max(1, int(side * scale)) for side in picture.shape[1:])
         picture = resize(picture[None], (height, width))[0]
     return _pillow(picture)

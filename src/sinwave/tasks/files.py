@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -39,7 +39,7 @@ class Files:
     def __init__(
         self, task: Task, output: Output, dtype: str, stem: Path, ready: Prepared, film: images.Movie | None
     ) -> None:
-        from sinwave.images.writing import MAX_SIDE
+        from sinwave.images.writing import MAX_SIDE, PICTURES
 
         self._picture, self._drawing, self._overwrite = ready.picture, ready.drawing, output.overwrite
         self.count = output.count or task.count
@@ -48,12 +48,14 @@ class Files:
         if film is not None:
             film.check(self._drawing.size)
         suffix, folder = task.suffix if film is None else film.suffix, stem.parent
-        name = stem.name if task.verb == "generate" else f"{stem.name}-{task.verb}"
-        if task.overview or self.count > 1:
-            self.names = tuple(folder / f"{name}-{number:04d}{suffix}" for number in range(self.count))
-            self.sheet: Path | None = folder / f"{name}-sheet.png"
-        else:
-            self.names, self.sheet = (folder / f"{name}{suffix}",), None
+        several, single = task.overview or self.count > 1, output.file
+        if single is not None:
+            _check_name(single, self.count, PICTURES if suffix == ".png" else (suffix,))
+        name = stem.name if task.verb == "generate" or single is not None else f"{stem.name}-{task.verb}"
+        numbers = [f"-{number:04d}" for number in range(self.count)] if several else [""]
+        names = [folder / f"{name}{number}{suffix}" for number in numbers]
+        self.names = tuple(names if single is None else [single])
+        self.sheet = folder / f"{name}-sheet.png" if several else None
         self._text = {
             "Software": f"sinwave {__version__}",
             "sinwave:command": shlex.join(_words(task, output.seed, dtype)),
@@ -151,12 +153,11 @@ class Files:
 
     def _is_finished(self, file: Path, part: str) -> bool:
         from sinwave.images import read_text
-        from sinwave.images.video import film_text
 
         if self._overwrite or not file.exists():
             return False
         try:
-            there = film_text(file) if file.suffix == ".mp4" else read_text(file)
+            there = _film_text(file) if file.suffix == ".mp4" else read_text(file)
         except InputError:
             there = {}
         if all(there.get(key) == value for key, value in self._about(part).items()):
@@ -179,13 +180,27 @@ class Files:
 
     def _small(self, image: Tensor) -> Tensor:
         """Shrink a picture, or the first of some frames, for the sheet."""
-        from sinwave.resize import resize
-
         image = image[:3] if image.dim() == 3 else image[0]
         if self._shrink == 1:
             return image
+        from sinwave.resize import resize
+
         height, width = (max(1, round(self._shrink * side)) for side in image.shape[1:])
         return resize(image[None], (height, width))[0]
+
+
+def _film_text(file: Path) -> Mapping[str, str]:
+    from sinwave.images.video import film_text
+
+    return film_text(file)
+
+
+def _check_name(file: Path, count: int, suffixes: Sequence[str]) -> None:
+    """Refuse a name for one result where there are several, or of another kind."""
+    if count > 1:
+        raise InputError(f"{file} names a single result, and there are {count}: name a folder, or add -n 1")
+    if file.suffix.lower() not in suffixes:
+        raise InputError(f"{file}: the name of this result ends in {' or '.join(suffixes)}")
 
 
 def _visible(picture: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ from sinwave.kinds import MIN_SIDE, Source
 from sinwave.options import option
 from sinwave.tasks.files import ON_SHEET, Files
 from sinwave.tasks.machine import Hardware, OnEstimate, OnProgress, Tally, in_parallel, silent, workers_for
-from sinwave.tasks.sources import Place, named, places
 from sinwave.tasks.task import Drawing, EditTask, Inputs, Task, of_one_kind
 
 if TYPE_CHECKING:
@@ -30,8 +29,12 @@ if TYPE_CHECKING:
     from sinwave import images
     from sinwave.rng import NoiseSource
     from sinwave.systems.contracts import Computing, OnStep
+    from sinwave.tasks.sources import Place
 
 __all__ = ["Output", "Prepared", "Run", "Written", "draw", "prepared"]
+
+
+_SUFFIXES = frozenset((".gif", ".jpeg", ".jpg", ".mp4", ".png", ".tif", ".tiff", ".webp"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +50,15 @@ class Output:
         metavar="N",
     )
     seed: int = option(0, "the seed of the noise: another one draws other pictures", low=0, high=2**63 - 1)
-    output: Path = option(Path(), "the folder to write to; it is made if it is not there", short="-o", metavar="DIR")
+    output: Path = option(Path(), "the folder to write to, or the name of a single result", short="-o", metavar="PATH")
     overwrite: bool = option(False, "replace files that are there already")
     max_pixels: int = option(100_000_000, "the largest picture to read or draw", low=256)
+
+    @property
+    def file(self) -> Path | None:
+        """The name of a single result; None if `output` is a folder."""
+        named = self.output.suffix.lower() in _SUFFIXES and not self.output.is_dir()
+        return self.output if named else None
 
 
 class Written(NamedTuple):
@@ -176,13 +185,20 @@ class Run:
 
     def run(self, on_progress: OnProgress = silent, on_estimate: OnEstimate | None = None) -> Written:
         """Read, draw, write the results of the one source; what is wrong is raised."""
-        return self._one(self.task, self.output.output, self.task.source.name, on_progress, on_estimate, "")
+        file = self.output.file
+        stem = self.output.output / self.task.source.name if file is None else file.with_suffix("")
+        return self._one(self.task, stem, on_progress, on_estimate, "")
 
     def run_all(
         self, on_progress: OnProgress = silent, on_bad: Callable[[str], None] = lambda sentence: None
     ) -> Iterator[Written]:
         """Give the results of every source, one after another; a bad one is a sentence."""
-        listed, notes = list[Place](), list[str]()
+        from sinwave.tasks.sources import named, places
+
+        if self.output.file is not None:
+            raise InputError(f"{self.output.file} names a single result: name a folder for those of several pictures")
+        listed: list[Place] = []
+        notes = list[str]()
         for source in (self.task.source, *self.more):
             try:
                 more, note = places(source, self.task.verb, self.output.output)
@@ -195,7 +211,7 @@ class Run:
             task = replace(self.task, source=source)
             prefix = f"{name} ({number} of {len(listed)}): " if len(listed) > 1 else ""
             try:
-                written = self._one(task, self.output.output / folder, name, on_progress, None, prefix)
+                written = self._one(task, self.output.output / folder / name, on_progress, None, prefix)
                 yield written._replace(notes=(*notes, *written.notes))
                 notes = []
             except Stop:
@@ -206,8 +222,7 @@ class Run:
     def _one(
         self,
         task: Task,
-        folder: Path,
-        name: str,
+        stem: Path,
         on_progress: OnProgress,
         on_estimate: OnEstimate | None,
         prefix: str,
@@ -219,13 +234,13 @@ class Run:
         with self.hardware.computing(quick=task.quick) as computing:
             ready = prepared(task, computing, self.output.max_pixels)
             film = _film(task, self.output.max_pixels)
-            files = Files(task, self.output, self.hardware.dtype, folder / name, ready, film)
+            files = Files(task, self.output, self.hardware.dtype, stem, ready, film)
             model, notes = ready.model() if files.missing or files.beside or files.page else (None, ())
             if film is not None:
                 notes = (*(note for note in ready.notes if note != film.note), *film.losses(ready.drawing.size), *notes)
             else:
                 notes = (*ready.notes, *notes)
-            make_folder(folder)
+            make_folder(stem.parent)
             tally = Tally(on_progress, files.count - len(files.missing), files.count, on_estimate, prefix)
             if film is None:
                 results = draw(ready, model, noise.child, files.missing, tally, files.write)

@@ -23,9 +23,8 @@ from typing import ClassVar, NoReturn, final
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Scalar
-from sinwave.diffusion.sample import Ddim, sample
+from sinwave.diffusion.sample import Ddim, Denoiser, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
 from sinwave.resize import extended, resize

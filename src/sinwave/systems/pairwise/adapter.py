@@ -16,8 +16,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser, log_ratio, scalings
+from sinwave.diffusion.denoise import log_ratio, scalings
 from sinwave.diffusion.process import Scalar
+from sinwave.diffusion.sample import Denoiser
 from sinwave.nn.local import LocalNetwork
 from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
 from sinwave.systems.pairwise.source import Source

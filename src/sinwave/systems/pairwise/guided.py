@@ -16,8 +16,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser, log_ratio
+from sinwave.diffusion.denoise import log_ratio
 from sinwave.diffusion.process import Process, Scalar
+from sinwave.diffusion.sample import Denoiser
 
 __all__ = ["Guided", "Walk"]
 

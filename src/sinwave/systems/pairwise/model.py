@@ -11,8 +11,7 @@ from typing import ClassVar, NoReturn, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from sinwave.diffusion.denoise import Denoiser
-from sinwave.diffusion.sample import sample
+from sinwave.diffusion.sample import Denoiser, sample
 from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
 from sinwave.kinds import Source as SourceFile

@@ -17,9 +17,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sinwave.diffusion.denoise import Denoiser, Preconditioned
+from sinwave.diffusion.denoise import Preconditioned
 from sinwave.diffusion.process import Process, Scalar, VarianceExploding, VariancePreserving
-from sinwave.diffusion.sample import Ddim, Multistep, Sampler, karras_times
+from sinwave.diffusion.sample import Ddim, Denoiser, Multistep, Sampler, karras_times
 from sinwave.errors import InputError
 from sinwave.nn.unet import UNet
 from sinwave.systems.pairwise.options import Configuration

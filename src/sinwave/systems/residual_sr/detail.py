@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser, Scalings, scalings
+from sinwave.diffusion.denoise import Scalings, scalings
 from sinwave.diffusion.process import ResidualShift, Scalar
+from sinwave.diffusion.sample import Denoiser
 from sinwave.nn.residual import convolution
 from sinwave.reduction import Reduction
 from sinwave.rng import Key, Noise

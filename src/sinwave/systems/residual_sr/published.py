@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import ResidualShift, Scalar
-from sinwave.diffusion.sample import Ddim, even_times, sample
+from sinwave.diffusion.sample import Ddim, Denoiser, even_times, sample
 from sinwave.errors import InputError
 from sinwave.pretrained.files import find
 from sinwave.pretrained.published import Weights

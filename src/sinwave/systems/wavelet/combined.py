@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser, signals
+from sinwave.diffusion.denoise import signals
 from sinwave.diffusion.process import Scalar
-from sinwave.diffusion.sample import Sampler, Step
+from sinwave.diffusion.sample import Denoiser, Sampler, Step
 from sinwave.errors import InputError
 from sinwave.rng import Noise
 from sinwave.systems.contracts import VerticalSpan

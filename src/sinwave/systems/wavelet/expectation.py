@@ -31,8 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser
-from sinwave.diffusion.sample import Constraint, by_strips
+from sinwave.diffusion.sample import Constraint, Denoiser, by_strips
 from sinwave.errors import InputError
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.bands import Scale

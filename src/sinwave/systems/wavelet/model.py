@@ -19,11 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser
 from sinwave.diffusion.process import Flow, Process, Scalar
-from sinwave.diffusion.sample import Constraint, Ddim, Sampler, by_strips, compose, flow_times, sample
+from sinwave.diffusion.sample import Constraint, Ddim, Denoiser, Sampler, by_strips, compose, flow_times, sample
 from sinwave.errors import InputError
-from sinwave.resize import resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import OnStep, PictureConstraint, Progress, ScaleConstraint, VerticalSpan
 from sinwave.systems.wavelet.bands import Progression, grid
@@ -282,7 +280,11 @@ class WaveletModel:
 
     def _layout(self, size: Size) -> Tensor:
         """The coarsest bands of the known picture in `size`; of one that is very large only they may stay."""
-        image = self.image if size == self.size else resize(self.image, size)
+        image = self.image
+        if size != self.size:
+            from sinwave.resize import resize
+
+            image = resize(image, size)
         return self.progression.split(image)[0].bands
 
     def _on_bands(self, constrain: PictureConstraint, size: Size) -> Constraint:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sinwave.diffusion.denoise import Denoiser, FromNoise, Network, Preconditioned
+from sinwave.diffusion.denoise import FromNoise, Network, Preconditioned
 from sinwave.diffusion.process import Scalar
+from sinwave.diffusion.sample import Denoiser
 from sinwave.errors import InputError
 from sinwave.images import Picture, read_bytes
 from sinwave.nn.local import LocalNetwork
