@@ -43,7 +43,7 @@ from sinwave.systems import table as systems
 from sinwave.systems.contracts import Computing, Loaded
 from sinwave.systems.pairwise.squares import enlarged, squared
 
-METHODS = ("local", "direct", "pairwise")
+METHODS = ("local", "direct", "lora", "pairwise")
 _SIDE, _BATCH = 224, 32
 
 

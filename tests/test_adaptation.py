@@ -242,8 +242,9 @@ def adapted(*options):
     return main(["train", "shots", "--system", "few-shot", "--steps", "3", "--batch", "4", *method, *options])
 
 
-def test_an_adapter_is_small_names_its_source_and_is_drawn_from(place, capsys):
-    assert adapted("--source", "source.safetensors", "-o", "new.safetensors") == 0
+@pytest.mark.parametrize("method", ["local", "lora"])
+def test_an_adapter_is_small_names_its_source_and_is_drawn_from(place, capsys, method):
+    assert adapted("--source", "source.safetensors", "-o", "new.safetensors", "--method", method) == 0
     remarks = capsys.readouterr().err
     assert "damaged.jpg" in remarks
     assert "again.webp: this is the same picture as 1.png" in remarks
@@ -287,15 +288,16 @@ def test_whole_networks_are_adapted_from_the_weights_of_the_source(place, method
     assert main(["generate", "new.safetensors", "-n", "1", "-q"]) == 0
 
 
-def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
-    command = ["--source", "source.safetensors", "-q"]
+@pytest.mark.parametrize("method", ["local", "direct", "lora"])
+def test_a_killed_adaptation_ends_as_if_it_had_not_been(place, method):
+    command = ["--source", "source.safetensors", "-q", "--method", method]
     assert adapted(*command, "-o", "whole.safetensors") == 0
 
     def stop(label, done, total):
         if label.startswith("step") and done >= 2:
             raise Stop
 
-    options = {"source": Path("source.safetensors"), "steps": 3, "batch": 4, "method": "local"}
+    options = {"source": Path("source.safetensors"), "steps": 3, "batch": 4, "method": method}
     with pytest.raises(Stop):
         train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run(stop)
     train_files((Path("shots"),), Path("parts.safetensors"), "few-shot", options).run()
@@ -310,6 +312,7 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "2"], "at least 3"),
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "8", "--group", "3"], "divide the batch"),
         (["--source", "source.safetensors", "--method", "pairwise"], "needs a source that answers noise"),
+        (["--source", "source.safetensors", "--rank", "8"], "rank is an option of --method lora, not of direct"),
         (["--source", "source.safetensors", "--field", "9"], "field is an option of --method local, not of direct"),
         (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of direct"),
         (["--source", "shots/0.png"], "cannot be read as weights"),
@@ -321,6 +324,28 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place):
 def test_bad_adaptations_are_refused_in_a_sentence(place, capsys, options, words):
     assert main(["train", "shots", "--system", "few-shot", "--steps", "3", *options]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_changes_of_low_rank_fit_their_source_and_their_rank_strictly(place, rank):
+    options = ["--source", "source.safetensors", "--method", "lora", "--rank", str(rank), "-q", "-o", "new.safetensors"]
+    assert adapted(*options) == 0
+    path = Path("new.safetensors")
+    file = read_model(path)
+    name, *_, last = sorted(file.weights)
+    assert name.endswith("down.weight")
+    assert file.weights[name].shape[0] == rank
+    assert with_base(file, path).adapter is None
+    spoiled = [
+        {**file.weights, name: file.weights[name][:, 1:]},
+        {key: value for key, value in file.weights.items() if key != last},
+        {**file.weights, "another": torch.zeros(1)},
+        {**file.weights, "time_embed.0.bias": torch.zeros(64)},
+    ]
+    sentences = [name, last, "another", r"weights of its source, such as time_embed\.0\.bias"]
+    for weights, words in zip(spoiled, sentences, strict=True):
+        with pytest.raises(InputError, match=words):
+            with_base(dataclasses.replace(file, weights=weights), path)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -405,7 +430,7 @@ def test_guidance_is_the_line_through_both_estimates_and_the_source_draws_above_
         assert_close(estimate(Walk(above=1.01 * level), t), second)
 
 
-@pytest.mark.parametrize("method", ["direct", "local"])
+@pytest.mark.parametrize("method", ["direct", "local", "lora"])
 def test_an_adapted_model_is_guided_by_its_source(place, capsys, method):
     assert adapted("--source", "source.safetensors", "--method", method, "--rate", "0.01", "-o", "new.safetensors") == 0
     model, theirs = (table.load(Path(f"{name}.safetensors")) for name in ("new", "source"))

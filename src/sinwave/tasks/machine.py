@@ -43,7 +43,7 @@ _FEW_PIXELS = 1 << 19
 class Machine:
     """Device and threads."""
 
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, ...; auto takes the fastest that is there")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, ...; auto: the fastest")
     threads: int | None = option(None, "threads to use (default: one per core)", low=1, high=1024)
 
     @contextmanager

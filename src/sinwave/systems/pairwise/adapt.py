@@ -16,13 +16,14 @@ from sinwave.errors import InputError
 from sinwave.images import sheet
 from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
+from sinwave.nn.low_rank import drawn_from, of_low_rank
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import Base, ModelFile
-from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, Options, Settings
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, LowRankConfiguration, Options, Settings
 from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapter
-from sinwave.systems.pairwise.model import Trained, adapted, from_file, source_in
+from sinwave.systems.pairwise.model import from_file, on_source, source_in
 from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe
 from sinwave.systems.pairwise.shots import MOST_SHOTS, Indices, Pool, Shots, shots_of
 from sinwave.systems.pairwise.source import Source, moments
@@ -37,7 +38,7 @@ _POOL, _LOOKS = 1600, 128
 _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 
-_RATES = {"local": 2e-3, "direct": 1e-4, "pairwise": 1e-4}
+_RATES = {"local": 2e-3, "direct": 1e-4, "lora": 2e-3, "pairwise": 1e-4}
 _SCHEDULE, _STEADY = Trapezoid(warm_up=20, tail=0.4), Trapezoid(warm_up=20, tail=0.0)
 _LOOK_EVERY = 20
 
@@ -58,7 +59,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     settings = Settings(**values, rate=options.rate or _RATES[options.method])
     if options.method == "pairwise":
         _check_pairs(source, settings)
-    prepare = _local if options.method == "local" else _whole
+    prepare = {"local": _local, "lora": _low_rank}.get(options.method, _whole)
     recipe, batches, keep = prepare(source, base, shots, settings, options, request)
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
@@ -68,7 +69,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         schedule=_STEADY if options.method == "local" else _SCHEDULE,
         look_every=_LOOK_EVERY,
         average=settings.average,
-        settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field},
+        settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field, "rank": options.rank},
         numerics="float32",
         parameters=sum(value.numel() for value in keep(_values(recipe)).weights.values()),
         keep=keep,
@@ -121,7 +122,7 @@ def _local(
 
 
 def _values(recipe: Recipe[Tensor]) -> Mapping[str, Tensor]:
-    return {name: value.detach() for name, value in recipe.kept.named_parameters()}
+    return {name: value.detach() for name, value in recipe.kept.named_parameters() if value.requires_grad}
 
 
 def _drawn_network(configuration: AdapterConfiguration, noise: NoiseSource) -> LocalNetwork:
@@ -140,8 +141,7 @@ def _whole(
 ) -> _Prepared:
     """All weights of the source."""
     adapted = dataclasses.replace(source, unet=copy.deepcopy(source.unet).requires_grad_(True))
-    batches = _ShotBatches(shots.pictures, settings.batch, request.seed, settings.flips)
-    looks = [_ShotBatches(shots.pictures, 32, fold(request.seed, "held out"), False).at(step) for step in range(2)]
+    batches, looks = _shot_batches(shots, settings, request.seed)
 
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         return ModelFile("ddpm", source.configuration.to_json(), {}, weights, (), base)
@@ -149,6 +149,28 @@ def _whole(
     if settings.method == "pairwise":
         return PairwiseRecipe(settings, adapted, source, looks), batches, keep
     return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, keep
+
+
+def _low_rank(
+    source: Source, base: Base, shots: Shots, settings: Settings, options: Options, request: TrainingRequest
+) -> _Prepared:
+    """Changes of low rank to all convolutions of the source."""
+    configuration = LowRankConfiguration(size=source.configuration.size, rank=options.rank, layout=options.adm or "")
+    noise = NoiseSource(fold(request.seed, "weights"))
+    adapted = dataclasses.replace(source, unet=drawn_from(of_low_rank(source.unet, options.rank), noise))
+    batches, looks = _shot_batches(shots, settings, request.seed)
+
+    def keep(weights: Mapping[str, Tensor]) -> ModelFile:
+        return ModelFile("few-shot", configuration.to_json(), {}, weights, (), base)
+
+    return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, keep
+
+
+def _shot_batches(shots: Shots, settings: Settings, seed: int) -> tuple[_ShotBatches, list[Tensor]]:
+    """Batches to learn from, and those of the held-out losses."""
+    batches = _ShotBatches(shots.pictures, settings.batch, seed, settings.flips)
+    looks = _ShotBatches(shots.pictures, 32, fold(seed, "held out"), False)
+    return batches, [looks.at(step) for step in range(2)]
 
 
 class _ShotBatches:
@@ -188,13 +210,14 @@ def _memory(source: Source, options: Options) -> float:
     between = ACTIVATIONS * positions * shape.width * (shape.blocks + 1)
     if options.method == "local":  # the source only estimates; six adapters learn one after another
         return 1e9 + 8.0 * weights + 32 * between / 4 + _MOST_POOL + 4e3 * options.batch * positions
-    return 1e9 + STATE * weights + max(options.batch, 32) * between
+    held = 8.0 if options.method == "lora" else STATE
+    return 1e9 + held * weights + max(options.batch, 32) * between
 
 
 def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) -> Tensor:
     """Put every sample under the shot that is nearest to it."""
     path = Path("the model")
-    trained = from_file(file, path) if file.system == "ddpm" else Trained(source, adapted(file, path))
+    trained = from_file(file, path) if file.system == "ddpm" else on_source(file, path, source)
     drawer = trained.build("network", Computing(device, torch.float32))
     side = source.configuration.size
     with torch.inference_mode():

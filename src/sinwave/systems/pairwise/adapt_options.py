@@ -13,12 +13,13 @@ from sinwave.options import check, from_file, option, to_json
 if TYPE_CHECKING:
     from sinwave.nn.local import LocalShape
 
-__all__ = ["AdapterConfiguration", "Choices", "Method", "Options", "Settings"]
+__all__ = ["AdapterConfiguration", "Choices", "LowRankConfiguration", "Method", "Options", "Settings"]
 
-Method = Literal["local", "direct", "pairwise"]
+Method = Literal["local", "direct", "lora", "pairwise"]
 
 _OF_METHOD: Mapping[str, Method] = {
     "field": "local",
+    "rank": "lora",
     "weighting": "pairwise",
     "direction": "pairwise",
     "bands": "pairwise",
@@ -36,10 +37,11 @@ class Choices:
 
     method: Method = option(
         "direct",
-        "direct: all weights; local: an adapter that sees little at a time; pairwise: DDPM-PA, in which pictures "
-        "differ from each other as much as in the source",
+        "direct: all weights; local: an adapter that sees little at a time; lora: low-rank changes; "
+        "pairwise: DDPM-PA, which keeps distances between pictures",
     )
     field: int = option(18, "width of the square that an adapter sees", low=3, high=256, metavar="PIXELS")
+    rank: int = option(4, "rank of lora's changes", low=1, high=64)
     weighting: Literal["snr", "paper"] = option(
         "snr", "pairwise: snr: loss terms count less at high noise; paper: everywhere alike"
     )
@@ -47,7 +49,7 @@ class Choices:
     bands: Literal["all", "sum"] = option("all", "pairwise: compare the three bands of details, or their sum")
     pairs: float = option(1.0, "pairwise: weight of distances between pictures", low=0)
     details: float = option(1.0, "pairwise: weight of distances between details", low=0)
-    detail_errors: float = option(0.05, "pairwise: weight of the difference to the details of FOLDER's pictures", low=0)
+    detail_errors: float = option(0.05, "pairwise: weight of the difference to FOLDER's details", low=0)
     group: int | None = option(
         None, "pairwise: compare a step's pictures in groups of so many (default: all together)", low=3
     )
@@ -58,7 +60,9 @@ class Choices:
     )
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
-    rate: float | None = option(None, "the largest learning rate (local: 0.002; others: 0.0001)", low=1e-7, high=1)
+    rate: float | None = option(
+        None, "the largest learning rate (local, lora: 0.002; others: 0.0001)", low=1e-7, high=1
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,6 +111,25 @@ class AdapterConfiguration:
         from sinwave.nn.local import LocalShape
 
         return LocalShape(channels=self.channels, guides=self.channels, width=self.width, blocks=self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRankConfiguration:
+    """Everything that a file of changes of low rank must know beside its weights and its base."""
+
+    size: int = option(32, "side of the pictures", low=8, high=4096)
+    rank: int = option(4, "of the changes", low=1, high=1024)
+    layout: str = option("", "what the shapes of the source do not tell, if it is a checkpoint of no table")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LowRankConfiguration:
+        return from_file(cls, values)
+
+    def to_json(self) -> dict[str, Any]:
+        return to_json(self, LowRankConfiguration)
 
 
 @dataclass(frozen=True, kw_only=True)

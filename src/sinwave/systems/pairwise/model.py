@@ -16,20 +16,22 @@ from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
 from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
+from sinwave.nn.low_rank import changed, merged, of_low_rank
+from sinwave.nn.unet import UNet
 from sinwave.pretrained.files import places
 from sinwave.pretrained.published import Weights
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, ScaleConstraint, Size
 from sinwave.systems.files import ModelFile, read_model, with_weights
 from sinwave.systems.pairwise import checkpoints
-from sinwave.systems.pairwise.adapt_options import AdapterConfiguration
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, LowRankConfiguration
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.guided import Guided, Walk
 from sinwave.systems.pairwise.options import Configuration
 from sinwave.systems.pairwise.source import Source
 from sinwave.threads import threads
 
-__all__ = ["Drawer", "Trained", "adapted", "from_file", "source_in", "with_base"]
+__all__ = ["Drawer", "Trained", "from_file", "on_source", "source_in", "with_base"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -148,22 +150,41 @@ def _frozen(network: Network, computing: Computing) -> Network:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def adapted(file: ModelFile, path: Path) -> Adapter:
-    """Load an adapter without its source."""
-    configuration = AdapterConfiguration.from_json(file.options)
-    return Adapter(configuration, with_weights(path, file.weights, lambda: LocalNetwork(configuration.shape)))
-
-
 def with_base(file: ModelFile, path: Path) -> Trained:
     """Load an adapter and its source; another one than it was trained with is refused."""
     if file.base is None:
         raise InputError(f"{path}: the adapter does not say which model it changes")
-    adapter = adapted(file, path)
-    place, configuration = _base(file, path), adapter.configuration
-    source = source_in(place, configuration.layout)
-    if (source.configuration.size, source.channels) != (configuration.size, configuration.channels):
-        raise InputError(f"{path}: the adapter is for pictures of {configuration.size} pixels, unlike {place}")
-    return Trained(source, adapter)
+    return on_source(file, path, source_in(_base(file, path), _configuration(file).layout))
+
+
+def on_source(file: ModelFile, path: Path, source: Source) -> Trained:
+    """Load an adapter for a source that is there already: a network beside it, or changes of low rank."""
+    configuration = _configuration(file)
+    if source.configuration.size != configuration.size:
+        raise InputError(f"{path}: the adapter is for pictures of {configuration.size} pixels, unlike its source")
+    if isinstance(configuration, AdapterConfiguration):
+        if source.channels != configuration.channels:
+            raise InputError(f"{path}: the adapter is for {configuration.channels} channels, unlike its source")
+        network = with_weights(path, file.weights, lambda: LocalNetwork(configuration.shape))
+        return Trained(source, Adapter(configuration, network))
+
+    unet = of_low_rank(source.unet, configuration.rank)
+    new = {f"{name}.{part}.weight" for name in changed(unet) for part in ("down", "up")}
+    old = {name: value for name, value in unet.state_dict().items() if name not in new}
+    if replaced := sorted(old.keys() & file.weights.keys()):
+        raise InputError(f"{path}: the adapter has weights of its source, such as {replaced[0]}")
+
+    def build() -> UNet:
+        return of_low_rank(source.configuration.shape.build(), configuration.rank)
+
+    whole = merged(with_weights(path, {**old, **file.weights}, build))
+    return Trained(replace(source, unet=whole), find_before=lambda: source)
+
+
+def _configuration(file: ModelFile) -> AdapterConfiguration | LowRankConfiguration:
+    if "rank" in file.options:
+        return LowRankConfiguration.from_json(file.options)
+    return AdapterConfiguration.from_json(file.options)
 
 
 def source_in(path: Path, layout: str = "") -> Source:

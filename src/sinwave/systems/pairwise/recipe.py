@@ -53,6 +53,7 @@ class SourceRecipe(Recipe[Tensor]):
         self._source, self._looks, self._rate, self._muon = source, tuple(looks), rate, muon
         self._unet: UNet = source.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(source.unet.parameters()).device
+        self._moving = tuple(parameter for parameter in self._unet.parameters() if parameter.requires_grad)
         self._in_shares = Shares() if self._device.type == "cpu" else None
 
     @property
@@ -65,7 +66,7 @@ class SourceRecipe(Recipe[Tensor]):
 
     @property
     def players(self) -> Mapping[str, Player]:
-        parameters = tuple(self._unet.parameters())
+        parameters = self._moving
         optimizers = muon_and_adamw(parameters, hidden(self._unet)) if self._muon else (AdamW(parameters),)
         return {"network": Player(parameters, optimizers, lambda step: self._rate)}
 
@@ -88,7 +89,7 @@ class SourceRecipe(Recipe[Tensor]):
 
         if self._in_shares is None:
             return losses_of(slice(None))
-        return self._in_shares(losses_of, len(clean), self._unet.parameters())
+        return self._in_shares(losses_of, len(clean), self._moving)
 
 
 def _loss(source: Source, clean: Tensor, t: Tensor, noise: Tensor) -> Tensor:
