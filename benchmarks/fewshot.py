@@ -12,7 +12,7 @@ Figures of a set of pictures, all in the size that the source draws:
 
     FD          Frechet distance of EfficientNet-Lite0's features to the truth's (pictures enlarged to 224 x 224)
     patch FD    the same of patches, on three scales, over the truth's variance
-    copies      share of pictures nearer to a shot, in those features, than 95 % of true pictures are
+    copies      share of pictures nearer to a shot, by their drawing (data.likeness), than 95 % of true pictures are
     spread      mean distance of two pictures in those features, over that of true pictures
 
 The same noise draws every row. Sheets of all rows are in WORK.
@@ -33,6 +33,7 @@ from torch import Tensor
 
 import sinwave
 from sinwave.data.folder import Folder
+from sinwave.data.likeness import Copies
 from sinwave.errors import InputError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
 from sinwave.metrics.frechet import Gaussian, frechet_distance, patch_distances, patch_gaussians
@@ -56,14 +57,14 @@ class Set(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A folder's shots and truth; the least distance to a shot that is no copy, and the spread of the truth."""
+    """A folder's shots and truth, what is a copy of a shot, and the spread of the truth."""
 
     name: str
     shots: Path
     near: Set
     truth: Set
     real: Set
-    threshold: float
+    copies: Copies
     spread: float
 
 
@@ -97,8 +98,8 @@ def target_of(folder: Path, side: int, options: argparse.Namespace, network: Eff
     near, real, truth = (
         measured(torch.stack(part), network) for part in (shots, rest[: options.samples], rest[options.samples :])
     )
-    apart = torch.cdist(truth.features, near.features).min(1).values
-    return Target(folder.name, place, near, truth, real, apart.quantile(0.05).item(), _spread(truth))
+    copies = Copies(from_uint8(near.pictures), from_uint8(truth.pictures))
+    return Target(folder.name, place, near, truth, real, copies, _spread(truth))
 
 
 def _spread(pictures: Set) -> float:
@@ -118,11 +119,10 @@ def figures(pictures: Set, target: Target) -> dict[str, float]:
     """Compare a set with the truth and the shots of a target."""
     distance = frechet_distance(Gaussian.of(pictures.features), Gaussian.of(target.truth.features))
     patches = patch_distances(pictures.patches, target.truth.patches)
-    apart = torch.cdist(pictures.features, target.near.features).min(1).values
     return {
         "FD": distance,
         "patch FD": sum(patches) / len(patches),
-        "copies": (apart < target.threshold).float().mean().item(),
+        "copies": target.copies.share(from_uint8(pictures.pictures)),
         "spread": _spread(pictures) / target.spread,
     }
 

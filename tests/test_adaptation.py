@@ -30,6 +30,7 @@ from sinwave.systems.pairwise.adapt_recipe import Best, LocalRecipe, PairwiseRec
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.guided import Guided, Walk
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
+from sinwave.systems.pairwise.marks import Marks
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
 from sinwave.systems.pairwise.options import Settings
 from sinwave.systems.pairwise.recipe import drawn, weights_from
@@ -159,7 +160,7 @@ def test_the_weights_of_the_best_mark_are_kept():
     assert second["shots"] != second["left out"]
     assert recipe.best.loss.item() == pytest.approx(first["loss"])
     assert all(torch.equal(value, good[name]) for name, value in recipe.best.weights.items())
-    again = Best(adapter().network)
+    again = Best(adapter().network.requires_grad_(True))
     again.load_state_dict(recipe.best.state_dict())
     assert all(torch.equal(value, good[name]) for name, value in again.weights.items())
 
@@ -461,3 +462,51 @@ def test_a_model_that_was_not_adapted_is_not_guided(place, capsys):
     assert "this one was not adapted" in capsys.readouterr().err
     assert main(["generate", "shots/0.png", "--steps", "9"]) == 2
     assert "are for models of many pictures" in capsys.readouterr().err
+
+
+def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, monkeypatch, capsys):
+    shares = iter([0.0, 0.05, 0.1, 0.3] * 2)
+    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares, 0.0))
+    options = ["--source", "source.safetensors", "--method", "direct", "--batch", "2"]
+    assert main(["train", "shots", "--system", "few-shot", "-o", "new.safetensors", *options]) == 0
+    assert "30% of the samples are copies" in capsys.readouterr().err
+    lines = [json.loads(line) for line in Path("new.run/log.jsonl").read_text().splitlines()]
+    marks = [(line["step"], line["held_out"]["copies"]) for line in lines if "held_out" in line]
+    assert marks == [(25, 0.0), (50, 0.05), (75, 0.1), (100, 0.3)]
+    assert all(line["held_out"]["spread"] > 0 for line in lines if "held_out" in line)
+    assert lines[-1]["step"] == 100
+    kept = read_model(Path("new.safetensors")).weights
+
+    def stop(label, done, total):
+        if label.startswith("step") and done >= 60:
+            raise Stop
+
+    training = train_files(
+        (Path("shots"),),
+        Path("parts.safetensors"),
+        "few-shot",
+        {"source": Path("source.safetensors"), "method": "direct", "batch": 2},
+    )
+    with pytest.raises(Stop):
+        training.run(stop)
+    assert training.run().steps == 100
+    parts = read_model(Path("parts.safetensors")).weights
+    assert all(torch.equal(kept[name], parts[name]) for name in kept)
+    assert main(["train", "shots", "--system", "few-shot", "-o", "exact.safetensors", *options, "--steps", "75"]) == 0
+    exact = read_model(Path("exact.safetensors")).weights
+    assert all(torch.equal(kept[name], exact[name]) for name in exact)
+
+
+def test_marks_are_of_the_same_noise_and_compare_with_shots_and_source():
+    model = source(BANDS)
+    drawer = Drawer(model)
+    own = drawer.generate((16, 16), NoiseSource(0).child("mark").batch(range(4)))
+    marks = Marks(drawer, shots())
+    assert marks.at(drawer)["spread"] == 1.0
+    assert marks.at(drawer) == marks.at(drawer)
+    steps = dataclasses.replace(drawer, walk=Walk(8)).generate((16, 16), NoiseSource(0).child("mark").batch(range(4)))
+    assert not torch.equal(own, steps)
+    assert Marks(drawer, steps).at(drawer)["copies"] >= 4 / 64
+    broken = source(BANDS)
+    next(broken.unet.parameters()).data.fill_(float("nan"))
+    assert marks.at(Drawer(broken)) == {}

@@ -140,6 +140,7 @@ class TrainingRun:
             schedule=setup.schedule,
             longest_average=setup.average,
             look_every=setup.look_every,
+            ended=setup.ended,
         )
         folder = self._folder = target.with_suffix(".run")
         fingerprint = {**provenance["fingerprint"], "settings": _digest(setup.settings)[:16]}

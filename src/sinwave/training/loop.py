@@ -80,12 +80,16 @@ class Training:
         longest_average: float = 0.999,
         look_every: int = 100,
         engine: Engine = Plain(),
+        ended: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Begin with the weights that the recipe's networks have."""
+        """Begin with the weights that the recipe's networks have.
+
+        `ended` is asked after every look for a reason to end there.
+        """
         self.recipe: Recipe[Any] = recipe
         self._batches: Batches[Any] = batches
         self._budget, self._seed, self._engine = budget, seed, engine
-        self._schedule, self._plateau, self._look_every = schedule, plateau, look_every
+        self._schedule, self._plateau, self._look_every, self._ended = schedule, plateau, look_every, ended
         for network in _networks(recipe):
             engine.prepare(network)
         self._players = recipe.players
@@ -202,6 +206,10 @@ class Training:
             self._now.looks.append(held_out["loss"])
         event = self._decide(held_out is not None and self._plateau.reached(self._now.looks))
         if held_out is not None:
+            reason = self._ended()
+            if reason is not None:
+                self._now.stop = self._now.step
+                event = f"{reason}; it ends at step {self._now.step}"
             self._good = self._snapshot()
         return event
 

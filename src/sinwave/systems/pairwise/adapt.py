@@ -23,7 +23,8 @@ from sinwave.systems.files import Base, ModelFile
 from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, LowRankConfiguration, Options, Settings
 from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapter
-from sinwave.systems.pairwise.model import from_file, on_source, source_in
+from sinwave.systems.pairwise.marks import MarkedRecipe, Marks
+from sinwave.systems.pairwise.model import Drawer, from_file, on_source, source_in
 from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe
 from sinwave.systems.pairwise.shots import MOST_SHOTS, Indices, Pool, Shots, shots_of
 from sinwave.systems.pairwise.source import Source, moments
@@ -38,9 +39,9 @@ _POOL, _LOOKS = 1600, 128
 _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 
-_RATES = {"local": 2e-3, "direct": 1e-4, "lora": 2e-3, "pairwise": 1e-4}
-_SCHEDULE, _STEADY = Trapezoid(warm_up=20, tail=0.4), Trapezoid(warm_up=20, tail=0.0)
-_LOOK_EVERY = 20
+_RATES = {"local": 2e-3, "direct": 4e-4, "lora": 2e-3, "pairwise": 1e-4}
+_SCHEDULE = Trapezoid(warm_up=20, tail=0.0)
+_LOOK_EVERY = 25
 
 
 def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
@@ -60,26 +61,29 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     if options.method == "pairwise":
         _check_pairs(source, settings)
     prepare = {"local": _local, "lora": _low_rank}.get(options.method, _whole)
-    recipe, batches, keep = prepare(source, base, shots, settings, options, request)
+    recipe, batches, drawer, keep = prepare(source, base, shots, settings, options, request)
+    stops = options.method != "local" and request.steps is None and request.minutes is None
+    marked = MarkedRecipe(recipe, drawer, Marks(Drawer(source), shots.pictures), stops=stops)
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
-        recipe=recipe,
+        recipe=marked,
         batches=batches,
         budget=Budget(stop, 10**9),
-        schedule=_STEADY if options.method == "local" else _SCHEDULE,
+        schedule=_SCHEDULE,
         look_every=_LOOK_EVERY,
         average=settings.average,
         settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field, "rank": options.rank},
         numerics="float32",
         parameters=sum(value.numel() for value in keep(_values(recipe)).weights.values()),
-        keep=keep,
+        keep=lambda weights: keep(marked.best.weights if marked.best and marked.best.loss.isfinite() else weights),
+        ended=lambda: marked.reason,
         enough=settings.steps // 4,
         size=(source.configuration.size,) * 2,
         sheet=lambda file: _sheet(file, source, shots, request.device),
     )
 
 
-_Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Callable[[Mapping[str, Tensor]], ModelFile]]
+_Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Drawer, Callable[[Mapping[str, Tensor]], ModelFile]]
 
 
 def _local(
@@ -108,7 +112,8 @@ def _local(
         noise = NoiseSource(fold(request.seed, "weights")).child(number)
         return Adapter(configuration, _drawn_network(configuration, noise).to(request.device))
 
-    recipe = LocalRecipe(settings, source, build(-1), pool, looks, folds_of(build, pool, looks))
+    adapter = build(-1)
+    recipe = LocalRecipe(settings, source, adapter, pool, looks, folds_of(build, pool, looks))
 
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         """Take the weights of the best mark, or before the first one the newest."""
@@ -118,7 +123,7 @@ def _local(
         best = recipe.best.weights if recipe.best.loss.isfinite() else newest
         return ModelFile("few-shot", configuration.to_json(), {}, best, (), base)
 
-    return recipe, batches, keep
+    return recipe, batches, Drawer(source, adapter), keep
 
 
 def _values(recipe: Recipe[Tensor]) -> Mapping[str, Tensor]:
@@ -146,9 +151,12 @@ def _whole(
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         return ModelFile("ddpm", source.configuration.to_json(), {}, weights, (), base)
 
-    if settings.method == "pairwise":
-        return PairwiseRecipe(settings, adapted, source, looks), batches, keep
-    return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, keep
+    recipe: Recipe[Tensor] = (
+        PairwiseRecipe(settings, adapted, source, looks)
+        if settings.method == "pairwise"
+        else SourceRecipe(adapted, looks, settings.rate, muon=False)
+    )
+    return recipe, batches, Drawer(adapted), keep
 
 
 def _low_rank(
@@ -163,7 +171,7 @@ def _low_rank(
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         return ModelFile("few-shot", configuration.to_json(), {}, weights, (), base)
 
-    return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, keep
+    return SourceRecipe(adapted, looks, settings.rate, muon=False, even=True), batches, Drawer(adapted), keep
 
 
 def _shot_batches(shots: Shots, settings: Settings, seed: int) -> tuple[_ShotBatches, list[Tensor]]:

@@ -58,16 +58,21 @@ class Best(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.register_buffer("loss", torch.tensor(math.inf))
-        self._names = {name: name.replace(".", "/") for name, _ in network.named_parameters()}
-        for name, value in network.named_parameters():
+        moving = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self._names = {name: name.replace(".", "/") for name in moving}
+        for name, value in moving.items():
             self.register_buffer(self._names[name], value.detach().clone())
 
     def take(self, network: nn.Module, loss: float) -> None:
         """Remember the weights, if the loss is the least so far."""
         if loss < self.loss.item():
-            self.loss.fill_(loss)
-            for name, value in network.named_parameters():
-                self.get_buffer(self._names[name]).copy_(value.detach())
+            self.keep(network, loss)
+
+    def keep(self, network: nn.Module, loss: float) -> None:
+        """Remember the weights in any case."""
+        self.loss.fill_(loss)
+        for name, place in self._names.items():
+            self.get_buffer(place).copy_(network.get_parameter(name).detach())
 
     @property
     def weights(self) -> dict[str, Tensor]:
