@@ -34,6 +34,7 @@ from torch import Tensor
 import sinwave
 from sinwave.data.folder import Folder
 from sinwave.data.likeness import Copies
+from sinwave.data.squares import enlarged, squared
 from sinwave.errors import InputError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
 from sinwave.metrics.frechet import Gaussian, frechet_distance, patch_distances, patch_gaussians
@@ -42,7 +43,6 @@ from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems import table as systems
 from sinwave.systems.contracts import Computing, Loaded
-from sinwave.systems.pairwise.squares import enlarged, squared
 
 METHODS = ("local", "direct", "lora", "pairwise")
 _SIDE, _BATCH = 224, 32

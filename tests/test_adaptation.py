@@ -15,6 +15,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from sinwave.cli import main
+from sinwave.data.shots import shots_of
 from sinwave.diffusion.denoise import scalings
 from sinwave.errors import InputError, MissingError, Stop
 from sinwave.images import read
@@ -33,8 +34,8 @@ from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
 from sinwave.systems.pairwise.marks import Marks
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
 from sinwave.systems.pairwise.options import Settings
+from sinwave.systems.pairwise.pool import Indices, Pool
 from sinwave.systems.pairwise.recipe import drawn, weights_from
-from sinwave.systems.pairwise.shots import Indices, Pool, shots_of
 from sinwave.systems.pairwise.source import Source
 from sinwave.tasks.train import train_files
 
@@ -223,6 +224,8 @@ def place(tmp_path, monkeypatch):
     """A source and a folder of shots in several sizes, one twice, one damaged, one too small."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sinwave.systems.pairwise.adapt._POOL", 100)
+    monkeypatch.setattr("sinwave.systems.pairwise.marks._SAMPLES", 16)
+    monkeypatch.setattr("sinwave.systems.pairwise.marks._STEPS", 3)
     Path("shots").mkdir()
     for number, size in enumerate([(16, 16), (60, 40), (16, 30)]):
         pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
@@ -497,6 +500,59 @@ def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, mo
     assert all(torch.equal(kept[name], exact[name]) for name in exact)
 
 
+@pytest.mark.parametrize("method", ["direct", pytest.param("lora", marks=pytest.mark.slow)])
+def test_the_report_on_a_model_is_one_file_about_its_samples_and_what_they_copy(place, capsys, monkeypatch, method):
+    monkeypatch.setattr("sinwave.tasks.adaptation.OF_MODEL", 6)
+    monkeypatch.setattr("sinwave.tasks.adaptation._BETWEEN", 3)
+    training = ["--system", "few-shot", "--source", "source.safetensors", "--method", method, "--steps", "50"]
+    assert main(["train", "shots", *training, "--batch", "2", "-o", "new.safetensors", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["report", "new.safetensors", "--shots", "shots", "-o", "new.html", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 6
+    page = Path("new.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 6 + 3 + 2 * 6 + 2 * 6 + 3  # samples, shots, nearest, before and after, between
+    assert page.count("<svg") == 2
+    assert "http" not in page
+    assert f"by the method {method} in 50 steps" in page
+    again = page.encode()
+    assert main(["report", "new.safetensors", "--shots", "shots", "-o", "again.html", "-q", "--threads", "1"]) == 0
+    assert Path("again.html").read_bytes() == again
+    # Without the source and the log there is less to show.
+    Path("source.safetensors").unlink()
+    Path("new.run/log.jsonl").unlink()
+    code = main(["report", "new.safetensors", "--shots", "shots", "-o", "less.html"])
+    if method == "lora":
+        assert code == 2
+        return
+    assert code == 0
+    assert "its source source.safetensors is in none of" in capsys.readouterr().err
+    assert Path("less.html").read_text(encoding="utf-8").count("<img") == 6 + 3 + 2 * 6 + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["source.safetensors", "--shots", "shots"], "this is no adapted model"),
+        (["new.safetensors"], "--shots is missing"),
+        (["new.safetensors", "--shots", "absent"], "there is no such folder"),
+        (["new.safetensors", "--shots", "others"], "adapted to other pictures"),
+        (["new.safetensors", "--shots", "shots", "--samples", "shots"], "samples has no use"),
+        (["new.safetensors", "--shots", "shots", "--peers", "a=shots"], "peers has no use"),
+        (["shots/0.png"], "--samples is missing"),
+        (["shots/0.png", "--samples", "shots", "--shots", "shots"], "shots has no use"),
+        (["new.safetensors", "--shots", "shots", "-o", "shots/0.png", "--overwrite"], "this is read here"),
+    ],
+)
+def test_a_report_on_a_model_that_cannot_be_is_refused(place, capsys, arguments, words):
+    training = ["--system", "few-shot", "--source", "source.safetensors", "--method", "direct", "--steps", "1"]
+    assert main(["train", "shots", *training, "--batch", "2", "-o", "new.safetensors", "-q"]) == 0
+    Path("others").mkdir()
+    Image.open("shots/0.png").save("others/0.png")
+    assert main(["report", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not Path("report.html").exists()
+
+
 def test_marks_are_of_the_same_noise_and_compare_with_shots_and_source():
     model = source(BANDS)
     drawer = Drawer(model)
@@ -504,9 +560,9 @@ def test_marks_are_of_the_same_noise_and_compare_with_shots_and_source():
     marks = Marks(drawer, shots())
     assert marks.at(drawer)["spread"] == 1.0
     assert marks.at(drawer) == marks.at(drawer)
-    steps = dataclasses.replace(drawer, walk=Walk(8)).generate((16, 16), NoiseSource(0).child("mark").batch(range(4)))
+    steps = dataclasses.replace(drawer, walk=Walk(12)).generate((16, 16), NoiseSource(0).child("mark").batch(range(4)))
     assert not torch.equal(own, steps)
-    assert Marks(drawer, steps).at(drawer)["copies"] >= 4 / 64
+    assert Marks(drawer, steps).at(drawer)["copies"] >= 4 / 96
     broken = source(BANDS)
     next(broken.unet.parameters()).data.fill_(float("nan"))
     assert marks.at(Drawer(broken)) == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sinwave.data.likeness import Copies, drawings
+from sinwave.data.likeness import Copies, _limit, drawings
 from sinwave.data.portraits import Portraits
 from sinwave.errors import InputError
 
@@ -42,7 +42,26 @@ def test_others_of_the_same_kind_say_how_near_new_pictures_come():
     assert copies.limit == pytest.approx(np.quantile(copies.nearest(OTHERS).distance.numpy(), 0.05), rel=1e-5)
 
 
-def test_a_single_original_has_a_fixed_limit():
+def test_few_originals_say_how_near_new_pictures_would_come():
+    """Points in a cube: the distance to the nearest of ten is known from ten alone, within the scatter of ten."""
+    shares = []
+    for seed in range(40):
+        points = torch.rand(2010, 3, generator=torch.Generator().manual_seed(seed))
+        ten, others = points[:10], points[10:]
+        limit = _limit(torch.pdist(ten), 10)
+        shares.append((torch.cdist(others, ten).min(1).values < limit).float().mean().item())
+    assert 0.025 < np.mean(shares) < 0.1
+    assert max(shares) < 0.3
+
+
+def test_a_limit_is_that_of_the_equation():
+    between = torch.tensor([0.5, 0.1, 0.3, 0.9, 0.7, 0.2, 0.8, 0.6, 0.4, 1.0])  # of five originals
+    power = np.mean(np.log(0.5 / np.array([0.1, 0.2, 0.3, 0.4])))
+    assert _limit(between, 5) == pytest.approx(0.5 * ((1 - 0.95**0.2) * 10 / 4.5) ** power)
+    assert _limit(between[:2], 2) == 0.2
+
+
+def test_one_or_two_originals_have_a_fixed_limit():
     copies = Copies(SHOTS[:1])
     assert copies.share(SHOTS) == pytest.approx(0.1)
     assert copies.share(SHOTS[:1] * 0.5) == 1.0

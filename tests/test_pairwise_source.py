@@ -14,6 +14,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from sinwave.cli import main
+from sinwave.data.squares import Squares, squared
 from sinwave.errors import InputError
 from sinwave.images import read
 from sinwave.rng import NoiseSource
@@ -23,7 +24,6 @@ from sinwave.systems.pairwise.model import Drawer, Trained, from_file
 from sinwave.systems.pairwise.options import Configuration, Settings
 from sinwave.systems.pairwise.recipe import SourceRecipe, drawn, hidden, weights_from
 from sinwave.systems.pairwise.source import Source, moments
-from sinwave.systems.pairwise.squares import Squares, squared
 from sinwave.threads import threads
 from sinwave.wavelets import pack
 

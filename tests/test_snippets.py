@@ -45,6 +45,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("variations").mkdir()
     for number in range(2):
         Image.fromarray(np.roll(photo, 9 * number + 5, 1)).save(f"variations/sample-{number}.png")
+    Path("shots").mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(photo, 9 * number, 0)).save(f"shots/{number}.png")
     Path("photos").mkdir()
     Image.fromarray(np.tile(photo, (3, 3, 1))).save("photos/large.png")
 
@@ -67,7 +70,7 @@ def _shortened(arguments: list[str]) -> list[str]:
         given = arguments.index("-n") if "-n" in arguments else len(arguments)
         count = "1" if "--size" in arguments else "2"
         return [*arguments[:given], *arguments[given + 2 :], "-n", count]
-    if arguments[0] != "train":
+    if arguments[0] not in ("train", "adapt"):
         return arguments
     if "--minutes" in arguments:
         where = arguments.index("--minutes")

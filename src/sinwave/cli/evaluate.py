@@ -37,7 +37,7 @@ def report(arguments: Sequence[str]) -> int:
     options, showing = parse_together([Report, Showing], arguments, "sinwave report")
     with ProgressBar(quiet=showing.quiet) as progress:
         result = options.run(progress.step)
-    _show_remarks(result.remarks, result.results.unavailable, quiet=showing.quiet)
+    _show_remarks(result.remarks, result.unavailable, quiet=showing.quiet)
     if showing.json:
         show_json({"file": str(result.file), "samples": result.samples, "seconds": round(result.seconds, 3)})
     else:

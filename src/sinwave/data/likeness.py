@@ -2,9 +2,16 @@
 
     v = (y - mean y) / |y - mean y|,      y = luma of a picture,      |v - w|^2 = 2 - 2 correlation
 
-A picture is a copy if it is nearer to one of some originals than any two of them are to each other. Features of
-networks are no measure of this: in those of EfficientNet, copies in slightly other colors are as far from the originals
-as other pictures are.
+A picture is a copy if it is nearer to one of n originals than 95 % of new pictures of the same kind would be. Where
+there are no others to ask, the distances d_1 <= d_2 <= ... between the originals tell: their low tail is taken for a
+power, P(d < x) ~ x^(1/h), with h by Hill's estimator, and a new picture has n chances to be near.
+
+    limit = d_(m+1) (N p / (m + 1/2))^h,      h = mean over i <= m of log(d_(m+1) / d_i),      p = 1 - .95^(1/n)
+
+(Hill, "A simple general approach to inference about the tail of a distribution", Annals of Statistics, 1975.)
+
+Features of networks are no measure of this: in those of EfficientNet, copies in slightly other colors are as far from
+the originals as other pictures are.
 """
 
 from __future__ import annotations
@@ -20,8 +27,11 @@ __all__ = ["Copies", "Nearest", "drawings"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _RARE = 0.05
+_TAIL = 4 / 9
+"""The share of all distances that belongs to their low tail."""
+
 _CERTAIN = 0.2
-"""The distance of a correlation of .98, which says that a picture is a copy where there are no two originals."""
+"""The distance of a correlation of .98, which says that a picture is a copy where there are too few originals."""
 
 
 class Nearest(NamedTuple):
@@ -49,9 +59,9 @@ class Copies:
         if not len(originals):
             raise InputError("there are no originals to compare with")
         self._drawings = drawings(originals)
-        between = torch.pdist(self._drawings)
-        self.limit = between.min().item() if len(between) else _CERTAIN
-        if others is not None:
+        if others is None:
+            self.limit = _limit(torch.pdist(self._drawings), len(originals))
+        else:
             self.limit = self.nearest(others).distance.quantile(_RARE).item()
 
     def nearest(self, pictures: Tensor) -> Nearest:
@@ -68,3 +78,14 @@ class Copies:
     def share(self, pictures: Tensor) -> float:
         """The share of pictures that are copies."""
         return self.of_each(pictures).sum().item() / len(pictures)
+
+
+def _limit(between: Tensor, count: int) -> float:
+    """The distance from the nearest of `count` originals that a new picture has once in twenty times."""
+    rank = int(_TAIL * len(between))
+    if rank < 1:
+        return _CERTAIN
+    low = between.sort().values[: rank + 1].double().clamp(min=1e-6)
+    power = (low[-1] / low[:-1]).log().mean().item()
+    chance = 1 - (1 - _RARE) ** (1 / count)
+    return float(low[-1].item() * (chance * len(between) / (rank + 0.5)) ** power)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,21 +15,20 @@ from sinwave.metrics.cards import cards_for
 from sinwave.options import check, option
 from sinwave.tasks.collect import picture_files
 from sinwave.tasks.evaluate import Measuring
-from sinwave.tasks.machine import OnProgress, silent
+from sinwave.tasks.machine import Machine, OnProgress, silent
 
 if TYPE_CHECKING:
-    from sinwave.metrics.evaluate import Results
     from sinwave.tasks.material import Material
 
 __all__ = ["Report", "Reported"]
 
 
 class Reported(NamedTuple):
-    """The file that was written, the number of samples, their scores, and remarks for the user."""
+    """The file that was written, the number of samples, metrics without a figure and why, and remarks for the user."""
 
     file: Path
     samples: int
-    results: Results
+    unavailable: Mapping[str, str]
     remarks: tuple[str, ...]
     seconds: float
 
@@ -37,11 +37,13 @@ class Reported(NamedTuple):
 class Report(Measuring):
     """Write one HTML file on samples of a picture: the samples, where they come from, what is copied, every figure.
 
-    The file needs no network: send it to anybody. Samples of other methods may be measured beside them.
+    The file needs no network: send it to anybody. Samples of other methods may be measured beside them. Of an adapted
+    model, the file shows samples drawn for it, the pictures of --shots that are nearest, and how it learned.
     """
 
-    source: Path = option(help="the picture that the samples were made from", positional=True)
-    samples: tuple[Path, ...] = option(help="samples: folders or picture files", metavar="PATH")
+    source: Path = option(help="the picture that the samples were made from, or an adapted model", positional=True)
+    samples: tuple[Path, ...] = option((), "samples: folders or picture files", metavar="PATH")
+    shots: Path | None = option(None, "the folder of pictures that a model was adapted to", metavar="FOLDER")
     peers: tuple[Path, ...] = option(
         (), "named samples of other methods, measured beside --samples", metavar="NAME=PATH"
     )
@@ -53,6 +55,13 @@ class Report(Measuring):
         names = ["samples", *(name for name, _ in self._named())]
         if len(set(names)) < len(names):
             raise InputError(f"two methods have one name: {', '.join(names)}")
+        own, foreign = ("shots", "samples") if self._of_model else ("samples", "shots")
+        if not getattr(self, own):
+            what = "the pictures that the model was adapted to" if self._of_model else "the pictures to report on"
+            raise InputError(f"--{own} is missing: {what}")
+        if getattr(self, foreign) or (self._of_model and self.peers):
+            kind = "an adapted model" if self._of_model else "samples of a picture"
+            raise InputError(f"{foreign if getattr(self, foreign) else 'peers'} has no use in a report on {kind}")
 
     def run(self, on_progress: OnProgress = silent) -> Reported:
         """Read, measure, draw, write."""
@@ -65,6 +74,8 @@ class Report(Measuring):
 
         start = time.perf_counter()
         self._check_output()
+        if self._of_model:
+            return self._adapted(on_progress, start)
         resources, remarks = self.resources()
         on_progress("reading", 0, 1)
         material = self._material()
@@ -78,7 +89,31 @@ class Report(Measuring):
         # A file name may hold bytes that are no text.
         write_bytes(self.output, text.encode(errors="backslashreplace"), overwrite=self.overwrite)
         remarks = (*material.remarks, *remarks, *results.remarks)
-        return Reported(self.output, samples, results, remarks, time.perf_counter() - start)
+        return Reported(self.output, samples, results.unavailable, remarks, time.perf_counter() - start)
+
+    @property
+    def _of_model(self) -> bool:
+        return self.source.suffix == ".safetensors"
+
+    def _adapted(self, on_progress: OnProgress, start: float) -> Reported:
+        """Write the page about an adapted model."""
+        import torch
+
+        from sinwave.atomic import write_bytes
+        from sinwave.tasks.adaptation import OF_MODEL, adaptation
+        from sinwave.tasks.reporting.adapted import sections
+        from sinwave.tasks.reporting.page import page
+
+        assert self.shots is not None
+        on_progress("reading", 0, 1)
+        with Machine(device=self.device, threads=self.threads).on(torch.float32) as device, torch.inference_mode():
+            model, remarks = adaptation(self.source, self.shots, device, on_progress)
+            parts = list(sections(model))
+        title = f"{self.source.name}, adapted to {len(model.shots)} picture{'s' * (len(model.shots) > 1)}"
+        words = ["sinwave", "report", str(self.source), "--shots", str(self.shots)]
+        text = page(title, model.subtitle, parts, f"sinwave {__version__}: {shlex.join(words)}")
+        write_bytes(self.output, text.encode(errors="backslashreplace"), overwrite=self.overwrite)
+        return Reported(self.output, OF_MODEL, {}, remarks, time.perf_counter() - start)
 
     def _check_output(self) -> None:
         """Before any work: the page can be written, and it replaces nothing that is read here."""
@@ -88,7 +123,8 @@ class Report(Measuring):
         if self.output.exists() and not self.overwrite:
             raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
         niqe = [] if self.niqe is None else [self.niqe]
-        inputs = [self.source, *picture_files([*self.samples, *(place for _, place in self._named()), *niqe])]
+        places = [*self.samples, *(place for _, place in self._named()), *niqe]
+        inputs = [self.source, *picture_files(places if self.shots is None else [self.shots])]
         inputs += [file for folder in [self.weights] if folder and folder.is_dir() for file in folder.iterdir()]
         if self.output.resolve() in {file.resolve() for file in inputs}:
             raise OutputError(f"{self.output}: this is read here, and the page would replace it")

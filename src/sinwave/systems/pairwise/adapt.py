@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from sinwave.data.batches import Batches
+from sinwave.data.likeness import Copies
+from sinwave.data.shots import MOST_SHOTS, Shots, shots_of
+from sinwave.data.squares import enlarged
 from sinwave.errors import InputError
 from sinwave.images import sheet
 from sinwave.kinds import Source as SourceFile
@@ -25,10 +28,9 @@ from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, f
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.marks import MarkedRecipe, Marks
 from sinwave.systems.pairwise.model import Drawer, from_file, on_source, source_in
+from sinwave.systems.pairwise.pool import Indices, Pool
 from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe
-from sinwave.systems.pairwise.shots import MOST_SHOTS, Indices, Pool, Shots, shots_of
 from sinwave.systems.pairwise.source import Source, moments
-from sinwave.systems.pairwise.squares import enlarged
 from sinwave.training.loop import Budget
 from sinwave.training.recipe import Recipe
 from sinwave.training.schedule import Trapezoid
@@ -230,8 +232,7 @@ def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) 
     side = source.configuration.size
     with torch.inference_mode():
         samples = drawer.generate((side, side), NoiseSource(0).batch(range(8))).cpu()
-    apart = (samples[:, None] - shots.pictures).square().mean((2, 3, 4))
-    near = shots.pictures[apart.argmin(1)]
+    near = shots.pictures[Copies(shots.pictures).nearest(samples).original]
     rows = {"nearest shots": _beside(near), "samples": _beside(samples), "shots": _beside(shots.pictures[:8])}
     return sheet(None, [], inputs=rows, columns=1)
 

@@ -20,8 +20,8 @@ from sinwave.nn.local import LocalNetwork
 from sinwave.systems.pairwise.adapt_options import Settings
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights, variational, weighted
+from sinwave.systems.pairwise.pool import Pool
 from sinwave.systems.pairwise.recipe import Draw, drawn
-from sinwave.systems.pairwise.shots import Pool
 from sinwave.systems.pairwise.source import FromIndex, Source
 from sinwave.training.optimizer import AdamW, muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import final
 
 import torch
@@ -21,12 +22,13 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.pairwise.adapt_recipe import Best
 from sinwave.systems.pairwise.guided import Walk
 from sinwave.systems.pairwise.model import Drawer
+from sinwave.threads import side_by_side
 from sinwave.training.recipe import Player, Recipe, Update
 
 __all__ = ["MOST_COPIES", "MarkedRecipe", "Marks"]
 
 MOST_COPIES = 0.1
-_SAMPLES, _BATCH, _STEPS = 64, 16, 8
+_SAMPLES, _BATCH, _STEPS = 96, 16, 12
 
 
 @final
@@ -48,10 +50,13 @@ class Marks:
 
 def _samples(drawer: Drawer) -> Tensor:
     drawer, side = replace(drawer, walk=Walk(_STEPS)), drawer.source.configuration.size
-    noise = NoiseSource(0).child("mark")
-    parts = [range(first, first + _BATCH) for first in range(0, _SAMPLES, _BATCH)]
-    with torch.no_grad():
-        return torch.cat([drawer.generate((side, side), noise.batch(part)).cpu() for part in parts])
+    noise, device = NoiseSource(0).child("mark"), next(drawer.source.unet.parameters()).device
+
+    @torch.no_grad()
+    def draw(first: int) -> Tensor:
+        return drawer.generate((side, side), noise.batch(range(first, first + _BATCH))).cpu()
+
+    return torch.cat(side_by_side([partial(draw, first) for first in range(0, _SAMPLES, _BATCH)], device))
 
 
 def _spread(pictures: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sinwave.data.batches import Prefetched
 from sinwave.data.folder import Folder, FolderBatches
+from sinwave.data.squares import Squares, enlarged
 from sinwave.errors import InputError
 from sinwave.images import sheet
 from sinwave.pretrained.files import skeleton
@@ -21,7 +22,6 @@ from sinwave.systems.pairwise.model import from_file
 from sinwave.systems.pairwise.options import BANDS, Options, Settings
 from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe, weights_from
 from sinwave.systems.pairwise.source import Source, moments
-from sinwave.systems.pairwise.squares import Squares, enlarged
 from sinwave.training.loop import Budget
 from sinwave.training.schedule import Trapezoid
 from sinwave.wavelets import pack
