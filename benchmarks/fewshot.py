@@ -1,12 +1,17 @@
 """Adaptations of a model of many pictures to a few of another kind, beside real pictures and the unadapted model.
 
     python benchmarks/fewshot.py --source many.safetensors --target FOLDER [FOLDER ...] --weights WEIGHTS --work WORK
+    python benchmarks/fewshot.py --source plain.safetensors --target portraits:sketch portraits:long ...
 
-A target is a folder whose first pictures, in the order of their names, are the shots; the rest is the truth. Rows:
+A target is a folder, or a kind of portraits (data/portraits.py). Of its pictures, in the order of their names, the
+first are the shots, the next ones those of the second of the --sets, and so on; the rest is the truth. A source for
+portraits learns from plain ones, which --portraits FOLDER writes. Rows:
 
     real        as many true pictures as there are samples, compared with other true ones
     unadapted   samples of the source
     local, ...  samples of `sinwave train SHOTS --system few-shot --source SOURCE --method ...`
+
+Last come means over the sets of shots.
 
 Figures of a set of pictures, all in the size that the source draws:
 
@@ -25,6 +30,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +40,7 @@ from torch import Tensor
 import sinwave
 from sinwave.data.folder import Folder
 from sinwave.data.likeness import Copies
+from sinwave.data.portraits import Portraits
 from sinwave.data.squares import enlarged, squared
 from sinwave.errors import InputError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
@@ -79,17 +86,24 @@ def measured(pictures: Tensor, network: EfficientNetLite0) -> Set:
     return Set(pictures, torch.cat(features), patch_gaussians(*pictures))
 
 
-def target_of(folder: Path, side: int, options: argparse.Namespace, network: EfficientNetLite0) -> Target:
-    """Read a target, and copy its shots into a folder of their own."""
-    files = Folder(folder, min_side=16)
-    wanted = range(min(len(files), options.shots + options.truth + options.samples))
-    if len(files) < options.shots + options.samples + 2:
-        raise InputError(
-            f"{folder}: {len(files)} files are too few for {options.shots} shots, {options.samples} and truth"
-        )
-    read = [squared(picture, side) for number in wanted if (picture := files.picture(number)) is not None]
-    shots, rest = read[: options.shots], read[options.shots :]
-    place = options.work / f"{folder.name}-{options.shots}-shots"
+def pictures_of(target: str, side: int, count: int) -> list[Tensor]:
+    """Read or draw so many pictures of a target."""
+    kind = target.partition(":")[2]
+    if kind:
+        return [Portraits(kind)(side, number, 1) for number in range(count)]  # type: ignore[arg-type]
+    files = Folder(target, min_side=16)
+    if len(files) < count:
+        raise InputError(f"{target}: {len(files)} files are too few, {count} are needed")
+    return [squared(picture, side) for number in range(count) if (picture := files.picture(number)) is not None]
+
+
+def target_of(name: str, turn: int, side: int, options: argparse.Namespace, network: EfficientNetLite0) -> Target:
+    """Read a target, and copy a set of its shots into a folder of their own."""
+    used = options.sets * options.shots
+    read = pictures_of(name, side, used + options.samples + options.truth)
+    shots, rest = read[turn * options.shots :][: options.shots], read[used:]
+    short = name.partition(":")[2] or Path(name).name
+    place = options.work / f"{short}-{turn}"
     place.mkdir(parents=True, exist_ok=True)
     for stale in place.iterdir():
         stale.unlink()
@@ -99,7 +113,7 @@ def target_of(folder: Path, side: int, options: argparse.Namespace, network: Eff
         measured(torch.stack(part), network) for part in (shots, rest[: options.samples], rest[options.samples :])
     )
     copies = Copies(from_uint8(near.pictures), from_uint8(truth.pictures))
-    return Target(folder.name, place, near, truth, real, copies, _spread(truth))
+    return Target(f"{short} {turn}", place, near, truth, real, copies, _spread(truth))
 
 
 def _spread(pictures: Set) -> float:
@@ -127,49 +141,66 @@ def figures(pictures: Set, target: Target) -> dict[str, float]:
     }
 
 
-def rows(
-    target: Target, source: Loaded, network: EfficientNetLite0, options: argparse.Namespace
-) -> Iterator[list[str]]:
+class Row(NamedTuple):
+    """Figures of a set of pictures."""
+
+    target: str
+    pictures: str
+    figures: Mapping[str, float]
+
+
+def rows(target: Target, unadapted: Set, network: EfficientNetLite0, options: argparse.Namespace) -> Iterator[Row]:
     """Give the rows of a target."""
-    yield _row(target, "real", target.real, 0.0, options)
-    unadapted = measured(drawn(source, options), network)
-    yield _row(target, "unadapted", unadapted, 0.0, options)
+    yield _row(target, "real", target.real, {}, options)
+    yield _row(target, "unadapted", unadapted, {}, options)
     for method in options.methods:
         more: Mapping[str, Any] = {} if options.steps is None else {"steps": options.steps}
-        file = options.work / f"{target.name}-{method}.safetensors"
+        file = options.work / f"{target.name.replace(' ', '-')}-{method}.safetensors"
         begin = time.perf_counter()
         result = sinwave.train(
             target.shots, file, system="few-shot", source=options.source, method=method, seed=options.seed, **more
         )
-        seconds = 0.0 if result.kept else time.perf_counter() - begin
-        yield _row(target, method, measured(drawn(systems.load(file), options), network), seconds, options)
+        took = {} if result.kept else {"seconds": time.perf_counter() - begin}
+        pictures = measured(drawn(systems.load(file), options), network)
+        yield _row(target, method, pictures, {"steps": float(result.steps), **took}, options)
 
 
-def _row(target: Target, name: str, pictures: Set, seconds: float, options: argparse.Namespace) -> list[str]:
+def _row(target: Target, name: str, pictures: Set, more: Mapping[str, float], options: argparse.Namespace) -> Row:
     shown = from_uint8(pictures.pictures[:40])
     shots = {f"shot {n + 1}": enlarged(shot) for n, shot in enumerate(from_uint8(target.near.pictures))}
     overview = sheet(None, [enlarged(picture) for picture in shown], inputs=shots, columns=10)
-    write(options.work / f"{target.name}-{name}.png", overview, overwrite=True)
-    values = figures(pictures, target)
+    write(options.work / f"{target.name.replace(' ', '-')}-{name}.png", overview, overwrite=True)
+    values = {**figures(pictures, target), **more}
     print(target.name, name, {key: round(value, 3) for key, value in values.items()}, file=sys.stderr, flush=True)
-    return [
-        target.name,
-        name,
-        str(len(pictures.pictures)),
-        f"{values['FD']:.1f}",
-        f"{values['patch FD']:.4f}",
-        f"{values['copies']:.3f}",
-        f"{values['spread']:.2f}",
-        f"{seconds:.0f}" if seconds else "-",
-    ]
+    return Row(target.name, name, values)
+
+
+def means(lines: Sequence[Row]) -> Iterator[Row]:
+    """Average over the sets of shots of every target."""
+    groups: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    for row in lines:
+        groups.setdefault((row.target.rpartition(" ")[0], row.pictures), []).append(row.figures)
+    for (target, pictures), values in groups.items():
+        shared = [key for key in values[0] if all(key in value for value in values)]
+        yield Row(f"{target}, mean", pictures, {key: fmean(value[key] for value in values) for key in shared})
+
+
+_DIGITS = {"FD": 1, "patch FD": 4, "copies": 3, "spread": 2, "steps": 0, "seconds": 0}
+
+
+def _cells(row: Row) -> list[str]:
+    cells = [f"{row.figures[key]:.{digits}f}" if key in row.figures else "-" for key, digits in _DIGITS.items()]
+    return [row.target, row.pictures, *cells]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--source", type=Path, required=True, metavar="FILE", help="a model of train --system ddpm")
-    add("--target", type=Path, nargs="+", required=True, metavar="FOLDER", help="shots first, then the truth")
+    add("--source", type=Path, metavar="FILE", help="a model of train --system ddpm")
+    add("--target", nargs="+", default=[], metavar="FOLDER", help="or portraits:KIND; shots first, then the truth")
+    add("--portraits", type=Path, metavar="FOLDER", help="write 3,000 plain portraits of 32 pixels, and nothing else")
+    add("--sets", type=int, default=1, metavar="N", help="sets of shots; 1")
     add("--methods", choices=METHODS, nargs="+", default=["local", "direct"], metavar="NAME", help="local direct")
     add("--shots", type=int, default=10, metavar="N", help="10")
     add("--truth", type=int, default=500, metavar="N", help="true pictures; 500")
@@ -184,16 +215,26 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    head = ["target", "pictures", "n", "FD", "patch FD", "copies", "spread / real", "seconds"]
+    if options.portraits is not None:
+        options.portraits.mkdir(parents=True, exist_ok=True)
+        for number in range(3000):
+            write(options.portraits / f"{number:04d}.png", Portraits()(32, number, 0), overwrite=True)
+        return
+    if options.source is None or not options.target:
+        raise SystemExit("fewshot.py: --source and --target are needed")
+    head = ["target", "pictures", "FD", "patch FD", "copies", "spread / real", "steps", "seconds"]
     try:
         network, source = EfficientNetLite0.load(options.weights), systems.load(options.source)
         side = source.size[0] if source.size else 0
-        targets = [target_of(folder, side, options, network) for folder in options.target]
-        lines = [line for target in targets for line in rows(target, source, network, options)]
+        unadapted, lines = measured(drawn(source, options), network), list[Row]()
+        for name in options.target:
+            for turn in range(options.sets):
+                lines += rows(target_of(name, turn, side, options, network), unadapted, network, options)
     except SinwaveError as error:
         raise SystemExit(f"fewshot.py: {error}") from error
     made_with = provenance("fewshot.py", threads=options.threads, seed=options.seed)
-    deliver([made_with, table(head, lines)], options.output)
+    all_lines = [*lines, *means(lines)] if options.sets > 1 else lines
+    deliver([made_with, f"n = {options.samples}", table(head, map(_cells, all_lines))], options.output)
 
 
 if __name__ == "__main__":

@@ -30,21 +30,33 @@ def target(fewshot, tmp_path, monkeypatch):
     for number in range(34):
         pixels = draws.integers(0, 256, (4, 4, 3), np.uint8)
         Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC).save(tmp_path / f"kind/{number:02d}.png")
-    options = argparse.Namespace(shots=4, truth=20, samples=10, work=tmp_path / "work")
+    options = argparse.Namespace(shots=4, truth=20, samples=10, sets=1, work=tmp_path / "work")
     torch.manual_seed(0)
     network = EfficientNetLite0().eval().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
-    return fewshot.target_of(tmp_path / "kind", 32, options, network), network
+    return fewshot.target_of(str(tmp_path / "kind"), 0, 32, options, network), network
 
 
 def test_shots_come_first_and_the_truth_is_other_pictures(fewshot, target):
     parts, _ = target
     assert [len(part.pictures) for part in (parts.near, parts.real, parts.truth)] == [4, 10, 20]
     assert sorted(file.name for file in parts.shots.iterdir()) == ["00.png", "01.png", "02.png", "03.png"]
-    apart = torch.cdist(parts.truth.features, parts.near.features).min(1).values
-    assert ((apart < parts.threshold).sum()) == 1  # five in a hundred
+    assert parts.copies.share(parts.truth.pictures.float()) == 0.05
+
+
+def test_sets_of_shots_are_different_and_have_the_same_truth(fewshot, target, tmp_path):
+    _, network = target
+    options = argparse.Namespace(shots=3, truth=6, samples=4, sets=2, work=tmp_path / "work")
+    first, second = (fewshot.target_of("portraits:sketch", turn, 32, options, network) for turn in range(2))
+    assert not (first.near.pictures[:, None] == second.near.pictures).all((2, 3, 4)).any()
+    assert torch.equal(first.truth.pictures, second.truth.pictures)
+    assert (first.name, second.name) == ("sketch 0", "sketch 1")
+    assert first.shots != second.shots
+    row = fewshot.Row("sketch 0", "direct", {"FD": 1.0, "steps": 5.0})
+    (mean,) = fewshot.means([row, row._replace(target="sketch 1", figures={"FD": 2.0, "seconds": 3.0})])
+    assert mean == ("sketch, mean", "direct", {"FD": 1.5})
 
 
 @pytest.mark.slow
