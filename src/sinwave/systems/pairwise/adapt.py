@@ -173,7 +173,7 @@ def _low_rank(
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         return ModelFile("few-shot", configuration.to_json(), {}, weights, (), base)
 
-    return SourceRecipe(adapted, looks, settings.rate, muon=False, even=True), batches, Drawer(adapted), keep
+    return SourceRecipe(adapted, looks, settings.rate, muon=False), batches, Drawer(adapted), keep
 
 
 def _shot_batches(shots: Shots, settings: Settings, seed: int) -> tuple[_ShotBatches, list[Tensor]]:

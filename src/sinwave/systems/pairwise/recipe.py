@@ -48,14 +48,9 @@ class Draw(NamedTuple):
 class SourceRecipe(Recipe[Tensor]):
     """The training of one network."""
 
-    def __init__(
-        self, source: Source, looks: Sequence[Tensor], rate: float, *, muon: bool = True, even: bool = False
-    ) -> None:
-        """`looks` are the pictures of the held-out loss.
-
-        Without `muon` AdamW moves all weights, and gently; `even` is about the noise levels (see `drawn`).
-        """
-        self._source, self._looks, self._rate, self._muon, self._even = source, tuple(looks), rate, muon, even
+    def __init__(self, source: Source, looks: Sequence[Tensor], rate: float, *, muon: bool = True) -> None:
+        """`looks` are the pictures of the held-out loss; without `muon` AdamW moves all weights, and gently."""
+        self._source, self._looks, self._rate, self._muon = source, tuple(looks), rate, muon
         self._unet: UNet = source.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(source.unet.parameters()).device
         self._moving = tuple(parameter for parameter in self._unet.parameters() if parameter.requires_grad)
@@ -77,14 +72,14 @@ class SourceRecipe(Recipe[Tensor]):
 
     def updates(self, batch: Tensor, generator: torch.Generator) -> Iterator[Update]:
         clean = self._source.seen(batch)
-        yield Update("network", self._losses(clean, drawn(self._source, clean, generator, even=self._even)).mean())
+        yield Update("network", self._losses(clean, drawn(self._source, clean, generator)).mean())
 
     def held_out(self) -> Mapping[str, float]:
         losses = []
         for number, pictures in enumerate(self._looks):
             clean = self._source.seen(pictures)
             generator = torch.Generator().manual_seed(number)
-            losses.append(self._losses(clean, drawn(self._source, clean, generator, even=self._even)))
+            losses.append(self._losses(clean, drawn(self._source, clean, generator)))
         return {"loss": torch.cat(losses).mean().item()}
 
     def _losses(self, clean: Tensor, draw: Draw) -> Tensor:
