@@ -254,6 +254,7 @@ class Setup(NamedTuple):
     sheet            the sheet of a look, from the model file as it is; if None, of pictures that the model draws
     work             the work of the first so many steps, in any unit
     look_every       steps between two held-out losses
+    samples_every    steps between two sheets, unless the user says
     ended            after a look, the reason why the training ends there, or None
     """
 
@@ -273,4 +274,5 @@ class Setup(NamedTuple):
     sheet: Callable[[ModelFile], Tensor] | None = None
     work: Callable[[int], float] = float
     look_every: int = 100
+    samples_every: int = 500
     ended: Callable[[], str | None] = lambda: None

@@ -39,7 +39,9 @@ class RunOptions(Machine):
         None, "exact number of steps (SinGAN: those at its finest scale)", low=1, high=10**7, metavar="N"
     )
     seed: int = option(0, "the seed of the initial weights and of all noise", low=0, high=2**63 - 1)
-    samples_every: int = option(500, "steps between two sheets of samples", low=10, metavar="N")
+    samples_every: int | None = option(
+        None, "steps between two sheets of samples (default: 500; few-shot: 50)", low=10, metavar="N"
+    )
     overwrite: bool = option(False, "begin anew, and replace the model that is there")
 
     def __post_init__(self) -> None:

@@ -124,12 +124,13 @@ class TrainingRun:
         request: TrainingRequest,
         target: Path,
         provenance: Mapping[str, Any],
-        samples_every: int,
+        samples_every: int | None,
         on_progress: OnProgress,
         on_event: OnEvent,
     ) -> None:
         self._setup, self._request, self._target, self._provenance = setup, request, target, provenance
-        self._samples_every, self._on_progress, self._on_event = samples_every, on_progress, on_event
+        self._samples_every = samples_every or setup.samples_every
+        self._on_progress, self._on_event = on_progress, on_event
         self._start, self._events, self._notes = time.perf_counter(), list[str](), list[str]()
         self._loss, self._whole = float("nan"), True
         self.training: Training = Training(

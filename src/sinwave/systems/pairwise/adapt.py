@@ -44,6 +44,8 @@ _MOST_POOL = 1 << 29
 _RATES = {"local": 2e-3, "direct": 4e-4, "lora": 2e-3, "pairwise": 1e-4}
 _SCHEDULE = Trapezoid(warm_up=20, tail=0.0)
 _LOOK_EVERY = 25
+_MOST_SHOWN = 32
+"""Shots on a sheet."""
 
 
 def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -> Setup:
@@ -73,6 +75,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         budget=Budget(stop, 10**9),
         schedule=_SCHEDULE,
         look_every=_LOOK_EVERY,
+        samples_every=2 * _LOOK_EVERY,
         average=settings.average,
         settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field, "rank": options.rank},
         numerics="float32",
@@ -233,7 +236,10 @@ def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) 
     with torch.inference_mode():
         samples = drawer.generate((side, side), NoiseSource(0).batch(range(8))).cpu()
     near = shots.pictures[Copies(shots.pictures).nearest(samples).original]
-    rows = {"nearest shots": _beside(near), "samples": _beside(samples), "shots": _beside(shots.pictures[:8])}
+    rows = {"nearest shots": _beside(near), "samples": _beside(samples)}
+    for first in range(0, min(len(shots.pictures), _MOST_SHOWN), 8):
+        names = shots.names[first : first + 8]
+        rows[", ".join(names)] = _beside(shots.pictures[first : first + 8])
     return sheet(None, [], inputs=rows, columns=1)
 
 
