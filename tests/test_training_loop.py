@@ -215,6 +215,18 @@ def test_the_plateau_ends_a_training_that_has_no_budget():
     assert training.step == training.stop == math.ceil(step / 0.6) < 5000
 
 
+def test_a_reason_after_a_look_ends_a_training_there():
+    reasons, reports = iter([None, None, "enough"]), []
+    training = Training(Line(), Constant(None), Budget(60), 7, look_every=10, ended=lambda: next(reasons))
+    train(training, [lambda training, report: reports.append(report)])
+    assert (training.step, training.stop, training.finished) == (30, 30, True)
+    assert reports[-1].event == "enough; it ends at step 30"
+    assert [report.event for report in reports[:-1]] == [None] * 29
+    again = Training(Line(), Constant(None), Budget(60), 7, look_every=10)
+    again.load(training.state())
+    assert again.finished
+
+
 def test_the_longest_training_is_the_longest():
     training = Training(
         Line(rate=1e-5), Constant(None), Budget(None, most=100), 7, look_every=10, plateau=Plateau(looks=1000)
