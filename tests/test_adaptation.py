@@ -31,11 +31,11 @@ from sinwave.systems.pairwise.adapt_recipe import Best, LocalRecipe, PairwiseRec
 from sinwave.systems.pairwise.adapter import Adapted, Adapter
 from sinwave.systems.pairwise.guided import Guided, Walk
 from sinwave.systems.pairwise.losses import details, pairwise, snr_weights
-from sinwave.systems.pairwise.marks import Marks
+from sinwave.systems.pairwise.marks import MarkedRecipe, Marks
 from sinwave.systems.pairwise.model import Drawer, source_in, with_base
 from sinwave.systems.pairwise.options import Settings
 from sinwave.systems.pairwise.pool import Indices, Pool
-from sinwave.systems.pairwise.recipe import drawn, weights_from
+from sinwave.systems.pairwise.recipe import SourceRecipe, drawn, weights_from
 from sinwave.systems.pairwise.source import Source
 from sinwave.tasks.train import train_files
 
@@ -224,6 +224,8 @@ def place(tmp_path, monkeypatch):
     """A source and a folder of shots in several sizes, one twice, one damaged, one too small."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sinwave.systems.pairwise.adapt._POOL", 100)
+    monkeypatch.setattr("sinwave.tasks.adaptation.OF_MODEL", 6)
+    monkeypatch.setattr("sinwave.tasks.adaptation._BETWEEN", 3)
     monkeypatch.setattr("sinwave.systems.pairwise.marks._SAMPLES", 16)
     monkeypatch.setattr("sinwave.systems.pairwise.marks._STEPS", 3)
     Path("shots").mkdir()
@@ -316,6 +318,10 @@ def test_a_killed_adaptation_ends_as_if_it_had_not_been(place, method):
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "2"], "at least 3"),
         (["--source", "noise.safetensors", "--method", "pairwise", "--batch", "8", "--group", "3"], "divide the batch"),
         (["--source", "source.safetensors", "--method", "pairwise"], "needs a source that answers noise"),
+        (
+            ["--source", "source.safetensors", "--method", "lora", "--rank", "64"],
+            "layers of source.safetensors",
+        ),
         (["--source", "source.safetensors", "--rank", "8"], "rank is an option of --method lora, not of direct"),
         (["--source", "source.safetensors", "--field", "9"], "field is an option of --method local, not of direct"),
         (["--source", "source.safetensors", "--group", "3"], "group is an option of --method pairwise, not of direct"),
@@ -468,7 +474,8 @@ def test_a_model_that_was_not_adapted_is_not_guided(place, capsys):
 
 
 def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, monkeypatch, capsys):
-    shares = iter([0.0, 0.05, 0.1, 0.3] * 2)
+    # The second one of a process is that of the source.
+    shares = iter([0.0, 0.0, 0.05, 0.1, 0.3, 0.0, 0.0, 0.05, 0.1, 0.0, 0.3])
     monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares, 0.0))
     options = ["--source", "source.safetensors", "--method", "direct", "--batch", "2"]
     assert main(["train", "shots", "--system", "few-shot", "-o", "new.safetensors", *options]) == 0
@@ -478,7 +485,9 @@ def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, mo
     assert marks == [(25, 0.0), (50, 0.05), (75, 0.1), (100, 0.3)]
     assert all(line["held_out"]["spread"] > 0 for line in lines if "held_out" in line)
     assert lines[-1]["step"] == 100
-    kept = read_model(Path("new.safetensors")).weights
+    file = read_model(Path("new.safetensors"))
+    kept = file.weights
+    assert (file.provenance["steps"], file.provenance["kept_step"]) == (100, 75)
 
     def stop(label, done, total):
         if label.startswith("step") and done >= 60:
@@ -502,8 +511,6 @@ def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, mo
 
 @pytest.mark.parametrize("method", ["direct", pytest.param("lora", marks=pytest.mark.slow)])
 def test_the_report_on_a_model_is_one_file_about_its_samples_and_what_they_copy(place, capsys, monkeypatch, method):
-    monkeypatch.setattr("sinwave.tasks.adaptation.OF_MODEL", 6)
-    monkeypatch.setattr("sinwave.tasks.adaptation._BETWEEN", 3)
     training = ["--system", "few-shot", "--source", "source.safetensors", "--method", method, "--steps", "50"]
     assert main(["train", "shots", *training, "--batch", "2", "-o", "new.safetensors", "-q"]) == 0
     capsys.readouterr()
@@ -551,6 +558,54 @@ def test_a_report_on_a_model_that_cannot_be_is_refused(place, capsys, arguments,
     assert main(["report", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert not Path("report.html").exists()
+
+
+def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
+    shares = iter([0.2, 0.3, 0.7, 0.5, 0.0])  # the second is that of the source
+    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+    moved = source(BANDS)
+    moved.unet.requires_grad_(True)
+    recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
+    marked = MarkedRecipe(recipe, Drawer(moved), Marks(Drawer(source(BANDS)), shots()), stops=True)
+    seen = []
+    for _ in range(4):
+        marked.held_out()
+        seen.append((marked.reason is not None, marked.kept_look))
+    assert seen == [(False, 1), (True, 1), (False, 3), (False, 4)]
+
+
+def test_copies_at_the_first_mark_are_said_to_be_in_what_is_kept(monkeypatch):
+    shares = iter([0.5, 0.0])
+    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+    moved = source(BANDS)
+    moved.unet.requires_grad_(True)
+    recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
+    marked = MarkedRecipe(recipe, Drawer(moved), Marks(Drawer(source(BANDS)), shots()), stops=True)
+    marked.held_out()
+    assert marked.reason == "50% of the samples are copies: already at the first mark, whose weights are kept"
+    assert marked.kept_look == 1
+
+
+def test_a_large_source_has_few_samples_at_a_mark():
+    small = Drawer(source(BANDS))
+    large = Drawer(dataclasses.replace(source(BANDS), configuration=dataclasses.replace(BANDS, size=4096)))
+    assert Marks(small, shots())._count == 96
+    assert Marks(large, shots())._count == 24
+
+
+def test_shots_of_one_name_in_two_folders_are_two(place):
+    for name in "ab":
+        Path("nested", name).mkdir(parents=True)
+        Image.open(f"shots/{'ab'.index(name)}.png").save(f"nested/{name}/0.png")
+    assert shots_of(Path("nested"), 16, lambda sentence: None).names == ("a/0.png", "b/0.png")
+    training = ["--system", "few-shot", "--source", "source.safetensors", "--method", "direct", "--steps", "1"]
+    assert main(["train", "nested", *training, "--batch", "2", "-o", "new.safetensors", "-q"]) == 0
+    # Another file under the name of the source is no reason for no report.
+    Path("source.safetensors").write_bytes(Path("noise.safetensors").read_bytes())
+    assert main(["report", "new.safetensors", "--shots", "nested", "-o", "new.html", "-q"]) == 0
+    page = Path("new.html").read_text(encoding="utf-8")
+    assert "adapted to 2 pictures" in page
+    assert "b/0.png" in page
 
 
 def test_marks_are_of_the_same_noise_and_compare_with_shots_and_source():

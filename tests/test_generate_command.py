@@ -91,7 +91,9 @@ def test_a_single_result_may_have_a_name(picture: Path, tmp_path: Path, capsys: 
     [
         (["-o", "new.png"], "new.png names a single result, and there are 8: name a folder, or add -n 1"),
         (["-n", "1", "-o", "new.gif"], "new.gif: the name of this result ends in .png or .jpg or"),
+        (["-n", "1", "-o", "new.bmp"], "new.bmp: the name of this result ends in .png or .jpg or"),
         (["-n", "1", "-o", "new.png", "land.png"], "new.png names a single result: name a folder"),
+        (["-n", "1", "-o", "land.png", "--overwrite"], "land.png: this is read here, and the result would replace it"),
     ],
 )
 def test_a_name_that_does_not_fit_is_refused(
@@ -102,9 +104,11 @@ def test_a_name_that_does_not_fit_is_refused(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(picture.parent)
+    before = picture.read_bytes()
     assert main(["generate", str(picture), *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert [path.name for path in picture.parent.iterdir()] == ["land.png"]
+    assert picture.read_bytes() == before
 
 
 def test_the_table_for_people(

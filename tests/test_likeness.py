@@ -46,7 +46,7 @@ def test_few_originals_say_how_near_new_pictures_would_come():
     """Points in a cube: the distance to the nearest of ten is known from ten alone, within the scatter of ten."""
     shares = []
     for seed in range(40):
-        points = torch.rand(2010, 3, generator=torch.Generator().manual_seed(seed))
+        points = 10 * torch.rand(2010, 3, generator=torch.Generator().manual_seed(seed))
         ten, others = points[:10], points[10:]
         limit = _limit(torch.pdist(ten), 10)
         shares.append((torch.cdist(others, ten).min(1).values < limit).float().mean().item())
@@ -55,13 +55,24 @@ def test_few_originals_say_how_near_new_pictures_would_come():
 
 
 def test_a_limit_is_that_of_the_equation():
-    between = torch.tensor([0.5, 0.1, 0.3, 0.9, 0.7, 0.2, 0.8, 0.6, 0.4, 1.0])  # of five originals
-    power = np.mean(np.log(0.5 / np.array([0.1, 0.2, 0.3, 0.4])))
-    assert _limit(between, 5) == pytest.approx(0.5 * ((1 - 0.95**0.2) * 10 / 4.5) ** power)
+    between = torch.arange(28, 0, -1) / 20 + 0.5  # of eight originals
+    power = np.mean(np.log((13 / 20 + 0.5) / (np.arange(1, 13) / 20 + 0.5)))
+    assert _limit(between, 8) == pytest.approx((13 / 20 + 0.5) * ((1 - 0.95**0.125) * 28 / 12.5) ** power)
     assert _limit(between[:2], 2) == 0.2
+    assert _limit(0.1 * between, 8) == 0.2
 
 
-def test_one_or_two_originals_have_a_fixed_limit():
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_few_originals_have_a_fixed_limit(count):
+    """Distances of few say so little that new pictures would often count as copies."""
+    copies = Copies(SHOTS[:count])
+    assert (copies.limit, copies.calibrated) == (0.2, False)
+    assert copies.share(SHOTS[:count] * 0.5) == 1.0
+    assert copies.share(OTHERS) == 0.0
+    assert Copies(SHOTS).calibrated
+
+
+def test_a_single_original_is_enough():
     copies = Copies(SHOTS[:1])
     assert copies.share(SHOTS) == pytest.approx(0.1)
     assert copies.share(SHOTS[:1] * 0.5) == 1.0
@@ -70,5 +81,7 @@ def test_one_or_two_originals_have_a_fixed_limit():
 
 
 def test_a_flat_picture_is_far_from_all():
-    assert_close(drawings(torch.zeros(1, 3, 8, 8)), torch.zeros(1, 64))
-    assert Copies(SHOTS).share(torch.zeros(1, 3, 32, 32)) == 0.0
+    for value in (0.0, 0.1, 0.3, 0.7, -1.0):
+        assert_close(drawings(torch.full((1, 3, 32, 32), value)), torch.zeros(1, 1024))
+        assert Copies(SHOTS).share(torch.full((1, 3, 32, 32), value)) == 0.0
+    assert drawings(torch.full((1, 3, 32, 32), 0.3) + 0.02 * SHOTS[:1]).norm() == pytest.approx(1)

@@ -3,8 +3,9 @@
     v = (y - mean y) / |y - mean y|,      y = luma of a picture,      |v - w|^2 = 2 - 2 correlation
 
 A picture is a copy if it is nearer to one of n originals than 95 % of new pictures of the same kind would be. Where
-there are no others to ask, the distances d_1 <= d_2 <= ... between the originals tell: their low tail is taken for a
-power, P(d < x) ~ x^(1/h), with h by Hill's estimator, and a new picture has n chances to be near.
+there are no others to ask, the distances d_1 <= d_2 <= ... between the originals tell, if there are eight or more:
+their low tail is taken for a power, P(d < x) ~ x^(1/h), with h by Hill's estimator, and a new picture has n chances to
+be near. Fewer say too little, and a limit below that of a certain copy is none.
 
     limit = d_(m+1) (N p / (m + 1/2))^h,      h = mean over i <= m of log(d_(m+1) / d_i),      p = 1 - .95^(1/n)
 
@@ -26,7 +27,10 @@ from sinwave.errors import InputError
 __all__ = ["Copies", "Nearest", "drawings"]
 
 _LUMA = (0.299, 0.587, 0.114)
-_RARE = 0.05
+_FLAT = 1e-3
+"""A deviation of an eighth of a gray level: what is below is no drawing."""
+
+_RARE, _ENOUGH = 0.05, 8
 _TAIL = 4 / 9
 """The share of all distances that belongs to their low tail."""
 
@@ -45,8 +49,10 @@ def drawings(pictures: Tensor) -> Tensor:
     """Reduce pictures (n, 3, h, w) to unit vectors (n, h w)."""
     weights = torch.tensor(_LUMA, dtype=torch.float32, device=pictures.device)
     luma = torch.einsum("nchw,c->nhw", pictures.float(), weights).flatten(1)
-    luma = luma - luma.mean(1, keepdim=True)
-    unit: Tensor = luma / luma.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    luma = luma - luma.double().mean(1, keepdim=True).float()
+    norm = luma.norm(dim=1, keepdim=True)
+    flat = norm < _FLAT * luma.shape[1] ** 0.5
+    unit: Tensor = (luma / norm.clamp(min=1e-12)).masked_fill(flat, 0.0)
     return unit
 
 
@@ -59,6 +65,7 @@ class Copies:
         if not len(originals):
             raise InputError("there are no originals to compare with")
         self._drawings = drawings(originals)
+        self.calibrated = others is not None or len(originals) >= _ENOUGH
         if others is None:
             self.limit = _limit(torch.pdist(self._drawings), len(originals))
         else:
@@ -83,9 +90,9 @@ class Copies:
 def _limit(between: Tensor, count: int) -> float:
     """The distance from the nearest of `count` originals that a new picture has once in twenty times."""
     rank = int(_TAIL * len(between))
-    if rank < 1:
+    if count < _ENOUGH:
         return _CERTAIN
     low = between.sort().values[: rank + 1].double().clamp(min=1e-6)
     power = (low[-1] / low[:-1]).log().mean().item()
     chance = 1 - (1 - _RARE) ** (1 / count)
-    return float(low[-1].item() * (chance * len(between) / (rank + 0.5)) ** power)
+    return max(_CERTAIN, float(low[-1].item() * (chance * len(between) / (rank + 0.5)) ** power))

@@ -45,7 +45,7 @@ def shots_of(folder: Path, side: int, on_remark: Callable[[str], None]) -> Shots
             on_remark(f"{file}: this is the same picture as {names[twin]}; it is left out")
             continue
         pictures.append(square)
-        names.append(file.name)
+        names.append(file.relative_to(folder).as_posix())
     if len(pictures) > MOST_SHOTS:
         raise InputError(
             f"{folder}: an adaptation learns from {MOST_SHOTS} pictures at the most, and these are {len(pictures)}; "

@@ -256,6 +256,7 @@ class Setup(NamedTuple):
     look_every       steps between two held-out losses
     samples_every    steps between two sheets, unless the user says
     ended            after a look, the reason why the training ends there, or None
+    kept_step        the step whose weights `keep` gives, None for those it is given
     """
 
     recipe: Recipe[Any]
@@ -276,3 +277,4 @@ class Setup(NamedTuple):
     look_every: int = 100
     samples_every: int = 500
     ended: Callable[[], str | None] = lambda: None
+    kept_step: Callable[[], int | None] = lambda: None

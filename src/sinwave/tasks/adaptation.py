@@ -49,8 +49,8 @@ def adaptation(
     samples, between, before = pictures[:OF_MODEL], pictures[OF_MODEL:][:_BETWEEN], pictures[OF_MODEL + _BETWEEN :]
     method = manifest.provenance.get("training", {}).get("method", "direct")
     subtitle = (
-        f"{manifest.base.id} was adapted by the method {method} in {manifest.provenance.get('steps')} steps; pictures "
-        f"have {side} x {side} pixels."
+        f"{manifest.base.id} was adapted by the method {method} in {manifest.provenance.get('kept_step')} steps; "
+        f"pictures have {side} x {side} pixels."
     )
     named = dict(zip(shots.names, shots.pictures, strict=True))
     log = model.with_suffix(".run") / "log.jsonl"
@@ -62,7 +62,7 @@ def _source(loaded: Loaded, remarks: list[str]) -> Loaded | None:
     assert isinstance(loaded, Steerable)
     try:
         return loaded.steered(None, 0.0, None)
-    except MissingError as error:
+    except (InputError, MissingError) as error:
         remarks.append(f"{error}; the report does not show what it draws")
         return None
 

@@ -50,7 +50,7 @@ class Files:
         suffix, folder = task.suffix if film is None else film.suffix, stem.parent
         several, single = task.overview or self.count > 1, output.file
         if single is not None:
-            _check_name(single, self.count, PICTURES if suffix == ".png" else (suffix,))
+            _check_name(task, single, self.count, PICTURES if suffix == ".png" else (suffix,))
         name = stem.name if task.verb == "generate" or single is not None else f"{stem.name}-{task.verb}"
         numbers = [f"-{number:04d}" for number in range(self.count)] if several else [""]
         names = [folder / f"{name}{number}{suffix}" for number in numbers]
@@ -157,7 +157,7 @@ class Files:
         if self._overwrite or not file.exists():
             return False
         try:
-            there = _film_text(file) if file.suffix == ".mp4" else read_text(file)
+            there = _film_text(file) if file.suffix.lower() == ".mp4" else read_text(file)
         except InputError:
             there = {}
         if all(there.get(key) == value for key, value in self._about(part).items()):
@@ -195,8 +195,13 @@ def _film_text(file: Path) -> Mapping[str, str]:
     return film_text(file)
 
 
-def _check_name(file: Path, count: int, suffixes: Sequence[str]) -> None:
-    """Refuse a name for one result where there are several, or of another kind."""
+def _check_name(task: Task, file: Path, count: int, suffixes: Sequence[str]) -> None:
+    """Refuse a name for one result where there are several, or of another kind, or of an input."""
+    for value in (getattr(task, declared.name) for declared in facts(type(task))):
+        for item in value if isinstance(value, tuple) else [value]:
+            path = item if isinstance(item, Path) else getattr(item, "path", None)
+            if isinstance(path, Path) and path.resolve() == file.resolve():
+                raise InputError(f"{file}: this is read here, and the result would replace it")
     if count > 1:
         raise InputError(f"{file} names a single result, and there are {count}: name a folder, or add -n 1")
     if file.suffix.lower() not in suffixes:

@@ -118,13 +118,14 @@ class Report(Measuring):
     def _check_output(self) -> None:
         """Before any work: the page can be written, and it replaces nothing that is read here."""
         from sinwave.atomic import check_place
+        from sinwave.data.folder import Folder
 
         check_place(self.output, self.overwrite)
         if self.output.exists() and not self.overwrite:
             raise OutputError(f"{self.output}: the file exists already; --overwrite replaces it, -o chooses another")
         niqe = [] if self.niqe is None else [self.niqe]
         places = [*self.samples, *(place for _, place in self._named()), *niqe]
-        inputs = [self.source, *picture_files(places if self.shots is None else [self.shots])]
+        inputs = [self.source, *(picture_files(places) if self.shots is None else Folder(self.shots).files)]
         inputs += [file for folder in [self.weights] if folder and folder.is_dir() for file in folder.iterdir()]
         if self.output.resolve() in {file.resolve() for file in inputs}:
             raise OutputError(f"{self.output}: this is read here, and the page would replace it")

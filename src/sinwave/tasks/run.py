@@ -35,6 +35,7 @@ __all__ = ["Output", "Prepared", "Run", "Written", "draw", "prepared"]
 
 
 _SUFFIXES = frozenset((".gif", ".jpeg", ".jpg", ".mp4", ".png", ".tif", ".tiff", ".webp"))
+_SUFFIXES |= {".apng", ".avif", ".bmp", ".heic", ".mkv", ".mov", ".pdf", ".ppm", ".svg", ".webm"}  # to be refused
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,6 +147,7 @@ class TrainingRun:
         fingerprint = {**provenance["fingerprint"], "settings": _digest(setup.settings)[:16]}
         if (folder / STATE).exists():
             self.training.load(load(folder / STATE, fingerprint))
+            self._loss = self.training.last_look
             self._say(f"going on from step {self.training.step}")
         self._pace: Pace = Pace()
         self._log = JsonLines(folder / "log.jsonl", self.training.step, halvings=self.training.halvings)
@@ -160,6 +161,8 @@ class TrainingRun:
             while not self.training.finished:
                 self._advance()
             model = self._write(finished=True)
+            if self._setup.preview(self.training.step) and not self._sheet(self.training.step).exists():
+                self._draw(model, self.training.step)
         except (KeyboardInterrupt, Stop):
             if self._whole:
                 self._saver.save(self.training)
@@ -218,10 +221,13 @@ class TrainingRun:
             if self._setup.preview(report.step):
                 self._draw(file, report.step)
 
+    def _sheet(self, step: int) -> Path:
+        return self._folder / f"samples-{step:06d}.png"
+
     def _draw(self, content: ModelFile, step: int) -> None:
         """Write the sheet of a look."""
         image = (self._setup.sheet or self._drawings)(content)
-        file = self._folder / f"samples-{step:06d}.png"
+        file = self._sheet(step)
         data = encode(image, file)
         write_bytes(file, data, overwrite=True)
         self._tensorboard.image("samples", data, step)
@@ -244,6 +250,7 @@ class TrainingRun:
             "torch": torch.__version__,
             "steps": training.step,
             "stop": training.stop,
+            "kept_step": setup.kept_step() or training.step,
             "finished": finished,
             "loss": self._loss,
             "numerics": setup.numerics,

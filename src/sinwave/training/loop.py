@@ -114,6 +114,11 @@ class Training:
         return self._now.halvings
 
     @property
+    def last_look(self) -> float:
+        """The newest held-out loss, NaN before the first look."""
+        return self._now.looks[-1] if self._now.looks else math.nan
+
+    @property
     def expected_stop(self) -> int:
         """The largest number of steps that there may be."""
         return self._budget.most if self.stop is None else self.stop

@@ -19,7 +19,7 @@ from sinwave.errors import InputError
 from sinwave.images import sheet
 from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
-from sinwave.nn.low_rank import drawn_from, of_low_rank
+from sinwave.nn.low_rank import changed, drawn_from, of_low_rank
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import Base, ModelFile
@@ -67,10 +67,12 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     prepare = {"local": _local, "lora": _low_rank}.get(options.method, _whole)
     recipe, batches, drawer, keep = prepare(source, base, shots, settings, options, request)
     stops = options.method != "local" and request.steps is None and request.minutes is None
-    marked = MarkedRecipe(recipe, drawer, Marks(Drawer(source), shots.pictures), stops=stops)
+    marked = None
+    if options.method != "local":  # which ends by itself, and whose steps cost little beside samples of its source
+        marked = MarkedRecipe(recipe, drawer, Marks(Drawer(source), shots.pictures), stops=stops)
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
-        recipe=marked,
+        recipe=marked or recipe,
         batches=batches,
         budget=Budget(stop, 10**9),
         schedule=_SCHEDULE,
@@ -80,8 +82,9 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         settings={**dataclasses.asdict(settings), "source": base.sha256, "field": options.field, "rank": options.rank},
         numerics="float32",
         parameters=sum(value.numel() for value in keep(_values(recipe)).weights.values()),
-        keep=lambda weights: keep(marked.best.weights if marked.best and marked.best.loss.isfinite() else weights),
-        ended=lambda: marked.reason,
+        keep=lambda weights: keep(marked.best.weights if marked and marked.best and marked.kept_look else weights),
+        ended=lambda: marked and marked.reason,
+        kept_step=lambda: marked and marked.kept_look and marked.kept_look * _LOOK_EVERY,
         enough=settings.steps // 4,
         size=(source.configuration.size,) * 2,
         sheet=lambda file: _sheet(file, source, shots, request.device),
@@ -170,7 +173,10 @@ def _low_rank(
     """Changes of low rank to all convolutions of the source."""
     configuration = LowRankConfiguration(size=source.configuration.size, rank=options.rank, layout=options.adm or "")
     noise = NoiseSource(fold(request.seed, "weights"))
-    adapted = dataclasses.replace(source, unet=drawn_from(of_low_rank(source.unet, options.rank), noise))
+    unet = drawn_from(of_low_rank(source.unet, options.rank), noise)
+    if not changed(unet):
+        raise InputError(f"rank is {options.rank}: the layers of {base.id} have no more channels than that")
+    adapted = dataclasses.replace(source, unet=unet)
     batches, looks = _shot_batches(shots, settings, request.seed)
 
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:

@@ -51,13 +51,17 @@ def folds_of(build: Callable[[int], Adapter], pool: Pool, looks: Pool, most: int
 
 @final
 class Best(nn.Module):
-    """The weights of the best mark and its loss, as buffers, which the state of a training holds."""
+    """The weights of the best mark, its loss, and which of all looks it is, as buffers that the state holds."""
 
     loss: Tensor
+    look: Tensor
+    looks: Tensor
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.register_buffer("loss", torch.tensor(math.inf))
+        self.register_buffer("look", torch.tensor(0))
+        self.register_buffer("looks", torch.tensor(0))
         moving = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self._names = {name: name.replace(".", "/") for name in moving}
         for name, value in moving.items():
@@ -71,6 +75,7 @@ class Best(nn.Module):
     def keep(self, network: nn.Module, loss: float) -> None:
         """Remember the weights in any case."""
         self.loss.fill_(loss)
+        self.look.copy_(self.looks)
         for name, place in self._names.items():
             self.get_buffer(place).copy_(network.get_parameter(name).detach())
 

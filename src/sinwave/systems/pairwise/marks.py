@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import final
 
 import torch
@@ -28,7 +28,9 @@ from sinwave.training.recipe import Player, Recipe, Update
 __all__ = ["MOST_COPIES", "MarkedRecipe", "Marks"]
 
 MOST_COPIES = 0.1
-_SAMPLES, _BATCH, _STEPS = 96, 16, 12
+_SAMPLES, _STEPS, _BATCH = 96, 12, 16
+_FEW_SAMPLES, _FEW_STEPS, _SMALL = 24, 6, 1e10
+"""For networks with more parameters times positions than those of pictures of about 64 pixels."""
 
 
 @final
@@ -36,27 +38,40 @@ class Marks:
     """Samples of the same noise at every mark."""
 
     def __init__(self, before: Drawer, shots: Tensor) -> None:
-        """`before` draws from the source."""
-        self._copies = Copies(shots)
-        self._before = _spread(_samples(before))
+        """`before` draws from the source, of which samples are drawn when they are needed."""
+        source = before.source
+        positions = source.configuration.size**2 // (4 if source.configuration.packed else 1)
+        work = positions * sum(parameter.numel() for parameter in source.unet.parameters())
+        self._count, self._steps = (_SAMPLES, _STEPS) if work <= _SMALL else (_FEW_SAMPLES, _FEW_STEPS)
+        self._copies, self._drawer = Copies(shots), before
+
+    @cached_property
+    def _before(self) -> tuple[float, float]:
+        """Copies among the samples of the source, and their spread."""
+        samples = self._samples(self._drawer)
+        return self._copies.share(samples), _spread(samples)
+
+    @property
+    def most_copies(self) -> float:
+        """The share of copies from which on more steps are too many."""
+        return max(MOST_COPIES, 2 * self._before[0])
 
     def at(self, drawer: Drawer) -> dict[str, float]:
         """Draw, and compare with the shots and the source; nothing if the samples are not finite."""
-        samples = _samples(drawer)
+        samples = self._samples(drawer)
         if not samples.isfinite().all():
             return {}
-        return {"copies": self._copies.share(samples), "spread": _spread(samples) / self._before}
+        return {"copies": self._copies.share(samples), "spread": _spread(samples) / max(self._before[1], 1e-6)}
 
+    def _samples(self, drawer: Drawer) -> Tensor:
+        drawer, side = replace(drawer, walk=Walk(self._steps)), drawer.source.configuration.size
+        noise, device = NoiseSource(0).child("mark"), next(drawer.source.unet.parameters()).device
 
-def _samples(drawer: Drawer) -> Tensor:
-    drawer, side = replace(drawer, walk=Walk(_STEPS)), drawer.source.configuration.size
-    noise, device = NoiseSource(0).child("mark"), next(drawer.source.unet.parameters()).device
+        @torch.no_grad()
+        def draw(first: int) -> Tensor:
+            return drawer.generate((side, side), noise.batch(range(first, min(first + _BATCH, self._count)))).cpu()
 
-    @torch.no_grad()
-    def draw(first: int) -> Tensor:
-        return drawer.generate((side, side), noise.batch(range(first, first + _BATCH))).cpu()
-
-    return torch.cat(side_by_side([partial(draw, first) for first in range(0, _SAMPLES, _BATCH)], device))
+        return torch.cat(side_by_side([partial(draw, first) for first in range(0, self._count, _BATCH)], device))
 
 
 def _spread(pictures: Tensor) -> float:
@@ -88,13 +103,23 @@ class MarkedRecipe(Recipe[Tensor]):
     def updates(self, batch: Tensor, generator: torch.Generator) -> Iterator[Update]:
         return self._recipe.updates(batch, generator)
 
+    @property
+    def kept_look(self) -> int | None:
+        """The look whose weights are kept, counted from 1, if they are not the newest."""
+        return None if self.best is None or not self.best.loss.isfinite() else int(self.best.look)
+
     def held_out(self) -> Mapping[str, float]:
-        mark = self._marks.at(self._drawer)
+        mark, self.reason = self._marks.at(self._drawer), None
+        if self.best is not None:
+            self.best.looks += 1
         if mark and self.best is not None:
-            few = mark["copies"] <= MOST_COPIES
-            if few or not self.best.loss.isfinite():
-                self.best.keep(self.kept, mark["copies"])
-            if not few:
-                share = mark["copies"]
-                self.reason = f"{share:.0%} of the samples are copies: the weights of the mark before are kept"
+            self._judge(self.best, mark["copies"])
         return {**self._recipe.held_out(), **mark}
+
+    def _judge(self, best: Best, copies: float) -> None:
+        few, first = copies <= self._marks.most_copies, not best.loss.isfinite()
+        if few or first:
+            best.keep(self.kept, copies)
+        if not few:
+            kept = "already at the first mark, whose weights" if first else "the weights of the mark before"
+            self.reason = f"{copies:.0%} of the samples are copies: {kept} are kept"

@@ -23,6 +23,12 @@ _SHOWN = 96
 """Pixels that a small picture has on the page, at least."""
 
 _TICKS = 5
+_MEANING = {
+    True: "nearer to a picture that the model learned from than 95 % of new pictures of this kind would be, as far as "
+    "the distances between those pictures tell",
+    False: "so near to a picture that the model learned from that it is certain; those pictures are too few to tell "
+    "how near new ones come",
+}
 
 
 class Adaptation(NamedTuple):
@@ -71,9 +77,8 @@ def _copies(samples: Tensor, unadapted: Tensor | None, shots: Mapping[str, Tenso
     ]
     before = "" if unadapted is None else f" Of the samples before the adaptation {copies.share(unadapted):.0%} are."
     explanation = (
-        f"{copies.share(samples):.0%} of {len(samples)} samples are copies: nearer to a picture that the model learned "
-        "from than 95 % of new pictures of this kind would be, as far as the distances between those pictures tell. "
-        "Only light and dark count, so a copy in other colors is a copy."
+        f"{copies.share(samples):.0%} of {len(samples)} samples are copies: {_MEANING[copies.calibrated]}. Only light "
+        "and dark count, so a copy in other colors is a copy."
         f"{before} Below, how many copies each of those pictures has."
     )
     return Section("What is copied", explanation, pictures(captioned))
@@ -152,9 +157,7 @@ def _learning(log: Path) -> Iterator[Section]:
     for title, lines in (("Copies and spread", shares), ("Held-out losses", losses)):
         there = [line for line in lines if line is not None]
         body += chart(title, there, ticks, "step", dots=True) if there else ""
-    explanation = (
-        "At every mark the model drew samples of the same noise. Copies come late and then fast; training ends before."
-    )
+    explanation = "At every mark the model drew samples of the same noise. Copies come late, and then fast."
     yield Section("How it learned", explanation, body)
 
 
