@@ -163,7 +163,7 @@ class Files:
         if all(there.get(key) == value for key, value in self._about(part).items()):
             return True
         raise OutputError(
-            f"{file}: another file of that name exists; --overwrite replaces it, -o chooses another folder"
+            f"{file}: another file of that name exists; --overwrite replaces it, -o chooses another place"
         )
 
     def _may_write(self, page: Path) -> bool:
@@ -175,7 +175,7 @@ class Files:
         if escape(self._text["sinwave:command"]) in there:
             return True
         raise OutputError(
-            f"{page}: another file of that name exists; --overwrite replaces it, -o chooses another folder"
+            f"{page}: another file of that name exists; --overwrite replaces it, -o chooses another place"
         )
 
     def _small(self, image: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class RunOptions(Machine):
     )
     seed: int = option(0, "the seed of the initial weights and of all noise", low=0, high=2**63 - 1)
     samples_every: int | None = option(
-        None, "steps between two sheets of samples (default: 500; few-shot: 50)", low=10, metavar="N"
+        None, "steps between two sheets of samples (default: 500; adapt: 50)", low=10, metavar="N"
     )
     overwrite: bool = option(False, "begin anew, and replace the model that is there")
 
