@@ -475,14 +475,14 @@ def test_a_model_that_was_not_adapted_is_not_guided(place, capsys):
 
 def test_an_adaptation_ends_before_it_copies_and_keeps_the_mark_before(place, monkeypatch, capsys):
     # The second one of a process is that of the source.
-    shares = iter([0.0, 0.0, 0.05, 0.1, 0.3, 0.0, 0.0, 0.05, 0.1, 0.0, 0.3])
+    shares = iter([0.0, 0.0, 0.02, 0.05, 0.3, 0.0, 0.0, 0.02, 0.05, 0.0, 0.3])
     monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares, 0.0))
     options = ["--source", "source.safetensors", "--method", "direct", "--batch", "2"]
     assert main(["train", "shots", "--system", "few-shot", "-o", "new.safetensors", *options]) == 0
     assert "30% of the samples are copies" in capsys.readouterr().err
     lines = [json.loads(line) for line in Path("new.run/log.jsonl").read_text().splitlines()]
     marks = [(line["step"], line["held_out"]["copies"]) for line in lines if "held_out" in line]
-    assert marks == [(25, 0.0), (50, 0.05), (75, 0.1), (100, 0.3)]
+    assert marks == [(25, 0.0), (50, 0.02), (75, 0.05), (100, 0.3)]
     assert all(line["held_out"]["spread"] > 0 for line in lines if "held_out" in line)
     assert lines[-1]["step"] == 100
     file = read_model(Path("new.safetensors"))

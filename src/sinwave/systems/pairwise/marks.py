@@ -27,7 +27,9 @@ from sinwave.training.recipe import Player, Recipe, Update
 
 __all__ = ["MOST_COPIES", "MarkedRecipe", "Marks"]
 
-MOST_COPIES = 0.1
+MOST_COPIES = 0.05
+"""The share that true pictures have."""
+
 _SAMPLES, _STEPS, _BATCH = 96, 12, 16
 _FEW_SAMPLES, _FEW_STEPS, _SMALL = 24, 6, 1e10
 """For networks with more parameters times positions than those of pictures of about 64 pixels."""
