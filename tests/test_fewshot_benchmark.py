@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sinwave.data.portraits import Portraits
 from sinwave.pretrained.efficientnet import EfficientNetLite0
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -54,6 +55,14 @@ def test_sets_of_shots_are_different_and_have_the_same_truth(fewshot, target, tm
     assert torch.equal(first.truth.pictures, second.truth.pictures)
     assert (first.name, second.name) == ("sketch 0", "sketch 1")
     assert first.shots != second.shots
+    reading = fewshot.Reading.of("sunglasses", 16)
+    assert 4 <= reading.factors.shape[1] <= 15
+    own, plain = (
+        torch.stack([Portraits(kind)(16, number, 7) for number in range(60)]) for kind in ("sunglasses", "plain")
+    )
+    assert reading.figures(own)["attribute"] > 0.95 > 0.05 > reading.figures(plain)["attribute"]
+    assert reading.figures(own)["factors"] == pytest.approx(1, abs=0.15)
+    assert reading.figures(own[:1].expand(9, -1, -1, -1))["factors"] == pytest.approx(0, abs=1e-3)
     row = fewshot.Row("sketch 0", "direct", {"FD": 1.0, "steps": 5.0})
     (mean,) = fewshot.means([row, row._replace(target="sketch 1", figures={"FD": 2.0, "seconds": 3.0})])
     assert mean == ("sketch, mean", "direct", {"FD": 1.5})
