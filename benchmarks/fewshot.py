@@ -272,18 +272,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.source is None or not options.target:
         raise SystemExit("fewshot.py: --source and --target are needed")
-    head = [
-        "target",
-        "pictures",
-        "FD",
-        "patch FD",
-        "copies",
-        "spread / real",
-        "factors",
-        "attribute",
-        "steps",
-        "seconds",
-    ]
+    head = ["target", "pictures", *_DIGITS]
     try:
         network, source = EfficientNetLite0.load(options.weights), systems.load(options.source)
         side = source.size[0] if source.size else 0

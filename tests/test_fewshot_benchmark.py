@@ -47,9 +47,10 @@ def test_shots_come_first_and_the_truth_is_other_pictures(fewshot, target):
     assert parts.copies.share(parts.truth.pictures.float()) == 0.05
 
 
-def test_sets_of_shots_are_different_and_have_the_same_truth(fewshot, target, tmp_path):
+def test_sets_of_shots_are_different_and_have_the_same_truth(fewshot, target, tmp_path, monkeypatch):
     _, network = target
     options = argparse.Namespace(shots=3, truth=6, samples=4, sets=2, work=tmp_path / "work")
+    monkeypatch.setattr(fewshot, "_LEARNED", 600)
     first, second = (fewshot.target_of("portraits:sketch", turn, 32, options, network) for turn in range(2))
     assert not (first.near.pictures[:, None] == second.near.pictures).all((2, 3, 4)).any()
     assert torch.equal(first.truth.pictures, second.truth.pictures)
