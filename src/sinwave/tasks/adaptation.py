@@ -47,10 +47,10 @@ def adaptation(
     jobs = [(loaded, one) for one in [*same, *walk]] + [(source, one) for one in same if source is not None]
     pictures = _drawn(jobs, device, on_progress)
     samples, between, before = pictures[:OF_MODEL], pictures[OF_MODEL:][:_BETWEEN], pictures[OF_MODEL + _BETWEEN :]
+    steps = manifest.provenance.get("kept_step", manifest.provenance.get("steps"))
     method = manifest.provenance.get("training", {}).get("method", "direct")
     subtitle = (
-        f"{manifest.base.id} was adapted by the method {method} in {manifest.provenance.get('kept_step')} steps; "
-        f"pictures have {side} x {side} pixels."
+        f"{manifest.base.id} was adapted by the method {method} in {steps} steps; pictures have {side} x {side} pixels."
     )
     named = dict(zip(shots.names, shots.pictures, strict=True))
     log = model.with_suffix(".run") / "log.jsonl"
