@@ -35,6 +35,16 @@ def test_copies_in_other_light_are_copies_and_new_pictures_are_not():
     assert copies.of_each(torch.cat([SHOTS[[3, 3, 7]]])).tolist() == [0, 0, 0, 2, 0, 0, 0, 1, 0, 0]
 
 
+def test_what_is_near_to_several_is_no_copy():
+    copies = Copies(SHOTS)
+    distances = torch.cdist(drawings(SHOTS), drawings(SHOTS)).fill_diagonal_(9)
+    one, other = divmod(int(distances.argmin()), 10)  # the two that are most alike
+    near = copies.nearest(torch.stack([(SHOTS[one] + SHOTS[other]) / 2, 0.9 * SHOTS[one] + 0.1 * SHOTS[other]]))
+    assert near.copied.tolist() == [False, True]
+    copies.limit = 2.0
+    assert copies.nearest(OTHERS).copied.float().mean() < 0.2
+
+
 def test_others_of_the_same_kind_say_how_near_new_pictures_come():
     copies = Copies(SHOTS, OTHERS)
     assert copies.share(OTHERS) == pytest.approx(0.05)

@@ -5,7 +5,8 @@
 A picture is a copy if it is nearer to one of n originals than 95 % of new pictures of the same kind would be. Where
 there are no others to ask, the distances d_1 <= d_2 <= ... between the originals tell, if there are eight or more:
 their low tail is taken for a power, P(d < x) ~ x^(1/h), with h by Hill's estimator, and a new picture has n chances to
-be near. Fewer say too little, and a limit below that of a certain copy is none.
+be near. Fewer say too little, and a limit below that of a certain copy is none. As far as there is only such a limit, a
+copy is also much nearer to one original than to any other: what is blurred is near to several.
 
     limit = d_(m+1) (N p / (m + 1/2))^h,      h = mean over i <= m of log(d_(m+1) / d_i),      p = 1 - .95^(1/n)
 
@@ -34,15 +35,19 @@ _RARE, _ENOUGH = 0.05, 8
 _TAIL = 4 / 9
 """The share of all distances that belongs to their low tail."""
 
+_DISTINCT = 0.7
+"""The largest distance of a copy over that to the second nearest original."""
+
 _CERTAIN = 0.2
 """The distance of a correlation of .98, which says that a picture is a copy where there are too few originals."""
 
 
 class Nearest(NamedTuple):
-    """The nearest original of each picture, by number, and how far it is, from 0 to 2."""
+    """The nearest original of each picture, by number, how far it is, from 0 to 2, and whether that is a copy."""
 
     original: Tensor
     distance: Tensor
+    copied: Tensor
 
 
 def drawings(pictures: Tensor) -> Tensor:
@@ -66,21 +71,24 @@ class Copies:
             raise InputError("there are no originals to compare with")
         self._drawings = drawings(originals)
         self.calibrated = others is not None or len(originals) >= _ENOUGH
-        if others is None:
-            self.limit = _limit(torch.pdist(self._drawings), len(originals))
-        else:
+        self._distinct = _DISTINCT if others is None and len(originals) > 1 else 1.0
+        self.limit = _limit(torch.pdist(self._drawings), len(originals))
+        if others is not None:
             self.limit = self.nearest(others).distance.quantile(_RARE).item()
 
     def nearest(self, pictures: Tensor) -> Nearest:
         """Find the nearest originals of pictures (n, 3, h, w)."""
-        distance, original = torch.cdist(drawings(pictures), self._drawings).min(1)
-        return Nearest(original, distance)
+        distances = torch.cdist(drawings(pictures), self._drawings)
+        (distance, *others), (original, *_) = (x.T for x in distances.topk(min(2, len(self._drawings)), largest=False))
+        copied = distance < self.limit
+        for second in others:
+            copied &= distance <= self._distinct * second
+        return Nearest(original, distance, copied)
 
     def of_each(self, pictures: Tensor) -> Tensor:
         """Count the copies of every original among some pictures, (originals,)."""
         near = self.nearest(pictures)
-        copied = near.original[near.distance < self.limit]
-        return torch.bincount(copied, minlength=len(self._drawings))
+        return torch.bincount(near.original[near.copied], minlength=len(self._drawings))
 
     def share(self, pictures: Tensor) -> float:
         """The share of pictures that are copies."""

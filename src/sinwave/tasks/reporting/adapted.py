@@ -25,7 +25,7 @@ _SHOWN = 96
 _TICKS = 5
 _MEANING = {
     True: "nearer to a picture that the model learned from than 95 % of new pictures of this kind would be, as far as "
-    "the distances between those pictures tell",
+    "the distances between those pictures tell, and to that one alone",
     False: "so near to a picture that the model learned from that it is certain; those pictures are too few to tell "
     "how near new ones come",
 }
@@ -91,13 +91,13 @@ def _nearest(samples: Tensor, shots: Mapping[str, Tensor]) -> Section:
     captioned = list[tuple[str, Tensor]]()
     for number in near.distance.argsort()[:_NEAR].tolist():
         original, distance = int(near.original[number]), near.distance[number].item()
-        verdict = "a copy" if distance < copies.limit else "no copy"
+        verdict = "a copy" if near.copied[number] else "no copy"
         captioned.append((f"sample {number}: {verdict}", _shown(samples[number])))
         captioned.append((f"{names[original]}, correlation {1 - distance**2 / 2:.2f}", _shown(originals[original])))
     limit = 1 - copies.limit**2 / 2
     explanation = (
         f"The samples that are nearest to a picture that the model learned from, each beside it. From a correlation of "
-        f"{limit:.2f} on it is a copy."
+        f"{limit:.2f} on it is a copy, unless another of those pictures is nearly as near."
     )
     return Section("The most similar", explanation, pictures(captioned))
 
