@@ -83,19 +83,19 @@ class Reading(NamedTuple):
             torch.stack([Portraits(name)(side, number, 2) for number in numbers])  # type: ignore[arg-type]
             for name in (kind, "plain")
         )
-        known = torch.tensor([astuple(Factors.drawn(number, 2)) for number in numbers])
+        true = torch.tensor([astuple(Factors.drawn(number, 2)) for number in numbers])
         learned, tested = slice(0, _LEARNED * 2 // 3), slice(_LEARNED * 2 // 3, None)
-        factors = _ridge(_row_of(own[learned]), known[learned])
-        error = (_row_of(own[tested]) @ factors - known[tested]).square().mean(0)
-        factors = factors[:, error < 0.5 * known[tested].var(0)]
+        factors = _ridge(_row_of(own[learned]), true[learned])
+        error = (_row_of(own[tested]) @ factors - true[tested]).square().mean(0)
+        factors = factors[:, error < 0.5 * true[tested].var(0)]
         signs = torch.cat([torch.ones(len(own), 1), -torch.ones(len(plain), 1)])
         return cls(factors, _ridge(_row_of(torch.cat([own, plain])), signs), (_row_of(own) @ factors).std(0))
 
     def figures(self, pictures: Tensor) -> dict[str, float]:
         """Measure pictures (n, 3, h, w) in [-1, 1]."""
-        rows_ = _row_of(pictures)
-        spread = ((rows_ @ self.factors).std(0) / self.deviation).mean().item()
-        return {"factors": spread, "attribute": (rows_ @ self.kind > 0).float().mean().item()}
+        inputs = _row_of(pictures)
+        spread = ((inputs @ self.factors).std(0) / self.deviation).mean().item()
+        return {"factors": spread, "attribute": (inputs @ self.kind > 0).float().mean().item()}
 
 
 def _row_of(pictures: Tensor) -> Tensor:

@@ -97,9 +97,9 @@ class Copies:
 
 def _limit(between: Tensor, count: int) -> float:
     """The distance from the nearest of `count` originals that a new picture has once in twenty times."""
-    rank = int(_TAIL * len(between))
     if count < _ENOUGH:
         return _CERTAIN
+    rank = int(_TAIL * len(between))
     low = between.sort().values[: rank + 1].double().clamp(min=1e-6)
     power = (low[-1] / low[:-1]).log().mean().item()
     chance = 1 - (1 - _RARE) ** (1 / count)

@@ -25,8 +25,9 @@ class Adapt(RunOptions):
     """Adapt SOURCE, a model of many pictures, to about ten others in FOLDER.
 
     Writes NAME.safetensors, and beside it the folder NAME.run with the log and sheets of samples under the pictures of
-    FOLDER that are nearest to them. With --method local the result is a small adapter that needs SOURCE beside it; of
-    all steps, the weights are kept with which pictures that were left out are estimated best.
+    FOLDER that are nearest to them. It ends when samples become copies of those pictures, and keeps the weights from
+    before, unless --steps or --minutes say how long. With --method lora or local the result is a small file that needs
+    SOURCE beside it; local keeps the weights with which pictures that were left out are estimated best.
     """
 
     source: Path = option(

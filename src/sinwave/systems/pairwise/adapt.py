@@ -66,10 +66,9 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         _check_pairs(source, settings)
     prepare = {"local": _local, "lora": _low_rank}.get(options.method, _whole)
     recipe, batches, drawer, keep = prepare(source, base, shots, settings, options, request)
-    stops = options.method != "local" and request.steps is None and request.minutes is None
-    marked = None
-    if options.method != "local":  # which ends by itself, and whose steps cost little beside samples of its source
-        marked = MarkedRecipe(recipe, drawer, Marks(Drawer(source), shots.pictures), stops=stops)
+    stops = request.steps is None and request.minutes is None
+    marks = Marks(Drawer(source), shots.pictures)
+    marked = None if drawer is None else MarkedRecipe(recipe, drawer, marks, stops=stops)
     stop = settings.steps if request.steps is None and request.minutes is None else request.steps
     return Setup(
         recipe=marked or recipe,
@@ -91,7 +90,8 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     )
 
 
-_Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Drawer, Callable[[Mapping[str, Tensor]], ModelFile]]
+_Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Drawer | None, Callable[[Mapping[str, Tensor]], ModelFile]]
+"""The last but one draws samples at marks; None if it has no marks."""
 
 
 def _local(
@@ -120,8 +120,7 @@ def _local(
         noise = NoiseSource(fold(request.seed, "weights")).child(number)
         return Adapter(configuration, _drawn_network(configuration, noise).to(request.device))
 
-    adapter = build(-1)
-    recipe = LocalRecipe(settings, source, adapter, pool, looks, folds_of(build, pool, looks))
+    recipe = LocalRecipe(settings, source, build(-1), pool, looks, folds_of(build, pool, looks))
 
     def keep(weights: Mapping[str, Tensor]) -> ModelFile:
         """Take the weights of the best mark, or before the first one the newest."""
@@ -131,7 +130,7 @@ def _local(
         best = recipe.best.weights if recipe.best.loss.isfinite() else newest
         return ModelFile("few-shot", configuration.to_json(), {}, best, (), base)
 
-    return recipe, batches, Drawer(source, adapter), keep
+    return recipe, batches, None, keep  # samples of the source cost far more than a step of the adapter
 
 
 def _values(recipe: Recipe[Tensor]) -> Mapping[str, Tensor]:

@@ -134,8 +134,8 @@ def _figures(samples: Tensor, unadapted: Tensor | None, shots: Tensor) -> Sectio
     return Section("Figures", explanation, table(("pictures", "n", "copies", "spread"), cells))
 
 
-def _spread(pictures_: Tensor) -> float:
-    return torch.pdist(drawings(pictures_)).mean().item()
+def _spread(samples: Tensor) -> float:
+    return torch.pdist(drawings(samples)).mean().item()
 
 
 def _learning(log: Path) -> Iterator[Section]:
