@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images import Picture, from_uint8
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource

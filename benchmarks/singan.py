@@ -29,7 +29,7 @@ from sinwave.data.batches import Constant
 from sinwave.images import Picture, read
 from sinwave.systems.singan.options import OFFICIAL
 from sinwave.systems.singan.train import Start, begin, to_learn
-from sinwave.tasks.machine import peak_memory
+from sinwave.tasks.base.machine import peak_memory
 from sinwave.training.loop import Budget, Training
 from sinwave.training.schedule import Trapezoid
 

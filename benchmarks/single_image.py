@@ -31,16 +31,16 @@ from torch import Tensor
 from sinwave.images import read, to_uint8
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.evaluate import Method, Results, evaluate
-from sinwave.metrics.measures import Resources
 from sinwave.metrics.niqe import NaturalModel
 from sinwave.metrics.patches import pixel_diversity
+from sinwave.metrics.picture_measures import Resources
 from sinwave.metrics.scores import Score, mean_score
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import Computing
 from sinwave.systems.singan.options import reduced
 from sinwave.systems.table import load
-from sinwave.tasks.collect import collect
+from sinwave.tasks.base.collect import collect
 from sinwave.tasks.evaluate import NIQE_BLOCK
 from sinwave.tasks.train import Train
 

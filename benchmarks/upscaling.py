@@ -44,7 +44,7 @@ from torch import Tensor
 from sinwave.errors import InputError, MissingError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
 from sinwave.metrics.cards import CARDS
-from sinwave.metrics.measures import MEASURES, Resources
+from sinwave.metrics.picture_measures import MEASURES, Resources
 from sinwave.metrics.scores import bootstrap
 from sinwave.rng import fold
 

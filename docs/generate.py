@@ -16,19 +16,21 @@ from sinwave.cli.parse import metavar, own_first
 from sinwave.cli.show import Showing
 from sinwave.metrics.cards import CARDS
 from sinwave.options import Option
+from sinwave.python.frames import Frames
+from sinwave.python.keywords import Common, Drawn, Enlarged, Keeping, Watched
+from sinwave.python.photo import Photo
+from sinwave.python.super_resolver import SuperResolver
 from sinwave.systems.table import SYSTEMS
 from sinwave.tasks import DRAWING, task_of
 from sinwave.tasks.adapt import SYSTEM, Adapt, choices
+from sinwave.tasks.base.enlarging import Enlarging
+from sinwave.tasks.base.machine import Hardware, Machine
+from sinwave.tasks.base.run import Output
+from sinwave.tasks.base.task import EditTask, EngineTask, KeepingTask, Task
 from sinwave.tasks.demo import Demo
-from sinwave.tasks.enlarging import Enlarging
 from sinwave.tasks.evaluate import Evaluate, Measuring
 from sinwave.tasks.export import Export
-from sinwave.tasks.machine import Hardware, Machine
-from sinwave.tasks.photo import Common, Drawn, Enlarged, Frames, Keeping, Photo, Watched
 from sinwave.tasks.report import Report
-from sinwave.tasks.resolver import SuperResolver
-from sinwave.tasks.run import Output
-from sinwave.tasks.task import EditTask, EngineTask, KeepingTask, Task
 from sinwave.tasks.train import RunOptions, TrainOptions
 
 HERE = Path(__file__).parent

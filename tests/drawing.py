@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sinwave.images import Picture
-from sinwave.kinds import Source
 from sinwave.nn.local import LocalNetwork
+from sinwave.option_kinds import Source
 from sinwave.rng import Noise, NoiseSource
 from sinwave.systems.contracts import OnStep
 from sinwave.systems.files import ModelFile, encoded, write_model
@@ -19,7 +19,7 @@ from sinwave.systems.wavelet.closed_form import Untrained
 from sinwave.systems.wavelet.material import Material
 from sinwave.systems.wavelet.network import Trained as Wavelet
 from sinwave.systems.wavelet.options import Configuration
-from sinwave.tasks.task import Inputs, Opened, Task
+from sinwave.tasks.base.task import Inputs, Opened, Task
 
 
 def in_memory(pixels: Tensor) -> Picture:

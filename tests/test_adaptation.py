@@ -224,8 +224,8 @@ def place(tmp_path, monkeypatch):
     """A source and a folder of shots in several sizes, one twice, one damaged, one too small."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sinwave.systems.pairwise.adapt._POOL", 100)
-    monkeypatch.setattr("sinwave.tasks.adaptation.OF_MODEL", 6)
-    monkeypatch.setattr("sinwave.tasks.adaptation._BETWEEN", 3)
+    monkeypatch.setattr("sinwave.tasks.reporting.adaptation.OF_MODEL", 6)
+    monkeypatch.setattr("sinwave.tasks.reporting.adaptation._BETWEEN", 3)
     monkeypatch.setattr("sinwave.systems.pairwise.marks._SAMPLES", 16)
     monkeypatch.setattr("sinwave.systems.pairwise.marks._STEPS", 3)
     Path("shots").mkdir()

@@ -9,16 +9,16 @@ import torch
 from drawing import in_memory
 
 from sinwave.errors import InputError
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import Computing, Loaded, VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
 from sinwave.systems.wavelet.combined import MixedPrior, mixed, owned, priced
 from sinwave.systems.wavelet.model import WaveletModel
+from sinwave.tasks.base.run import prepared
+from sinwave.tasks.base.task import Opened
 from sinwave.tasks.blend import Blend, shares_of
-from sinwave.tasks.run import prepared
-from sinwave.tasks.task import Opened
 
 COLORS = ((0.6, -0.6, -0.6), (-0.6, 0.6, -0.6), (-0.6, -0.6, 0.6))
 

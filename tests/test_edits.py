@@ -12,14 +12,14 @@ from torch.testing import assert_close
 
 from sinwave.errors import InputError
 from sinwave.images import Picture
-from sinwave.kinds import Mask, Region
-from sinwave.kinds import Place as At
+from sinwave.option_kinds import Mask, Region
+from sinwave.option_kinds import Place as At
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import VerticalSpan
 from sinwave.systems.wavelet.bands import Levels
 from sinwave.systems.wavelet.closed_form import closed_form_model
-from sinwave.tasks.canvas import (
+from sinwave.tasks.base.canvas import (
     Canvas,
     _continued,
     all_of,
@@ -32,12 +32,12 @@ from sinwave.tasks.canvas import (
     resembling,
     wrapped,
 )
+from sinwave.tasks.base.palette import few_colors, recolored, repainted
 from sinwave.tasks.edit import Edit
 from sinwave.tasks.extend import Extend
 from sinwave.tasks.harmonize import Harmonize
 from sinwave.tasks.inpaint import Inpaint
 from sinwave.tasks.paint import Paint
-from sinwave.tasks.palette import few_colors, recolored, repainted
 from sinwave.tasks.place import Place
 from sinwave.tasks.restyle import Restyle
 from sinwave.tasks.retarget import Retarget

@@ -20,12 +20,12 @@ from sinwave.cli import main
 from sinwave.errors import InputError, OutputError
 from sinwave.images import probe, read, read_text, sheet, to_uint8
 from sinwave.images.writing import MAX_SIDE
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.systems.table import estimate
+from sinwave.tasks.base.machine import device_memory
+from sinwave.tasks.base.run import Output, Run, Written
+from sinwave.tasks.base.task import open_source
 from sinwave.tasks.generate import Generate
-from sinwave.tasks.machine import device_memory
-from sinwave.tasks.run import Output, Run, Written
-from sinwave.tasks.task import open_source
 
 SMALL = (28, 23)
 
@@ -267,7 +267,7 @@ def test_the_memory_of_the_device_itself_is_what_counts(
         asked.append(device)
         return memory[device.type]
 
-    monkeypatch.setattr("sinwave.tasks.machine.device_memory", look_up)
+    monkeypatch.setattr("sinwave.tasks.base.machine.device_memory", look_up)
     opened, chosen = open_source(Source.accept(picture), "auto", 10**9), torch.device(device)
     opened.check_memory((23, 28), chosen)
     needed = opened.loaded.memory("closed-form", (4000, 6000))
@@ -316,7 +316,7 @@ def test_a_sheet_of_many_tall_pictures_is_always_possible() -> None:
 def test_a_sheet_that_leaves_results_off_says_so(
     picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinwave.tasks.run.ON_SHEET", 2)
+    monkeypatch.setattr("sinwave.tasks.base.run.ON_SHEET", 2)
     for count, notes in ((2, ()), (3, ("the sheet shows the first 2 of 3 results",))):
         assert run(picture, tmp_path, count=count, variation=0.0).notes == notes
 

@@ -16,9 +16,9 @@ from test_images import png
 import sinwave
 from sinwave.cli import main
 from sinwave.images import Movie, encode_movie, movie, probe, read, read_any, to_uint8, write
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.reduction import Reduction
-from sinwave.tasks.sources import Place, named
+from sinwave.tasks.base.sources import Place, named
 
 TAG = ExifTags.Base
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -11,8 +11,8 @@ import torch
 
 from sinwave.metrics.cards import CARDS, Card, cards_for
 from sinwave.metrics.evaluate import Method, Results, evaluate
-from sinwave.metrics.measures import MEASURES, Resources
-from sinwave.metrics.sets import SET_MEASURES
+from sinwave.metrics.picture_measures import MEASURES, Resources
+from sinwave.metrics.set_measures import SET_MEASURES
 from sinwave.pretrained.published import PUBLISHED, PYIQA
 
 PAGE = Path(__file__).parents[1] / "docs/metrics.md"

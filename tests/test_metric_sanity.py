@@ -16,8 +16,8 @@ from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
 from sinwave.metrics.cards import CARDS, cards_for
 from sinwave.metrics.evaluate import Method, evaluate
-from sinwave.metrics.measures import Resources
 from sinwave.metrics.patches import seam_error
+from sinwave.metrics.picture_measures import Resources
 from sinwave.resize import blur, resize
 from sinwave.rng import NoiseSource
 from sinwave.systems.wavelet.closed_form import closed_form_model

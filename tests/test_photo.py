@@ -17,12 +17,12 @@ import sinwave
 from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import read, read_text, to_uint8
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.systems.contracts import Computing
 from sinwave.tasks import task_of
+from sinwave.tasks.base.machine import Hardware
+from sinwave.tasks.base.run import Output, Run
 from sinwave.tasks.generate import Generate
-from sinwave.tasks.machine import Hardware
-from sinwave.tasks.run import Output, Run
 from sinwave.threads import threads
 
 

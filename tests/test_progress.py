@@ -7,7 +7,7 @@ import torch
 
 from sinwave.errors import Stop
 from sinwave.systems.contracts import Progress
-from sinwave.tasks.machine import Tally, in_parallel
+from sinwave.tasks.base.machine import Tally, in_parallel
 from sinwave.threads import threads
 
 
@@ -90,7 +90,7 @@ def test_progress_is_the_sum_of_the_parts_and_says_where_it_is():
 
 def test_the_first_picture_says_how_long_the_steps_of_the_others_take(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("sinwave.tasks.machine.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("sinwave.tasks.base.machine.time.perf_counter", lambda: clock[0])
     shares = []
     tally = Tally(lambda label, done, total: shares.append(done), 0, 2)
     for number in (0, 1):

@@ -18,7 +18,7 @@ from sinwave.cli import main
 from sinwave.data.batches import Constant
 from sinwave.errors import InputError
 from sinwave.images import Picture, probe, read, write
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, VerticalSpan
@@ -36,8 +36,8 @@ from sinwave.systems.singan.options import (
 )
 from sinwave.systems.singan.train import begin, model_file, to_learn
 from sinwave.systems.table import load
-from sinwave.tasks.canvas import keeping
-from sinwave.tasks.task import open_source
+from sinwave.tasks.base.canvas import keeping
+from sinwave.tasks.base.task import open_source
 from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training
 from sinwave.training.optimizer import AdamW
@@ -755,7 +755,7 @@ def test_killed_inside_a_scale_and_between_two_it_ends_the_same(tmp_path, monkey
 
 def test_a_picture_that_needs_more_memory_than_there_is_is_refused(tmp_path, capsys, monkeypatch):
     write(tmp_path / "p.png", photograph(26, 32))
-    monkeypatch.setattr("sinwave.tasks.machine.device_memory", lambda device: 3e8)
+    monkeypatch.setattr("sinwave.tasks.base.machine.device_memory", lambda device: 3e8)
     command = ["train", str(tmp_path / "p.png"), "-o", str(tmp_path / "p.safetensors")]
     assert main([*command, "--system", "singan"]) == 2
     assert "32 x 26 pixels needs about 0 GB of memory, and this machine has 0; --max-size" in capsys.readouterr().err

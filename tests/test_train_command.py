@@ -21,7 +21,7 @@ from sinwave.images import from_uint8, probe, read, write
 from sinwave.rng import NoiseSource
 from sinwave.systems.files import read_manifest, read_model
 from sinwave.systems.wavelet.options import Options
-from sinwave.tasks.machine import check_memory, device_memory
+from sinwave.tasks.base.machine import check_memory, device_memory
 from sinwave.tasks.train import Train
 from sinwave.training.averages import Averages
 from sinwave.training.hooks import Pace
@@ -386,7 +386,7 @@ def test_too_few_minutes_are_named_before_and_after(picture, tmp_path, capsys, m
 
 
 def test_a_gpu_is_judged_by_its_own_memory(monkeypatch):
-    monkeypatch.setattr("sinwave.tasks.machine.os.sysconf", {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 10**6}.get)
+    monkeypatch.setattr("sinwave.tasks.base.machine.os.sysconf", {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 10**6}.get)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(2e9), int(80e9)))
     cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
     assert [device_memory(device) for device in (cpu, cuda, mps)] == [1e9, 80e9, None]

@@ -10,7 +10,7 @@ from skimage import data
 from sinwave.cli import main
 from sinwave.errors import InputError
 from sinwave.images import from_uint8, to_uint8
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
 
+    from sinwave.python.frames import Frames
+    from sinwave.python.keywords import Engine, PictureLike
+    from sinwave.python.photo import Photo
+    from sinwave.python.super_resolver import SuperResolver
+    from sinwave.tasks.base.training_run import TrainedFile
     from sinwave.tasks.evaluate import Evaluation
-    from sinwave.tasks.photo import Engine, Frames, Photo, PictureLike
-    from sinwave.tasks.resolver import SuperResolver
-    from sinwave.tasks.training_run import TrainedFile
 
 __all__ = ["Frames", "InputError", "MissingError", "OutputError", "Photo", "SinwaveError", "Stop", "SuperResolver"]
 __all__ += ["TrainingError", "__version__", "evaluate", "open", "train"]
@@ -33,7 +35,7 @@ def open(
     picture: PictureLike, *, engine: Engine = "auto", seed: int = 0, device: str = "auto", threads: int | None = None
 ) -> Photo:
     """Open a picture (a path, bytes, a Pillow picture, an array), or a model file of `train`, to draw from and edit."""
-    opened = import_module("sinwave.tasks.photo").open_photo
+    opened = import_module("sinwave.python.photo").open_photo
     photo: Photo = opened(picture, engine=engine, seed=seed, device=device, threads=threads)
     return photo
 
@@ -69,7 +71,7 @@ def _several(places: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tup
 
 
 def __getattr__(name: str) -> Any:
-    module = {"Frames": "photo", "Photo": "photo", "SuperResolver": "resolver"}.get(name)
+    module = {"Frames": "frames", "Photo": "photo", "SuperResolver": "super_resolver"}.get(name)
     if module is not None:
-        return getattr(import_module(f"sinwave.tasks.{module}"), name)
+        return getattr(import_module(f"sinwave.python.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

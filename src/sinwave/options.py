@@ -10,7 +10,7 @@
         def __post_init__(self) -> None:
             check(self)
 
-A field is a bool, int, float, str or Path, a `Literal` of strings, a kind (see `Kind` and `sinwave.kinds`),
+A field is a bool, int, float, str or Path, a `Literal` of strings, a kind (see `Kind` and `sinwave.option_kinds`),
 `tuple[one of these, ...]`, or any of them `| None`.
 """
 

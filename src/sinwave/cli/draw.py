@@ -7,11 +7,11 @@ from typing import Any
 
 from sinwave.cli.parse import parse_together
 from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.options import facts
 from sinwave.tasks import task_of
-from sinwave.tasks.machine import Hardware, peak_memory
-from sinwave.tasks.run import Output, Run, Written
+from sinwave.tasks.base.machine import Hardware, peak_memory
+from sinwave.tasks.base.run import Output, Run, Written
 
 __all__ = ["demo", "run"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from sinwave.cli.parse import parse_together
 from sinwave.cli.show import Showing, show_json, show_table
 from sinwave.images import Header, probe
-from sinwave.kinds import check_size
+from sinwave.option_kinds import check_size
 from sinwave.options import option
 from sinwave.systems.files import Manifest, read_manifest
 from sinwave.systems.table import estimate, is_model_file

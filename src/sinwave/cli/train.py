@@ -12,11 +12,11 @@ from sinwave.cli.show import ProgressBar, Showing, remark, show_json, show_table
 from sinwave.errors import InputError
 from sinwave.options import facts
 from sinwave.systems import table
-from sinwave.tasks.machine import peak_memory
+from sinwave.tasks.base.machine import peak_memory
 from sinwave.tasks.train import Train, TrainOptions
 
 if TYPE_CHECKING:
-    from sinwave.tasks.training_run import TrainedFile
+    from sinwave.tasks.base.training_run import TrainedFile
 
 __all__ = ["adapt", "run"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sinwave.images.animation import write_frames
     from sinwave.images.header import Header, probe, read_text
-    from sinwave.images.levels import from_uint8, looks_gray, to_uint8
     from sinwave.images.moving import Movie, encode_movie, movie
     from sinwave.images.picture import Picture, as_written, read, read_any, read_bytes
+    from sinwave.images.pixels import from_uint8, looks_gray, to_uint8
     from sinwave.images.writing import encode, sheet, write
 
 __all__ = ["Header", "Picture", "encode", "from_uint8", "looks_gray", "probe", "read", "read_any", "read_bytes"]

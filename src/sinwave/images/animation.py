@@ -24,7 +24,7 @@ from torch import Tensor
 from sinwave.atomic import write_bytes
 from sinwave.errors import OutputError
 from sinwave.images.exif import exif_of
-from sinwave.images.levels import to_uint8
+from sinwave.images.pixels import to_uint8
 from sinwave.images.video import need_video
 from sinwave.images.writing import encoded, saved
 

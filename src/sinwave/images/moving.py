@@ -22,11 +22,10 @@ from torch import Tensor
 
 from sinwave.errors import InputError
 from sinwave.images.animation import ordered
-from sinwave.images.decode import first_only
 from sinwave.images.exif import exif_of
 from sinwave.images.header import FIRST_ONLY, is_film, probe
-from sinwave.images.levels import to_uint8
 from sinwave.images.picture import Picture, fitting_profile, read_frames
+from sinwave.images.pixels import first_only, to_uint8
 from sinwave.images.video import Film, encode_film, film
 from sinwave.images.writing import encoded, saved
 

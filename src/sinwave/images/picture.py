@@ -18,9 +18,8 @@ from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from sinwave.errors import InputError
-from sinwave.images.decode import Decoded, decoded, first_only
 from sinwave.images.header import FIRST_ONLY, decoding, describe, file_digest, is_film, opened, recognized
-from sinwave.images.levels import from_uint8, from_words, looks_gray, to_uint8
+from sinwave.images.pixels import Decoded, decoded, first_only, from_uint8, from_words, looks_gray, to_uint8
 
 __all__ = ["Picture", "fitting_profile", "from_uint8", "looks_gray", "read", "read_any", "read_bytes", "to_uint8"]
 __all__ += ["as_written", "read_frames"]

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from sinwave.atomic import write_bytes
 from sinwave.errors import InputError, OutputError
-from sinwave.images.levels import from_uint8, to_uint8, to_words
 from sinwave.images.picture import fitting_profile
+from sinwave.images.pixels import from_uint8, to_uint8, to_words
 
 if TYPE_CHECKING:
     from sinwave.images.words import Words

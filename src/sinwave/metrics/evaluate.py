@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sinwave.errors import InputError, MissingError
 from sinwave.metrics.cards import Protocol, cards_for
-from sinwave.metrics.measures import MEASURES, UNDEFINED, Measure, Ready, Resources, figures
+from sinwave.metrics.picture_measures import MEASURES, UNDEFINED, Measure, Ready, Resources, figures
 from sinwave.metrics.scores import Score, mean_score
-from sinwave.metrics.sets import SET_MEASURES, SetMeasure
+from sinwave.metrics.set_measures import SET_MEASURES, SetMeasure
 from sinwave.pretrained.files import UnfitWeightsError
 
 __all__ = ["Method", "Results", "evaluate"]

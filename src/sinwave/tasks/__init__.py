@@ -1,4 +1,4 @@
-"""Tasks that users ask for, a file each, and the table of all that draw: the one place to name a new one.
+"""Tasks that users ask for, a file each (`base` has what they share), and the table of all that draw.
 
 Options load without torch; running a task loads the rest.
 """
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from sinwave.tasks.task import Task
+    from sinwave.tasks.base.task import Task
 
 __all__ = ["DRAWING", "task_of"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sinwave.options import option
 from sinwave.systems.contracts import OnStep, Progress, SingleImageModel, VerticalSpan
-from sinwave.tasks.machine import in_parallel, workers_for
-from sinwave.tasks.task import Drawing, Inputs, KeepingTask, first_scale
+from sinwave.tasks.base.machine import in_parallel, workers_for
+from sinwave.tasks.base.task import Drawing, Inputs, KeepingTask, first_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class Animate(KeepingTask):
 
         from sinwave.images.video import need_video
         from sinwave.rng import Orbit
-        from sinwave.tasks.canvas import redraw
+        from sinwave.tasks.base.canvas import redraw
 
         if self.format == "mp4":
             need_video()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sinwave.errors import InputError
-from sinwave.kinds import Size, Source
+from sinwave.option_kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems.contracts import Computing, Generator
-from sinwave.tasks.task import Drawing, EditTask, Inputs, Opened, open_source
+from sinwave.tasks.base.task import Drawing, EditTask, Inputs, Opened, open_source
 
 __all__ = ["Blend", "shares_of"]
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from sinwave.atomic import make_folder
 from sinwave.errors import MissingError
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.options import check, option
+from sinwave.tasks.base.machine import Hardware, OnProgress, silent
+from sinwave.tasks.base.run import Output, Run, Written
 from sinwave.tasks.generate import Generate
-from sinwave.tasks.machine import Hardware, OnProgress, silent
-from sinwave.tasks.run import Output, Run, Written
 
 __all__ = ["Demo"]
 

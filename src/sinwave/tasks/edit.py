@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave import kinds
+from sinwave import option_kinds as kinds
 from sinwave.options import option
-from sinwave.tasks.task import MODELS_DEFAULT, Drawing, Inputs, KeepingTask, first_scale
+from sinwave.tasks.base.task import MODELS_DEFAULT, Drawing, Inputs, KeepingTask, first_scale
 
 __all__ = ["Edit"]
 
@@ -24,7 +24,7 @@ class Edit(KeepingTask):
     feather: int = option(16, "how far changes may reach beyond the mask", low=0, high=1000, metavar="PIXELS")
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import feathered, redraw
+        from sinwave.tasks.base.canvas import feathered, redraw
 
         edited = inputs.read(self.edited)
         mask = None if self.mask is None else inputs.move(self.mask.partial((edited.shape[2], edited.shape[3])))

@@ -12,14 +12,14 @@ from sinwave.atomic import make_folder
 from sinwave.errors import InputError
 from sinwave.metrics.cards import CARDS, Card, Protocol, cards_for
 from sinwave.options import check, option
-from sinwave.tasks.collect import collect
-from sinwave.tasks.machine import OnProgress, silent, usable_device
+from sinwave.tasks.base.collect import collect
+from sinwave.tasks.base.machine import OnProgress, silent, usable_device
 
 if TYPE_CHECKING:
     from sinwave.metrics.evaluate import Results
-    from sinwave.metrics.measures import Resources
     from sinwave.metrics.niqe import NaturalModel
-    from sinwave.tasks.material import Material
+    from sinwave.metrics.picture_measures import Resources
+    from sinwave.tasks.base.material import Material
 
 __all__ = ["NIQE_BLOCK", "Evaluate", "Evaluation", "Measuring"]
 
@@ -57,7 +57,7 @@ class Measuring:
         import torch
 
         from sinwave.metrics.cache import Cache
-        from sinwave.metrics.measures import Resources
+        from sinwave.metrics.picture_measures import Resources
         from sinwave.pretrained.files import cache_folder
 
         if self.threads is not None:
@@ -168,7 +168,7 @@ class Evaluate(Measuring):
         return Evaluation(self.protocol, results, remarks, time.perf_counter() - start)
 
     def _material(self) -> Material:
-        from sinwave.tasks import material
+        from sinwave.tasks.base import material
 
         if self.source is not None:
             return material.samples_of(self.source, self.samples, self.max_pixels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sinwave.options import option
 from sinwave.systems.contracts import VerticalSpan
-from sinwave.tasks.task import Drawing, Inputs, KeepingTask
+from sinwave.tasks.base.task import Drawing, Inputs, KeepingTask
 
 __all__ = ["Extend"]
 
@@ -25,7 +25,7 @@ class Extend(KeepingTask):
     strength: float = option(0.9, "0 = the margins mirror SOURCE, 1 = they are new", low=0, high=1)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import mirrored, redraw
+        from sinwave.tasks.base.canvas import mirrored, redraw
 
         height, width = inputs.size
         size = (height + self.top + self.bottom, width + self.left + self.right)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sinwave.errors import InputError
-from sinwave.kinds import Scale, Size
+from sinwave.option_kinds import Scale, Size
 from sinwave.options import option
 from sinwave.systems.contracts import Steerable
-from sinwave.tasks.task import Drawing, EngineTask, Inputs, Opened, open_source
+from sinwave.tasks.base.task import Drawing, EngineTask, Inputs, Opened, open_source
 
 __all__ = ["Generate"]
 

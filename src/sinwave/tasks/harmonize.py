@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinwave.errors import InputError
-from sinwave.kinds import Mask, Picture, Place
+from sinwave.option_kinds import Mask, Picture, Place
 from sinwave.options import option
-from sinwave.tasks.task import Drawing, Inputs, KeepingTask, first_scale
+from sinwave.tasks.base.task import Drawing, Inputs, KeepingTask, first_scale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ class Harmonize(KeepingTask):
             raise InputError("harmonize needs a composite and its mask, or an object")
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import feathered, redrawn_alike
+        from sinwave.tasks.base.canvas import feathered, redrawn_alike
 
         composite, mask = (inputs.move(tensor) for tensor in self._pasted(inputs))
         canvas = self.canvas(inputs, composite, feathered(mask, self.feather))
@@ -56,7 +56,7 @@ class Harmonize(KeepingTask):
         return Drawing(canvas.size, draw, {"composite": composite, "mask": mask})
 
     def _pasted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        from sinwave.tasks.canvas import pasted
+        from sinwave.tasks.base.canvas import pasted
 
         if self.object is not None:
             thing = self.object.read(inputs.max_pixels, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave.kinds import Mask
+from sinwave.option_kinds import Mask
 from sinwave.options import option
 from sinwave.systems.contracts import VerticalSpan
-from sinwave.tasks.task import Drawing, Inputs, KeepingTask
+from sinwave.tasks.base.task import Drawing, Inputs, KeepingTask
 
 __all__ = ["Inpaint"]
 
@@ -20,7 +20,7 @@ class Inpaint(KeepingTask):
     strength: float = option(1.0, "under the mask: 0 = SOURCE as it is, 1 = all new", low=0, high=1)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import redraw
+        from sinwave.tasks.base.canvas import redraw
 
         mask, span = self.mask.partial(inputs.size), VerticalSpan()
         canvas = self.canvas(inputs, inputs.pixels, inputs.move((mask > 0).to(mask)))

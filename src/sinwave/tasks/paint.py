@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave.kinds import Picture
+from sinwave.option_kinds import Picture
 from sinwave.options import option
 from sinwave.systems.contracts import SingleImageModel
-from sinwave.tasks.task import MODELS_DEFAULT, Drawing, Inputs, KeepingTask, first_scale
+from sinwave.tasks.base.task import MODELS_DEFAULT, Drawing, Inputs, KeepingTask, first_scale
 
 __all__ = ["Paint"]
 
@@ -22,8 +22,8 @@ class Paint(KeepingTask):
     colors: int | None = option(None, "first reduce DRAWING to N colors of SOURCE", low=2, high=64, metavar="N")
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import redraw
-        from sinwave.tasks.palette import repainted
+        from sinwave.tasks.base.canvas import redraw
+        from sinwave.tasks.base.palette import repainted
 
         picture = inputs.read(self.drawing)
         painted = picture if self.colors is None else repainted(picture, inputs.pixels, self.colors)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave import kinds
+from sinwave import option_kinds as kinds
 from sinwave.options import option
-from sinwave.tasks.task import Drawing, EditTask, Inputs
+from sinwave.tasks.base.task import Drawing, EditTask, Inputs
 
 __all__ = ["Place"]
 
@@ -20,7 +20,7 @@ class Place(EditTask):
     size: kinds.Size | None = option(None, "size of the new picture (default: that of SOURCE)")
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import Canvas, pinned, redraw
+        from sinwave.tasks.base.canvas import Canvas, pinned, redraw
 
         size = self.size or inputs.size
         inputs.check(size)

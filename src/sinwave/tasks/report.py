@@ -13,12 +13,12 @@ from sinwave import __version__
 from sinwave.errors import InputError, OutputError
 from sinwave.metrics.cards import cards_for
 from sinwave.options import check, option
-from sinwave.tasks.collect import picture_files
+from sinwave.tasks.base.collect import picture_files
+from sinwave.tasks.base.machine import Machine, OnProgress, silent
 from sinwave.tasks.evaluate import Measuring
-from sinwave.tasks.machine import Machine, OnProgress, silent
 
 if TYPE_CHECKING:
-    from sinwave.tasks.material import Material
+    from sinwave.tasks.base.material import Material
 
 __all__ = ["Report", "Reported"]
 
@@ -100,8 +100,8 @@ class Report(Measuring):
         import torch
 
         from sinwave.atomic import write_bytes
-        from sinwave.tasks.adaptation import OF_MODEL, adaptation
-        from sinwave.tasks.reporting.adapted import sections
+        from sinwave.tasks.reporting.adaptation import OF_MODEL, adaptation
+        from sinwave.tasks.reporting.adapted_page import sections
         from sinwave.tasks.reporting.page import page
 
         assert self.shots is not None
@@ -131,7 +131,7 @@ class Report(Measuring):
             raise OutputError(f"{self.output}: this is read here, and the page would replace it")
 
     def _material(self) -> Material:
-        from sinwave.tasks.material import Material, samples_of
+        from sinwave.tasks.base.material import Material, samples_of
 
         ours = samples_of(self.source, self.samples, self.max_pixels)
         others = [samples_of(self.source, [place], self.max_pixels, method=name) for name, place in self._named()]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from sinwave.errors import InputError
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.options import option
 from sinwave.systems.contracts import Loaded
-from sinwave.tasks.enlarging import Enlarging
+from sinwave.tasks.base.enlarging import Enlarging
 
 __all__ = ["Restore"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave.kinds import Picture
+from sinwave.option_kinds import Picture
 from sinwave.options import option
-from sinwave.tasks.task import Drawing, Inputs, KeepingTask, first_scale
+from sinwave.tasks.base.task import Drawing, Inputs, KeepingTask, first_scale
 
 __all__ = ["Restyle"]
 
@@ -22,8 +22,8 @@ class Restyle(KeepingTask):
     first: int = first_scale(1, "the coarsest scale that is redrawn; 0 is the layout")
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import redrawn_alike
-        from sinwave.tasks.palette import recolored
+        from sinwave.tasks.base.canvas import redrawn_alike
+        from sinwave.tasks.base.palette import recolored
 
         content = inputs.read(self.content)
         canvas = self.canvas(inputs, recolored(content, inputs.pixels, self.palette))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinwave.errors import InputError
-from sinwave.kinds import Scale, Size
+from sinwave.option_kinds import Scale, Size
 from sinwave.options import option
 from sinwave.systems.contracts import OnStep, SingleImageModel, VerticalSpan
-from sinwave.tasks.task import Drawing, EditTask, Inputs
+from sinwave.tasks.base.task import Drawing, EditTask, Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class Retarget(EditTask):
 
     def prepare(self, inputs: Inputs) -> Drawing:
         from sinwave.resize import resize
-        from sinwave.tasks.canvas import Canvas, redraw, turned_into
+        from sinwave.tasks.base.canvas import Canvas, redraw, turned_into
 
         new = self.size or (self.scale or Scale(1, 1)).of(inputs.size)
         inputs.check(new)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sinwave.kinds import Size
+from sinwave.option_kinds import Size
 from sinwave.options import option
 from sinwave.systems.contracts import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel
-from sinwave.tasks.task import Drawing, EditTask, Inputs
+from sinwave.tasks.base.task import Drawing, EditTask, Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class Tile(EditTask):
     band: float = option(0.2, "width redrawn along each border, as a share of the shorter side", low=0.01, high=0.5)
 
     def prepare(self, inputs: Inputs) -> Drawing:
-        from sinwave.tasks.canvas import mirrored
+        from sinwave.tasks.base.canvas import mirrored
 
         size, (h, w) = self.size or inputs.size, inputs.size
         inputs.check(size)
@@ -50,7 +50,7 @@ class Tile(EditTask):
         self, model: SingleImageModel, tile: Tensor, variation: float, noise: Noise, on_step: OnStep | None
     ) -> Tensor:
         """Draw the tile with its margin, and then the seam."""
-        from sinwave.tasks.canvas import Canvas, redraw, turned_into, wrapped
+        from sinwave.tasks.base.canvas import Canvas, redraw, turned_into, wrapped
 
         height, width = tile.shape[2:]
         margin = _margin(model, tile)
@@ -83,7 +83,7 @@ def _margin(model: SingleImageModel, picture: Tensor) -> int:
 
 def wrapping(model: SingleImageModel, pixels: Tensor, margin: tuple[int, int]) -> ScaleConstraint:
     """Constrain estimates so that a margin, (height, width), repeats what is on the other side of the picture."""
-    from sinwave.tasks.canvas import wrapped
+    from sinwave.tasks.base.canvas import wrapped
 
     whole = pixels.shape[2:]
     sizes = [picture.shape[2:] for picture in model.scales(pixels)]

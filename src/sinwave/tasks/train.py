@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from sinwave.atomic import locked, make_folder
 from sinwave.errors import InputError, OutputError
-from sinwave.kinds import MIN_SIDE, Source
+from sinwave.option_kinds import MIN_SIDE, Source
 from sinwave.options import check, facts, from_json, option, to_json
 from sinwave.systems import table
 from sinwave.systems.files import read_manifest
 from sinwave.systems.table import System
-from sinwave.tasks.machine import Machine, OnProgress, check_memory, silent
+from sinwave.tasks.base.machine import Machine, OnProgress, check_memory, silent
 
 if TYPE_CHECKING:
     import torch
 
     from sinwave.images import Picture
-    from sinwave.tasks.training_run import OnEvent, TrainedFile
+    from sinwave.tasks.base.training_run import OnEvent, TrainedFile
 
 __all__ = ["RunOptions", "Train", "TrainOptions", "train_files"]
 
@@ -168,7 +168,7 @@ class Train(TrainOptions):
 
     def _finished_before(self, fingerprint: Mapping[str, Any]) -> TrainedFile | None:
         """The result if this command has finished before; a file that something else has made is an error."""
-        from sinwave.tasks.training_run import trained_file
+        from sinwave.tasks.base.training_run import trained_file
 
         if self.overwrite or not self.target.exists():
             return None
@@ -204,7 +204,7 @@ class Train(TrainOptions):
         on_event: OnEvent,
     ) -> TrainedFile:
         from sinwave.systems.contracts import TrainingRequest
-        from sinwave.tasks.training_run import PlanFile, TrainingRun
+        from sinwave.tasks.base.training_run import PlanFile, TrainingRun
 
         sizes = [f"{picture.size[1]} x {picture.size[0]}" for picture in pictures if not isinstance(picture, Path)]
         subject = f"training on {' and '.join(sizes)} pixels" if sizes else "training"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.options import option
 from sinwave.systems.contracts import Loaded
-from sinwave.tasks.enlarging import Enlarging
+from sinwave.tasks.base.enlarging import Enlarging
 
 if TYPE_CHECKING:
     from sinwave.resize import Kind

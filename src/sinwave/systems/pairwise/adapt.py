@@ -17,9 +17,9 @@ from sinwave.data.shots import MOST_SHOTS, Shots, shots_of
 from sinwave.data.squares import enlarged
 from sinwave.errors import InputError
 from sinwave.images import sheet
-from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
 from sinwave.nn.low_rank import changed, drawn_from, of_low_rank
+from sinwave.option_kinds import Source as SourceFile
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import Base, ModelFile

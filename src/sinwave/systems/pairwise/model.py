@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from sinwave.diffusion.sample import Denoiser, sample
 from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
-from sinwave.kinds import Source as SourceFile
 from sinwave.nn.local import LocalNetwork
 from sinwave.nn.low_rank import changed, merged, of_low_rank
 from sinwave.nn.unet import UNet
+from sinwave.option_kinds import Source as SourceFile
 from sinwave.pretrained.files import places
 from sinwave.pretrained.published import Weights
 from sinwave.rng import Noise

@@ -20,7 +20,7 @@ from sinwave.data.dead_leaves import DeadLeavesBatches
 from sinwave.data.folder import Crops, Folder, FolderBatches
 from sinwave.errors import InputError
 from sinwave.images import sheet
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 from sinwave.reduction import Reduction
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource, fold

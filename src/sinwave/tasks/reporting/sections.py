@@ -17,8 +17,8 @@ from sinwave.metrics.evaluate import Method, Results
 from sinwave.metrics.frechet import PATCH, patch_distances, patch_gaussians
 from sinwave.metrics.patches import wasserstein_by_scale
 from sinwave.metrics.scores import Score
-from sinwave.metrics.sets import of_one_size
-from sinwave.tasks.material import Material
+from sinwave.metrics.set_measures import of_one_size
+from sinwave.tasks.base.material import Material
 from sinwave.tasks.reporting.page import Line, Section, chart, pictures, table
 
 __all__ = ["sections"]

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from sinwave.errors import InputError
 from sinwave.images import read
-from sinwave.kinds import Mask, Picture, Place, Region, Scale, Size, Source, check_size
+from sinwave.option_kinds import Mask, Picture, Place, Region, Scale, Size, Source, check_size
 
 
 def test_sizes_as_people_write_them() -> None:

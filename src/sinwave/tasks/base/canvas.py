@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from sinwave.errors import InputError
 from sinwave.images import Picture
-from sinwave.kinds import Place, Region
+from sinwave.option_kinds import Place, Region
 from sinwave.resize import resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import OnStep, PictureConstraint, ScaleConstraint, SingleImageModel, Size, VerticalSpan

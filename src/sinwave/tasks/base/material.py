@@ -16,7 +16,7 @@ from sinwave.errors import InputError
 from sinwave.images import read, to_uint8
 from sinwave.metrics.evaluate import Method
 from sinwave.resize import resize
-from sinwave.tasks.collect import Collection, collect, distinct, notes
+from sinwave.tasks.base.collect import Collection, collect, distinct, notes
 
 __all__ = ["BICUBIC", "Material", "restored", "samples_of", "sets"]
 

@@ -25,7 +25,7 @@ from sinwave.rng import NoiseSource
 from sinwave.systems.contracts import Computing, OnTry, Plan, Setup, TrainingRequest
 from sinwave.systems.files import ModelFile, write_model
 from sinwave.systems.table import opened
-from sinwave.tasks.machine import OnProgress
+from sinwave.tasks.base.machine import OnProgress
 from sinwave.training.checkpoint import Saver, load
 from sinwave.training.hooks import Events, JsonLines, Pace
 from sinwave.training.loop import Hook, Report, Training

@@ -8,11 +8,11 @@ masks may be paths, bytes, Pillow pictures, arrays, tensors in [-1, 1], masks in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,103 +20,26 @@ from torch import Tensor
 
 from sinwave import __version__
 from sinwave.errors import InputError
-from sinwave.images import Picture, as_written, encode, to_uint8, write, write_frames
-from sinwave.kinds import Place, Region, Source
+from sinwave.images import Picture, as_written, encode, to_uint8, write
+from sinwave.option_kinds import Place, Region, Source
 from sinwave.options import facts
+from sinwave.python.frames import Frames
 from sinwave.rng import NoiseSource
 from sinwave.systems.table import of_picture
 from sinwave.tasks import task_of
-from sinwave.tasks.machine import Hardware, OnProgress, Tally, silent
-from sinwave.tasks.run import draw, prepared
-from sinwave.tasks.task import Opened, Task, open_source
+from sinwave.tasks.base.machine import Hardware, Tally, silent
+from sinwave.tasks.base.run import draw, prepared
+from sinwave.tasks.base.task import Opened, Task, open_source
 
 if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Unpack
 
-__all__ = ["Frames", "Photo", "open_photo"]
+    from sinwave.python.keywords import Common, Drawn, Engine, Enlarged, Keeping, PictureLike, SizeLike
 
-PictureLike: TypeAlias = "str | PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor | Photo"
-SizeLike: TypeAlias = str | tuple[int, int]
-Engine: TypeAlias = Literal["auto", "closed-form", "network", "hybrid"]
-OnEstimate: TypeAlias = Callable[[NDArray[np.uint8]], None]
+__all__ = ["MAX_PIXELS", "Photo", "open_photo"]
+
 MAX_PIXELS = 100_000_000
-
-
-class Watched(TypedDict, total=False):
-    """Options of every method that draws.
-
-    seed          each seed draws another picture; default: as in `open`
-    on_progress   `on_progress(label, done, total)`
-    on_estimate   `on_estimate(pixels)`: the latest estimate, uint8 (h, w, 3), at the current scale's size
-    """
-
-    seed: int
-    on_progress: OnProgress
-    on_estimate: OnEstimate | None
-
-
-class Drawn(Watched, total=False):
-    """Options of `Watched`, and:
-
-    engine   default: as in `open`
-    """
-
-    engine: Engine | None
-
-
-class Common(Drawn, total=False):
-    """Options of `Drawn`, and:
-
-    n       how many results
-    avoid   a mask: where it is white, the picture is not used
-    """
-
-    avoid: PictureLike | None
-    n: int
-
-
-class Keeping(Common, total=False):
-    """Options of `Common`, and:
-
-    keep   a mask: where it is white, the input stays
-    """
-
-    keep: PictureLike | None
-
-
-class Enlarged(Watched, total=False):
-    """Options of `Watched`, and:
-
-    size, longest, consistency, fidelity, tile, steps, n   as in `sinwave upscale --help` or `restore --help`
-    """
-
-    size: SizeLike | None
-    longest: int | None
-    consistency: float | None
-    fidelity: float | None
-    tile: int | None
-    steps: int | None
-    n: int
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """An animation; `frames` is a tensor (n, 3, h, w) in [-1, 1]."""
-
-    frames: Tensor
-    fps: float
-    text: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Frames:
-        """Write it as .gif, .webp or .mp4."""
-        write_frames(Path(path), self.frames, self.fps, overwrite=overwrite, text=self.text)
-        return self
-
-    def __repr__(self) -> str:
-        count, _, height, width = self.frames.shape
-        return f"<Frames: {count} of {width} x {height}, {self.fps:g} a second>"
 
 
 @final

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinwave.atomic import make_folder
 from sinwave.errors import InputError, MissingError, OutputError, Stop
-from sinwave.kinds import MIN_SIDE, Source
+from sinwave.option_kinds import MIN_SIDE, Source
 from sinwave.options import option
-from sinwave.tasks.files import ON_SHEET, Files
-from sinwave.tasks.machine import Hardware, OnEstimate, OnProgress, Tally, in_parallel, silent, workers_for
-from sinwave.tasks.task import Drawing, EditTask, Inputs, Task, of_one_kind
+from sinwave.tasks.base.files import ON_SHEET, Files
+from sinwave.tasks.base.machine import Hardware, OnEstimate, OnProgress, Tally, in_parallel, silent, workers_for
+from sinwave.tasks.base.task import Drawing, EditTask, Inputs, Task, of_one_kind
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sinwave import images
     from sinwave.rng import NoiseSource
     from sinwave.systems.contracts import Computing, OnStep
-    from sinwave.tasks.sources import Place
+    from sinwave.tasks.base.sources import Place
 
 __all__ = ["Output", "Prepared", "Run", "Written", "draw", "prepared"]
 
@@ -166,7 +166,7 @@ def _frames(
     """Draw the frames of an animation one by one, all with the same noise, so that nothing flickers."""
     import torch
 
-    from sinwave.tasks.canvas import turned_into
+    from sinwave.tasks.base.canvas import turned_into
 
     def drawn(number: int, picture: images.Picture) -> Tensor:
         with torch.inference_mode():
@@ -194,7 +194,7 @@ class Run:
         self, on_progress: OnProgress = silent, on_bad: Callable[[str], None] = lambda sentence: None
     ) -> Iterator[Written]:
         """Give the results of every source, one after another; a bad one is a sentence."""
-        from sinwave.tasks.sources import named, places
+        from sinwave.tasks.base.sources import named, places
 
         if self.output.file is not None:
             raise InputError(f"{self.output.file} names a single result: name a folder for those of several pictures")

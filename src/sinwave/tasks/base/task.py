@@ -1,7 +1,7 @@
 """A task is declared once: its options and inputs as a frozen dataclass, and how its result is drawn.
 
-The command line, Python, the web page and jobs read the declaration; `sinwave.tasks.run` carries it out. Its source is
-a picture or a model file, whichever a path leads to, opened with the engine that draws.
+The command line, Python, the web page and jobs read the declaration; `run.py` carries it out. Its source is a picture
+or a model file, whichever a path leads to, opened with the engine that draws.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sinwave.errors import InputError
-from sinwave.kinds import MIN_SIDE, Mask, Picture, Source, check_size
+from sinwave.option_kinds import MIN_SIDE, Mask, Picture, Source, check_size
 from sinwave.options import check, option
 from sinwave.systems import table
 from sinwave.systems.contracts import Computing, Loaded, OnStep, Size
-from sinwave.tasks.machine import check_memory
+from sinwave.tasks.base.machine import check_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sinwave import images
     from sinwave.rng import Noise
-    from sinwave.tasks.canvas import Canvas
+    from sinwave.tasks.base.canvas import Canvas
 
 __all__ = [
     "MODELS_DEFAULT",
@@ -288,7 +288,7 @@ class KeepingTask(EditTask):
 
     def canvas(self, inputs: Inputs, pixels: Tensor, change: Tensor | None = None) -> Canvas:
         """Begin with `pixels`, of which so much may `change` as the edit says, and nothing of what is kept."""
-        from sinwave.tasks.canvas import Canvas
+        from sinwave.tasks.base.canvas import Canvas
 
         canvas = Canvas(pixels, change)
         return canvas if self.keep is None else canvas.but(inputs.move(self.keep.values(canvas.size)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinwave.errors import InputError
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
 
 __all__ = ["Place", "Results", "named", "places"]
 
@@ -36,7 +36,7 @@ class Results(NamedTuple):
 
 def places(source: Source, verb: str, output: Path) -> Results:
     """List the source, or those of a folder one by one, but for what `sinwave VERB` has written there."""
-    from sinwave.tasks.collect import pictures_below
+    from sinwave.tasks.base.collect import pictures_below
 
     folder = source.path
     if folder is None or not folder.is_dir():

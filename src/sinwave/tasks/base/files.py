@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from sinwave import __version__
 from sinwave.errors import InputError, OutputError
-from sinwave.kinds import Picture
+from sinwave.option_kinds import Picture
 from sinwave.options import facts
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sinwave import images
     from sinwave.rng import NoiseSource
-    from sinwave.tasks.run import Output, Prepared
-    from sinwave.tasks.task import Task
+    from sinwave.tasks.base.run import Output, Prepared
+    from sinwave.tasks.base.task import Task
 
 __all__ = ["ON_SHEET", "Files"]
 

@@ -19,9 +19,9 @@ from sinwave.errors import InputError
 from sinwave.metrics.cache import content_hash
 from sinwave.metrics.frechet import LEAST_SIDE, patch_distances, patch_gaussians
 from sinwave.metrics.inception import discrepancy, fid, inception_features, kid, load_inception
-from sinwave.metrics.measures import Resources
 from sinwave.metrics.patches import pixel_diversity, pixel_diversity_without_each
 from sinwave.metrics.perceptual import diversity, memorization
+from sinwave.metrics.picture_measures import Resources
 from sinwave.metrics.pictures import size_of
 from sinwave.metrics.scores import LEAST, Interval, jackknife
 from sinwave.pretrained.files import fingerprint

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sinwave.errors import InputError
-from sinwave.kinds import Size, Source
+from sinwave.option_kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
 from sinwave.systems.contracts import Loaded, LoadedByTiles, OnStep, PictureConstraint, Redrawer, SuperResolver
-from sinwave.tasks.task import Drawing, Inputs, Opened, Task
+from sinwave.tasks.base.task import Drawing, Inputs, Opened, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +126,7 @@ class Enlarging(Task):
             return (_DOUBT * model.uncertainty(source, size) / 127.5 - 1).clamp(-1, 1)
 
         def page(model: Any, results: Sequence[Path], command: str) -> str:
-            from sinwave.tasks.reporting.enlarged import Compared, enlarged_page
+            from sinwave.tasks.reporting.enlarged_page import Compared, enlarged_page
 
             unsure = isinstance(model, Redrawer) and "map" in loaded.abilities
             compared = Compared(self.source.name, source, visible, self.kind, command)
@@ -269,7 +269,7 @@ def _by_patches(
     """Enlarge by factors of 2 at the most, each time with what a model of one picture draws."""
     from sinwave.reduction import Reduction
     from sinwave.resize import resize
-    from sinwave.tasks.canvas import Canvas, redraw, turned_into
+    from sinwave.tasks.base.canvas import Canvas, redraw, turned_into
 
     reduction, large = Reduction(picture), picture
     sizes = _turns((picture.shape[2], picture.shape[3]), size)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sinwave.kinds import Source
+from sinwave.option_kinds import Source
+from sinwave.python.photo import MAX_PIXELS, Photo, open_photo
 from sinwave.systems.contracts import Redrawer
-from sinwave.tasks.machine import Hardware
-from sinwave.tasks.photo import MAX_PIXELS, Photo, PictureLike, open_photo
-from sinwave.tasks.run import prepared
+from sinwave.tasks.base.machine import Hardware
+from sinwave.tasks.base.run import prepared
 from sinwave.tasks.upscale import Upscale
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sinwave.tasks.photo import Enlarged
+    from sinwave.python.keywords import Enlarged, PictureLike
 
 __all__ = ["SuperResolver"]
 

@@ -16,8 +16,8 @@ from sinwave.rng import Noise, NoiseSource, Orbit
 from sinwave.systems import table
 from sinwave.systems.contracts import Computing, Loaded, Steerable
 from sinwave.systems.files import read_manifest
-from sinwave.tasks.machine import OnProgress, in_parallel, workers_for
-from sinwave.tasks.reporting.adapted import Adaptation
+from sinwave.tasks.base.machine import OnProgress, in_parallel, workers_for
+from sinwave.tasks.reporting.adapted_page import Adaptation
 
 __all__ = ["OF_MODEL", "adaptation"]
 

@@ -1,6 +1,6 @@
 """The models small of `sinwave upscale` and photo of `sinwave restore`, made again from nothing.
 
-    python recipes/small.py PHOTOGRAPHS WORK
+    python shipped_weights/small.py PHOTOGRAPHS WORK
 
 PHOTOGRAPHS holds the nine files of `PHOTOGRAPHS` below, from the package lomiri-wallpapers 20.04.0 (CC BY 4.0 and
 CC0 1.0; THIRD_PARTY.md names their authors). WORK becomes a folder with the training pictures and the run:
