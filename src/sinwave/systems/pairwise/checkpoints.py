@@ -123,8 +123,8 @@ def _facts(file: Path, count: int, layout: str) -> Published:
     if match is None:
         raise InputError(
             f"{file} is none of the published files ({count} parameters), and its shapes do not tell the channels of "
-            "an attention head, the order of q, k and v, the schedule and the side of its pictures: give them with "
-            "--adm, such as 64,by-head,linear,256"
+            "an attention head, the order of q, k and v (by-head or by-kind), the schedule (linear or cosine) and the "
+            "side of its pictures: give them with --adm, such as 64,by-head,linear,256"
         )
     head, order, schedule, size = match.groups()
     return Published(file.name, count, int(size), int(head) or None, cast("Order", order), cast("Schedule", schedule))
