@@ -55,8 +55,8 @@ class Choices:
     )
     adm: str | None = option(
         None,
-        "of an unpublished ADM checkpoint: a head's channels, q, k, v by-head or by-kind, schedule linear or cosine, "
-        "size: 64,by-head,linear,256",
+        "for an unpublished ADM checkpoint: channels of a head, qkv order (by-head, by-kind), schedule (linear, "
+        "cosine), side; such as 64,by-head,linear,256",
     )
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
