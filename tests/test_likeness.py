@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sinwave.data.likeness import Copies, _limit, drawings
+from sinwave.data.likeness import Copies, _limit, _tail, drawings
 from sinwave.data.portraits import Portraits
 from sinwave.errors import InputError
 
@@ -58,7 +58,7 @@ def test_few_originals_say_how_near_new_pictures_would_come():
     for seed in range(40):
         points = 10 * torch.rand(2010, 3, generator=torch.Generator().manual_seed(seed))
         ten, others = points[:10], points[10:]
-        limit = _limit(torch.pdist(ten), 10)
+        limit = _tail(torch.pdist(ten), 10)
         shares.append((torch.cdist(others, ten).min(1).values < limit).float().mean().item())
     assert 0.025 < np.mean(shares) < 0.1
     assert max(shares) < 0.3
@@ -67,7 +67,9 @@ def test_few_originals_say_how_near_new_pictures_would_come():
 def test_a_limit_is_that_of_the_equation():
     between = torch.arange(28, 0, -1) / 20 + 0.5  # of eight originals
     power = np.mean(np.log((13 / 20 + 0.5) / (np.arange(1, 13) / 20 + 0.5)))
-    assert _limit(between, 8) == pytest.approx((13 / 20 + 0.5) * ((1 - 0.95**0.125) * 28 / 12.5) ** power)
+    tail = (13 / 20 + 0.5) * ((1 - 0.95**0.125) * 28 / 12.5) ** power
+    assert _tail(between, 8) == pytest.approx(tail)
+    assert _limit(between, 8) == pytest.approx((tail * 0.42 * (14 / 20 + 0.5)) ** 0.5)
     assert _limit(between[:2], 2) == 0.2
     assert _limit(0.1 * between, 8) == 0.2
 

@@ -1,0 +1,149 @@
+"""Marks of an adaptation in hindsight: whether the automatic stop keeps the best one.
+
+    python benchmarks/stopping.py --source many.safetensors --target FOLDER [portraits:KIND ...] --weights WEIGHTS ...
+
+Sources, targets, sets of shots and figures are those of fewshot.py. Every case, a set of shots of a target, is trained
+on beyond the stop; all its marks are measured, until true pictures tell that half of the samples are copies. Rows:
+
+    stop    the mark that `sinwave adapt` keeps
+    best    the mark with the least FD, among those with at most 10 % of copies by the limit of true pictures
+
+The last line counts the cases in which the FD of the stop is within 10 % of the best one's, and those with few copies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import fewshot
+import torch
+from reporting import deliver, provenance, table
+
+from sinwave.data.shots import shots_of
+from sinwave.errors import SinwaveError
+from sinwave.pretrained.efficientnet import EfficientNetLite0
+from sinwave.systems import table as systems
+from sinwave.systems.contracts import TrainingRequest
+from sinwave.systems.files import write_model
+from sinwave.systems.pairwise.adapt import setup
+from sinwave.systems.pairwise.adapt_options import Options
+from sinwave.systems.pairwise.marks import Marks
+from sinwave.systems.pairwise.model import Drawer, source_in
+from sinwave.training.loop import Training
+
+EVERY, MOST = 25, 400
+_FEW, _NEAR = 0.10, 1.10
+
+
+class Mark(NamedTuple):
+    """The share of copies that the adaptation sees, and the figures of its samples."""
+
+    step: int
+    seen: float
+    figures: Mapping[str, float]
+
+
+class Case(NamedTuple):
+    """The marks of a training, and the share of copies with which it would end."""
+
+    name: str
+    marks: Sequence[Mark]
+    most: float
+
+    @property
+    def stop(self) -> Mark:
+        """The last mark before the first with many copies; that one, if it is the first."""
+        many = next((number for number, mark in enumerate(self.marks) if mark.seen > self.most), len(self.marks))
+        return self.marks[max(0, many - 1)]
+
+    @property
+    def best(self) -> Mark:
+        """The mark with the least FD, among those with few copies; the first has the fewest."""
+        few = [mark for mark in self.marks if mark.figures["copies"] <= _FEW] or self.marks[:1]
+        return min(few, key=lambda mark: mark.figures["FD"])
+
+    @property
+    def near(self) -> bool:
+        return self.stop.figures["FD"] <= _NEAR * self.best.figures["FD"]
+
+
+def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Case:
+    """Train on a set of shots, and measure the marks."""
+    source = source_in(options.source, "")
+    shots = shots_of(target.shots, source.configuration.size, lambda remark: None)
+    most = Marks(Drawer(source), shots.pictures).most_copies
+    marks = list[Mark]()
+    for mark in _marks(target, network, options):
+        print(target.name, mark.step, round(mark.seen, 3), mark.figures, file=sys.stderr, flush=True)
+        marks.append(mark)
+        if mark.figures["copies"] > 0.5 and mark.seen > most:
+            break
+    return Case(target.name, marks, most)
+
+
+def _marks(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Iterator[Mark]:
+    request = TrainingRequest(
+        options.seed, torch.device("cpu"), MOST, None, lambda size, hint: None, _no_plan, lambda remark: None
+    )
+    ready = setup((target.shots,), Options(source=options.source, method=options.method), request)
+    training = Training(
+        ready.recipe,
+        ready.batches,
+        ready.budget,
+        options.seed,
+        schedule=ready.schedule,
+        longest_average=ready.average,
+        look_every=ready.look_every,
+    )
+    file = options.work / "mark.safetensors"
+    while not training.finished:
+        look = training.advance().held_out
+        if look and "copies" in look:
+            write_model(file, ready.keep(training.averages.values), overwrite=True)
+            pictures = fewshot.measured(fewshot.drawn(systems.load(file), options), network)
+            yield Mark(training.step, look["copies"], fewshot.figures(pictures, target))
+
+
+def _no_plan(measure: Any) -> Any:
+    raise SinwaveError("an adaptation has no plan")
+
+
+def _row(case: Case, name: str, mark: Mark) -> Sequence[str]:
+    figures = [f"{mark.figures[key]:.{digits}f}" for key, digits in (("FD", 1), ("copies", 3), ("spread", 2))]
+    return [case.name, name, str(mark.step), f"{mark.seen:.3f}", *figures]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line: options of fewshot.py, and --method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=("direct", "lora"), default="direct", metavar="NAME", help="direct")
+    own, others = parser.parse_known_args(arguments)
+    return argparse.Namespace(**{**vars(fewshot.parse(others)), **vars(own)})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line."""
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    cases = list[Case]()
+    try:
+        network, source = EfficientNetLite0.load(options.weights), systems.load(options.source)
+        side = source.size[0] if source.size else 0
+        for name in options.target:
+            for turn in range(options.sets):
+                cases.append(case_of(fewshot.target_of(name, turn, side, options, network), network, options))
+    except SinwaveError as error:
+        raise SystemExit(f"stopping.py: {error}") from error
+    head = ["case", "mark", "step", "copies seen", "FD", "copies", "spread"]
+    lines = [_row(case, name, mark) for case in cases for name, mark in (("stop", case.stop), ("best", case.best))]
+    few = sum(case.stop.figures["copies"] <= _FEW for case in cases)
+    count = f"{sum(case.near for case in cases)} of {len(cases)} stops are near the best mark, {few} have few copies"
+    made_with = provenance("stopping.py", threads=options.threads, seed=options.seed)
+    deliver([made_with, f"n = {options.samples}", table(head, lines), count], options.output)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
