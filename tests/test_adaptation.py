@@ -268,6 +268,19 @@ def test_an_adapter_is_small_names_its_source_and_is_drawn_from(place, capsys, m
     assert json.loads(capsys.readouterr().out)["system"] == "few-shot"
 
 
+def test_of_the_same_picture_the_larger_file_is_used(tmp_path):
+    one, other = np.random.default_rng(3).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    for name, side, pixels in (("a.png", 24, one), ("b.png", 96, one), ("c.png", 24, other)):
+        Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(tmp_path / name)
+    remarks = list[str]()
+    shots = shots_of(tmp_path, 32, remarks.append)
+    assert shots.names == ("b.png", "c.png")
+    assert remarks == [
+        f"{tmp_path / 'a.png'}: this is the same picture as b.png, which is larger; it is left out",
+        f"{tmp_path / 'c.png'}: the picture has 24 pixels a side, and is enlarged to 32",
+    ]
+
+
 def test_another_source_or_none_is_refused_by_name(place, capsys):
     assert adapted("--source", "source.safetensors", "-o", "new.safetensors", "-q") == 0
     before = Path("source.safetensors").read_bytes()

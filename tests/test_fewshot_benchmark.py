@@ -81,3 +81,21 @@ def test_shots_themselves_are_copies_and_one_picture_has_no_spread(fewshot, targ
     same = fewshot.measured(again[:1].expand(6, -1, -1, -1), network)
     assert fewshot.figures(same, parts)["spread"] == pytest.approx(0, abs=1e-3)
     assert fewshot.figures(same, parts)["patch FD"] > real["patch FD"]
+
+
+def test_a_stop_is_the_mark_before_many_copies_and_the_best_one_has_few(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    stopping = pytest.importorskip("stopping")
+
+    def case(*marks):
+        return stopping.Case(
+            "", [stopping.Mark(25 * n, seen, {"FD": fd, "copies": c}) for n, (seen, fd, c) in enumerate(marks, 1)], 0.05
+        )
+
+    usual = case((0, 200, 0), (0.05, 150, 0.02), (0.06, 140, 0.1), (0.01, 100, 0.2))
+    assert (usual.stop.step, usual.best.step, usual.near) == (50, 75, True)
+    assert not case((0, 200, 0), (0.06, 150, 0.02)).near
+    early = case((0.1, 200, 0.3), (0.2, 100, 0.4))
+    assert (early.stop.step, early.best.step) == (25, 25)
+    never = case((0, 200, 0), (0, 100, 0.4))
+    assert (never.stop.step, never.best.step, never.near) == (50, 25, True)

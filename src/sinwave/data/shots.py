@@ -31,21 +31,25 @@ class Shots(NamedTuple):
 def shots_of(folder: Path, side: int, on_remark: Callable[[str], None]) -> Shots:
     """Read all pictures of a folder; what is bad, or there twice, is remarked upon and left out."""
     files = Folder(folder, min_side=min(side, 16), on_remark=on_remark)
-    pictures, names = list[Tensor](), list[str]()
+    pictures, names, sides = list[Tensor](), list[str](), list[int]()
     for number, file in enumerate(files.files):
         picture = files.picture(number)
         if picture is None:
             continue
-        if min(picture.shape[1:]) < side:
-            small = f"{picture.shape[2]} x {picture.shape[1]}"
-            on_remark(f"{file}: the picture has {small} pixels, and is enlarged to {side} a side")
-        square = squared(picture, side)
+        square, name, least = squared(picture, side), file.relative_to(folder).as_posix(), min(picture.shape[1:])
         twin = next((n for n, other in enumerate(pictures) if (other - square).abs().mean() < _ALIKE), None)
-        if twin is not None:
+        if twin is None:
+            pictures.append(square)
+            names.append(name)
+            sides.append(least)
+        elif least > sides[twin]:
+            on_remark(f"{folder / names[twin]}: this is the same picture as {name}, which is larger; it is left out")
+            pictures[twin], names[twin], sides[twin] = square, name, least
+        else:
             on_remark(f"{file}: this is the same picture as {names[twin]}; it is left out")
-            continue
-        pictures.append(square)
-        names.append(file.relative_to(folder).as_posix())
+    for name, least in zip(names, sides, strict=True):
+        if least < side:
+            on_remark(f"{folder / name}: the picture has {least} pixels a side, and is enlarged to {side}")
     if len(pictures) > MOST_SHOTS:
         raise InputError(
             f"{folder}: an adaptation learns from {MOST_SHOTS} pictures at the most, and these are {len(pictures)}; "
