@@ -3,9 +3,9 @@
     python benchmarks/stopping.py --source many.safetensors --target FOLDER [portraits:KIND ...] --weights WEIGHTS ...
 
 Sources, targets, sets of shots and figures are those of fewshot.py. Every case, a set of shots of a target, is trained
-on beyond the stop; all its marks are measured, until true pictures tell that half of the samples are copies. Rows:
+on beyond the stop; all its marks are measured, until true pictures tell that 30 % of the samples are copies. Rows:
 
-    stop    the mark that `sinwave adapt` keeps
+    stop    the weights that `sinwave adapt` keeps, those of a mark or between two
     best    the mark with the least FD, among those with at most 10 % of copies by the limit of true pictures
 
 The last line counts the cases in which the FD of the stop is within 10 % of the best one's, and those with few copies.
@@ -16,26 +16,28 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import fewshot
 import torch
 from reporting import deliver, provenance, table
+from torch import Tensor
 
 from sinwave.data.shots import shots_of
 from sinwave.errors import SinwaveError
 from sinwave.pretrained.efficientnet import EfficientNetLite0
 from sinwave.systems import table as systems
 from sinwave.systems.contracts import TrainingRequest
-from sinwave.systems.files import write_model
+from sinwave.systems.files import ModelFile, write_model
 from sinwave.systems.pairwise.adapt import setup
 from sinwave.systems.pairwise.adapt_options import Options
 from sinwave.systems.pairwise.marks import Marks
 from sinwave.systems.pairwise.model import Drawer, source_in
 from sinwave.training.loop import Training
 
-EVERY, MOST = 25, 400
-_FEW, _NEAR = 0.10, 1.10
+_MOST = 400
+_FEW, _NEAR, _MANY = 0.10, 1.10, 0.3
 
 
 class Mark(NamedTuple):
@@ -47,17 +49,11 @@ class Mark(NamedTuple):
 
 
 class Case(NamedTuple):
-    """The marks of a training, and the share of copies with which it would end."""
+    """The marks of a training, and what of it is kept."""
 
     name: str
     marks: Sequence[Mark]
-    most: float
-
-    @property
-    def stop(self) -> Mark:
-        """The last mark before the first with many copies; that one, if it is the first."""
-        many = next((number for number, mark in enumerate(self.marks) if mark.seen > self.most), len(self.marks))
-        return self.marks[max(0, many - 1)]
+    stop: Mark
 
     @property
     def best(self) -> Mark:
@@ -75,18 +71,38 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
     source = source_in(options.source, "")
     shots = shots_of(target.shots, source.configuration.size, lambda remark: None)
     most = Marks(Drawer(source), shots.pictures).most_copies
-    marks = list[Mark]()
-    for mark in _marks(target, network, options):
-        print(target.name, mark.step, round(mark.seen, 3), mark.figures, file=sys.stderr, flush=True)
-        marks.append(mark)
-        if mark.figures["copies"] > 0.5 and mark.seen > most:
+    marks, stop, before = list[Mark](), None, dict[str, Tensor]()
+
+    def mark_of(step: int, seen: float, file: ModelFile) -> Mark:
+        place = options.work / "mark.safetensors"
+        write_model(place, file, overwrite=True)
+        pictures = fewshot.measured(fewshot.drawn(systems.load(place), options), network)
+        mark = Mark(step, seen, fewshot.figures(pictures, target))
+        print(target.name, *mark, file=sys.stderr, flush=True)
+        return mark
+
+    for step, seen, file in _looks(target, options):
+        marks.append(mark_of(step, seen, file))
+        if stop is None and seen > most:
+            share = share_of([mark.seen for mark in marks], most)
+            between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items() if before}
+            back = round((1 - share) * (step - marks[max(0, len(marks) - 2)].step))
+            stop = mark_of(step - back, most, replace(file, weights=between)) if before else marks[-1]
+        before = dict(file.weights)
+        if stop is not None and marks[-1].figures["copies"] > _MANY:
             break
-    return Case(target.name, marks, most)
+    return Case(target.name, marks, stop or marks[-1])
 
 
-def _marks(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Iterator[Mark]:
+def share_of(seen: Sequence[float], most: float) -> float:
+    """How far from the last mark but one to the last a share of copies of `most` is due."""
+    return max(0.0, most - seen[-2]) / (seen[-1] - seen[-2]) if len(seen) > 1 else 1.0
+
+
+def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tuple[int, float, ModelFile]]:
+    """Train, and give at marks the step, the share of copies that the adaptation sees, and the model."""
     request = TrainingRequest(
-        options.seed, torch.device("cpu"), MOST, None, lambda size, hint: None, _no_plan, lambda remark: None
+        options.seed, torch.device("cpu"), _MOST, None, lambda size, hint: None, _no_plan, lambda remark: None
     )
     ready = setup((target.shots,), Options(source=options.source, method=options.method), request)
     training = Training(
@@ -98,13 +114,10 @@ def _marks(target: fewshot.Target, network: EfficientNetLite0, options: argparse
         longest_average=ready.average,
         look_every=ready.look_every,
     )
-    file = options.work / "mark.safetensors"
     while not training.finished:
         look = training.advance().held_out
         if look and "copies" in look:
-            write_model(file, ready.keep(training.averages.values), overwrite=True)
-            pictures = fewshot.measured(fewshot.drawn(systems.load(file), options), network)
-            yield Mark(training.step, look["copies"], fewshot.figures(pictures, target))
+            yield training.step, look["copies"], ready.keep(training.averages.values)
 
 
 def _no_plan(measure: Any) -> Any:

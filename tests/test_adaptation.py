@@ -584,7 +584,27 @@ def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
     for _ in range(4):
         marked.held_out()
         seen.append((marked.reason is not None, marked.kept_look))
-    assert seen == [(False, 1), (True, 1), (False, 3), (False, 4)]
+    assert seen == [(False, 1), (True, pytest.approx(1.8)), (False, 3), (False, 4)]
+
+
+def test_weights_between_two_marks_are_kept_where_a_twentieth_is_due(monkeypatch):
+    shares = iter([0.02, 0.0, 0.12, 0.5])
+    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+    moved = source(BANDS)
+    moved.unet.requires_grad_(True)
+    recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
+    marked = MarkedRecipe(recipe, Drawer(moved), Marks(Drawer(source(BANDS)), shots()), stops=True)
+    weights = list[dict[str, torch.Tensor]]()
+    for value in (0.0, 1.0):
+        for parameter in moved.unet.parameters():
+            parameter.data.fill_(value)
+        marked.held_out()
+        weights.append({name: x.clone() for name, x in marked.best.weights.items()})
+    assert all(not x.any() for x in weights[0].values())
+    for x in weights[1].values():
+        assert_close(x, torch.full_like(x, 0.3))
+    assert marked.kept_look == pytest.approx(1.3)
+    assert marked.reason == "12% of the samples are copies: the weights of some steps before, with 5%, are kept"
 
 
 def test_copies_at_the_first_mark_are_said_to_be_in_what_is_kept(monkeypatch):

@@ -83,19 +83,17 @@ def test_shots_themselves_are_copies_and_one_picture_has_no_spread(fewshot, targ
     assert fewshot.figures(same, parts)["patch FD"] > real["patch FD"]
 
 
-def test_a_stop_is_the_mark_before_many_copies_and_the_best_one_has_few(monkeypatch):
+def test_a_stop_is_near_the_best_mark_with_few_copies_or_not(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     stopping = pytest.importorskip("stopping")
 
-    def case(*marks):
-        return stopping.Case(
-            "", [stopping.Mark(25 * n, seen, {"FD": fd, "copies": c}) for n, (seen, fd, c) in enumerate(marks, 1)], 0.05
-        )
+    def mark(fd, copies):
+        return stopping.Mark(25, 0.0, {"FD": fd, "copies": copies})
 
-    usual = case((0, 200, 0), (0.05, 150, 0.02), (0.06, 140, 0.1), (0.01, 100, 0.2))
-    assert (usual.stop.step, usual.best.step, usual.near) == (50, 75, True)
-    assert not case((0, 200, 0), (0.06, 150, 0.02)).near
-    early = case((0.1, 200, 0.3), (0.2, 100, 0.4))
-    assert (early.stop.step, early.best.step) == (25, 25)
-    never = case((0, 200, 0), (0, 100, 0.4))
-    assert (never.stop.step, never.best.step, never.near) == (50, 25, True)
+    marks = [mark(200, 0), mark(150, 0.02), mark(140, 0.1), mark(100, 0.2)]
+    assert stopping.Case("", marks, marks[1]).best is marks[2]
+    assert stopping.Case("", marks, marks[1]).near
+    assert not stopping.Case("", marks, marks[0]).near
+    assert stopping.Case("", [mark(200, 0.3), mark(100, 0.4)], marks[0]).best.figures["FD"] == 200
+    assert stopping.share_of([0.02, 0.12], 0.05) == pytest.approx(0.3)
+    assert stopping.share_of([0.12], 0.05) == 1.0

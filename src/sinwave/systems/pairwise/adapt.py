@@ -83,7 +83,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         parameters=sum(value.numel() for value in keep(_values(recipe)).weights.values()),
         keep=lambda weights: keep(marked.best.weights if marked and marked.best and marked.kept_look else weights),
         ended=lambda: marked and marked.reason,
-        kept_step=lambda: marked and marked.kept_look and marked.kept_look * _LOOK_EVERY,
+        kept_step=lambda: None if marked is None or not marked.kept_look else round(marked.kept_look * _LOOK_EVERY),
         enough=settings.steps // 4,
         size=(source.configuration.size,) * 2,
         sheet=lambda file: _sheet(file, source, shots, request.device),

@@ -51,7 +51,10 @@ def folds_of(build: Callable[[int], Adapter], pool: Pool, looks: Pool, most: int
 
 @final
 class Best(nn.Module):
-    """The weights of the best mark, its loss, and which of all looks it is, as buffers that the state holds."""
+    """The weights of the best mark, its loss, and which of all looks it is, as buffers that the state holds.
+
+    It may be between two marks: then its look is a fraction, and its weights are a mean.
+    """
 
     loss: Tensor
     look: Tensor
@@ -60,7 +63,7 @@ class Best(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.register_buffer("loss", torch.tensor(math.inf))
-        self.register_buffer("look", torch.tensor(0))
+        self.register_buffer("look", torch.tensor(0.0))
         self.register_buffer("looks", torch.tensor(0))
         moving = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self._names = {name: name.replace(".", "/") for name in moving}
@@ -78,6 +81,13 @@ class Best(nn.Module):
         self.look.copy_(self.looks)
         for name, place in self._names.items():
             self.get_buffer(place).copy_(network.get_parameter(name).detach())
+
+    def approach(self, network: nn.Module, loss: float, share: float) -> None:
+        """Go a share of the way to these weights, where `loss` is due."""
+        self.loss.fill_(loss)
+        self.look.lerp_(self.looks.to(self.look), share)
+        for name, place in self._names.items():
+            self.get_buffer(place).lerp_(network.get_parameter(name).detach(), share)
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@
     spread   the mean distance of two samples, over that of two samples of the source
 
 More steps bring samples nearer to the look of the shots and, from some step on, to the shots themselves: within some
-fifty steps few copies become many. The weights of the last mark with few copies are kept, and there the training ends.
+fifty steps few copies become many. At the first mark with more than a twentieth the training ends. From the weights of
+the mark before, those are kept that lie as far towards the new ones as a twentieth lies between the two shares.
 """
 
 from __future__ import annotations
@@ -106,9 +107,9 @@ class MarkedRecipe(Recipe[Tensor]):
         return self._recipe.updates(batch, generator)
 
     @property
-    def kept_look(self) -> int | None:
+    def kept_look(self) -> float | None:
         """The look whose weights are kept, counted from 1, if they are not the newest."""
-        return None if self.best is None or not self.best.loss.isfinite() else int(self.best.look)
+        return None if self.best is None or not self.best.loss.isfinite() else self.best.look.item()
 
     def held_out(self) -> Mapping[str, float]:
         mark, self.reason = self._marks.at(self._drawer), None
@@ -119,9 +120,12 @@ class MarkedRecipe(Recipe[Tensor]):
         return {**self._recipe.held_out(), **mark}
 
     def _judge(self, best: Best, copies: float) -> None:
-        few, first = copies <= self._marks.most_copies, not best.loss.isfinite()
-        if few or first:
+        most, first, before = self._marks.most_copies, not best.loss.isfinite(), best.loss.item()
+        if copies <= most or first:
             best.keep(self.kept, copies)
-        if not few:
-            kept = "already at the first mark, whose weights" if first else "the weights of the mark before"
+        elif before < most:
+            best.approach(self.kept, most, (most - before) / (copies - before))
+        if copies > most:
+            earlier = f"the weights of some steps before, with {most:.0%},"
+            kept = "already at the first mark, whose weights" if first else earlier
             self.reason = f"{copies:.0%} of the samples are copies: {kept} are kept"
