@@ -88,7 +88,7 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
             between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items() if before}
             back = round((1 - share) * (step - marks[max(0, len(marks) - 2)].step))
             stop = mark_of(step - back, most, replace(file, weights=between)) if before else marks[-1]
-        before = dict(file.weights)
+        before = {name: value.clone() for name, value in file.weights.items()}
         if stop is not None and marks[-1].figures["copies"] > _MANY:
             break
     return Case(target.name, marks, stop or marks[-1])
