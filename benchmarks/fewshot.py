@@ -243,21 +243,28 @@ def _cells(row: Row) -> list[str]:
     return [row.target, row.pictures, *cells]
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Declare the options of every benchmark on adaptations."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--source", type=Path, metavar="FILE", help="a model of train --system ddpm")
     add("--target", nargs="+", default=[], metavar="FOLDER", help="or portraits:KIND; shots first, then the truth")
-    add("--portraits", type=Path, metavar="FOLDER", help="write 3,000 plain portraits of 32 pixels, and nothing else")
     add("--sets", type=int, default=1, metavar="N", help="sets of shots; 1")
-    add("--methods", choices=METHODS, nargs="+", default=["local", "direct"], metavar="NAME", help="local direct")
     add("--shots", type=int, default=10, metavar="N", help="10")
     add("--truth", type=int, default=500, metavar="N", help="true pictures; 500")
     add("--samples", type=int, default=200, metavar="N", help="of every row; 200")
-    add("--steps", type=int, metavar="N", help="of every adaptation; as the command does")
     add("--weights", type=Path, metavar="FOLDER", help="where EfficientNet-Lite0's weights are")
     share_options(parser)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = parser_of(__doc__)
+    add = parser.add_argument
+    add("--portraits", type=Path, metavar="FOLDER", help="write 3,000 plain portraits of 32 pixels, and nothing else")
+    add("--methods", choices=METHODS, nargs="+", default=["local", "direct"], metavar="NAME", help="local direct")
+    add("--steps", type=int, metavar="N", help="of every adaptation; as the command does")
     return parser.parse_args(arguments)
 
 

@@ -8,7 +8,8 @@ on beyond the stop; all its marks are measured, until true pictures tell that 30
     stop    the weights that `sinwave adapt` keeps, those of a mark or between two
     best    the mark with the least FD, among those with at most 10 % of copies by the limit of true pictures
 
-The last line counts the cases in which the FD of the stop is within 10 % of the best one's, and those with few copies.
+The last line counts the cases in which the stop has few copies too, and an FD within 10 % of the best one's. Between
+two marks the column "copies seen" has the share that is due there, by those of the two.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from reporting import deliver, provenance, table
 from torch import Tensor
 
 from sinwave.data.shots import shots_of
-from sinwave.errors import SinwaveError
+from sinwave.errors import InputError, SinwaveError
 from sinwave.pretrained.efficientnet import EfficientNetLite0
 from sinwave.systems import table as systems
 from sinwave.systems.contracts import TrainingRequest
@@ -57,13 +58,16 @@ class Case(NamedTuple):
 
     @property
     def best(self) -> Mark:
-        """The mark with the least FD, among those with few copies; the first has the fewest."""
-        few = [mark for mark in self.marks if mark.figures["copies"] <= _FEW] or self.marks[:1]
+        """The mark with the least FD among those with few copies, or if there is none that with the fewest."""
+        few = [mark for mark in self.marks if mark.figures["copies"] <= _FEW]
+        if not few:
+            return min(self.marks, key=lambda mark: mark.figures["copies"])
         return min(few, key=lambda mark: mark.figures["FD"])
 
     @property
     def near(self) -> bool:
-        return self.stop.figures["FD"] <= _NEAR * self.best.figures["FD"]
+        most = max(_FEW, self.best.figures["copies"])
+        return self.stop.figures["copies"] <= most and self.stop.figures["FD"] <= _NEAR * self.best.figures["FD"]
 
 
 def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Case:
@@ -75,6 +79,7 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
 
     def mark_of(step: int, seen: float, file: ModelFile) -> Mark:
         place = options.work / "mark.safetensors"
+        file = replace(file, provenance={"training": {"source": str(options.source)}})
         write_model(place, file, overwrite=True)
         pictures = fewshot.measured(fewshot.drawn(systems.load(place), options), network)
         mark = Mark(step, seen, fewshot.figures(pictures, target))
@@ -84,13 +89,17 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
     for step, seen, file in _looks(target, options):
         marks.append(mark_of(step, seen, file))
         if stop is None and seen > most:
-            share = share_of([mark.seen for mark in marks], most)
-            between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items() if before}
-            back = round((1 - share) * (step - marks[max(0, len(marks) - 2)].step))
-            stop = mark_of(step - back, most, replace(file, weights=between)) if before else marks[-1]
+            stop = marks[-1]
+            if len(marks) > 1:
+                share = share_of([mark.seen for mark in marks], most)
+                between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items()}
+                back = round((1 - share) * (step - marks[-2].step))
+                stop = mark_of(step - back, most, replace(file, weights=between))
         before = {name: value.clone() for name, value in file.weights.items()}
         if stop is not None and marks[-1].figures["copies"] > _MANY:
             break
+    if not marks:
+        raise InputError(f"{target.name}: the samples of no mark were finite")
     return Case(target.name, marks, stop or marks[-1])
 
 
@@ -115,8 +124,8 @@ def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tupl
         look_every=ready.look_every,
     )
     while not training.finished:
-        look = training.advance().held_out
-        if look and "copies" in look:
+        halvings, look = training.halvings, training.advance().held_out
+        if look and "copies" in look and training.halvings == halvings:  # else it fell back
             yield training.step, look["copies"], ready.keep(training.averages.values)
 
 
@@ -130,17 +139,18 @@ def _row(case: Case, name: str, mark: Mark) -> Sequence[str]:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line: options of fewshot.py, and --method."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = fewshot.parser_of(__doc__)
     parser.add_argument("--method", choices=("direct", "lora"), default="direct", metavar="NAME", help="direct")
-    own, others = parser.parse_known_args(arguments)
-    return argparse.Namespace(**{**vars(fewshot.parse(others)), **vars(own)})
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
+    if options.source is None or not options.target:
+        raise SystemExit("stopping.py: --source and --target are needed")
     cases = list[Case]()
     try:
         network, source = EfficientNetLite0.load(options.weights), systems.load(options.source)
@@ -152,8 +162,7 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(f"stopping.py: {error}") from error
     head = ["case", "mark", "step", "copies seen", "FD", "copies", "spread"]
     lines = [_row(case, name, mark) for case in cases for name, mark in (("stop", case.stop), ("best", case.best))]
-    few = sum(case.stop.figures["copies"] <= _FEW for case in cases)
-    count = f"{sum(case.near for case in cases)} of {len(cases)} stops are near the best mark, {few} have few copies"
+    count = f"{sum(case.near for case in cases)} of {len(cases)} stops are near the best mark"
     made_with = provenance("stopping.py", threads=options.threads, seed=options.seed)
     deliver([made_with, f"n = {options.samples}", table(head, lines), count], options.output)
 

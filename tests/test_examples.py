@@ -32,7 +32,6 @@ def test_it_shows_all_commands_that_draw_and_makes_what_they_take(gallery: Modul
     verbs = {line.split()[0] for line in gallery.COMMANDS.values()}
     edits = set(COMMANDS) - {"generate", "train", "adapt", "evaluate", "report", "demo", "export", "info"}
     assert verbs == edits
-    assert len(verbs) == 13
     named = {word for line in gallery.COMMANDS.values() for word in shlex.split(line) if word.endswith(".png")}
     assert named == {file.name for file in tmp_path.iterdir()}
     for file in tmp_path.iterdir():

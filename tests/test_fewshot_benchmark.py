@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_shots_themselves_are_copies_and_one_picture_has_no_spread(fewshot, targ
 
 def test_a_stop_is_near_the_best_mark_with_few_copies_or_not(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    stopping = pytest.importorskip("stopping")
+    stopping = importlib.import_module("stopping")
 
     def mark(fd, copies):
         return stopping.Mark(25, 0.0, {"FD": fd, "copies": copies})
@@ -94,6 +95,7 @@ def test_a_stop_is_near_the_best_mark_with_few_copies_or_not(monkeypatch):
     assert stopping.Case("", marks, marks[1]).best is marks[2]
     assert stopping.Case("", marks, marks[1]).near
     assert not stopping.Case("", marks, marks[0]).near
+    assert not stopping.Case("", marks, marks[3]).near  # a small FD by copying
     assert stopping.Case("", [mark(200, 0.3), mark(100, 0.4)], marks[0]).best.figures["FD"] == 200
     assert stopping.share_of([0.02, 0.12], 0.05) == pytest.approx(0.3)
     assert stopping.share_of([0.12], 0.05) == 1.0

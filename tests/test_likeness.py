@@ -64,6 +64,13 @@ def test_few_originals_say_how_near_new_pictures_would_come():
     assert max(shares) < 0.3
 
 
+def test_two_alike_among_ten_do_not_bend_the_limit():
+    ten = torch.rand(10, 3, generator=torch.Generator().manual_seed(3))
+    near = torch.cat([ten[:9], ten[:1] + 1e-3])
+    bent, usual = torch.pdist(near), torch.pdist(ten)
+    assert _tail(bent, 10) / _tail(usual, 10) < 0.55 < 0.7 < _limit(bent, 10) / _limit(usual, 10) < 1.1
+
+
 def test_a_limit_is_that_of_the_equation():
     between = torch.arange(28, 0, -1) / 20 + 0.5  # of eight originals
     power = np.mean(np.log((13 / 20 + 0.5) / (np.arange(1, 13) / 20 + 0.5)))

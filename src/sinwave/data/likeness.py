@@ -40,7 +40,7 @@ _TAIL = 4 / 9
 """The share of all distances that belongs to their low tail."""
 
 _USUAL = 0.42
-"""The limit over the median distance of originals: .29 to .53 for four kinds of heads and six of portraits."""
+"""The limit over the median distance of originals: the mean of four kinds of heads and six of portraits, .29 to .53."""
 
 _DISTINCT = 0.7
 """The largest distance of a copy over that to the second nearest original."""
@@ -103,7 +103,7 @@ class Copies:
 
 
 def _limit(between: Tensor, count: int) -> float:
-    """The distance from the nearest of `count` originals that a new picture has once in twenty times."""
+    """The distance from the nearest of `count` originals that a new picture has about once in twenty times."""
     if count < _ENOUGH:
         return _CERTAIN
     return max(_CERTAIN, math.sqrt(_tail(between, count) * _USUAL * between.median().item()))

@@ -31,25 +31,25 @@ class Shots(NamedTuple):
 def shots_of(folder: Path, side: int, on_remark: Callable[[str], None]) -> Shots:
     """Read all pictures of a folder; what is bad, or there twice, is remarked upon and left out."""
     files = Folder(folder, min_side=min(side, 16), on_remark=on_remark)
-    pictures, names, sides = list[Tensor](), list[str](), list[int]()
+    pictures, names, sizes = list[Tensor](), list[str](), list[tuple[int, int]]()
     for number, file in enumerate(files.files):
         picture = files.picture(number)
         if picture is None:
             continue
-        square, name, least = squared(picture, side), file.relative_to(folder).as_posix(), min(picture.shape[1:])
+        square, name, size = squared(picture, side), file.relative_to(folder).as_posix(), (*picture.shape[1:],)
         twin = next((n for n, other in enumerate(pictures) if (other - square).abs().mean() < _ALIKE), None)
         if twin is None:
             pictures.append(square)
             names.append(name)
-            sides.append(least)
-        elif least > sides[twin]:
+            sizes.append(size)
+        elif min(size) > min(sizes[twin]):
             on_remark(f"{folder / names[twin]}: this is the same picture as {name}, which is larger; it is left out")
-            pictures[twin], names[twin], sides[twin] = square, name, least
+            pictures[twin], names[twin], sizes[twin] = square, name, size
         else:
             on_remark(f"{file}: this is the same picture as {names[twin]}; it is left out")
-    for name, least in zip(names, sides, strict=True):
-        if least < side:
-            on_remark(f"{folder / name}: the picture has {least} pixels a side, and is enlarged to {side}")
+    for name, (height, width) in zip(names, sizes, strict=True):
+        if min(height, width) < side:
+            on_remark(f"{folder / name}: the picture has {width} x {height} pixels, and is enlarged to {side} a side")
     if len(pictures) > MOST_SHOTS:
         raise InputError(
             f"{folder}: an adaptation learns from {MOST_SHOTS} pictures at the most, and these are {len(pictures)}; "

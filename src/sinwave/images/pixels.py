@@ -1,4 +1,6 @@
-"""Pixels of an opened picture file, upright, as colors and alpha; the only place where the range changes.
+"""Pixels of an opened picture file, upright, as colors and alpha.
+
+Whole numbers v of files <-> floats in [-1, 1]; the only place where the range changes:
 
     float = 2 v / top - 1        v = round(top (float + 1) / 2), clamped to [0, top]        top = 255 or 65535
 

@@ -256,7 +256,7 @@ class Setup(NamedTuple):
     look_every       steps between two held-out losses
     samples_every    steps between two sheets, unless the user says
     ended            after a look, the reason why the training ends there, or None
-    kept_step        the step whose weights `keep` gives, None for those it is given
+    kept_step        the step whose weights `keep` gives, the nearest for a mean of two; None for those it is given
     """
 
     recipe: Recipe[Any]

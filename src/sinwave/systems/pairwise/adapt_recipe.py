@@ -53,7 +53,7 @@ def folds_of(build: Callable[[int], Adapter], pool: Pool, looks: Pool, most: int
 class Best(nn.Module):
     """The weights of the best mark, its loss, and which of all looks it is, as buffers that the state holds.
 
-    It may be between two marks: then its look is a fraction, and its weights are a mean.
+    They may be a mean of two marks' weights: then `look` is a fraction.
     """
 
     loss: Tensor

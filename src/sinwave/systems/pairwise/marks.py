@@ -4,8 +4,12 @@
     spread   the mean distance of two samples, over that of two samples of the source
 
 More steps bring samples nearer to the look of the shots and, from some step on, to the shots themselves: within some
-fifty steps few copies become many. At the first mark with more than a twentieth the training ends. From the weights of
-the mark before, those are kept that lie as far towards the new ones as a twentieth lies between the two shares.
+fifty steps few copies become many. At the first mark with more than
+
+    most = max(a twentieth, twice the share of the source)
+
+the training ends, and the weights are kept that lie between those of the mark before and its own (of LoRA, between the
+factors), by the share (most - before) / (now - before); or its own, if it is the first.
 """
 
 from __future__ import annotations
@@ -55,6 +59,11 @@ class Marks:
         return self._copies.share(samples), _spread(samples)
 
     @property
+    def rule(self) -> dict[str, float]:
+        """How near a copy is, which depends on the shots and on the rule of this version."""
+        return {"copies below": round(self._copies.limit, 4)}
+
+    @property
     def most_copies(self) -> float:
         """The share of copies from which on more steps are too many."""
         return max(MOST_COPIES, 2 * self._before[0])
@@ -86,7 +95,7 @@ class MarkedRecipe(Recipe[Tensor]):
     """A recipe with marks at its looks."""
 
     def __init__(self, recipe: Recipe[Tensor], drawer: Drawer, marks: Marks, *, stops: bool) -> None:
-        """`drawer` has the network that the recipe trains; if it `stops`, the weights of the best mark are kept."""
+        """`drawer` has the network that the recipe trains; if it `stops`, the newest weights need not be those kept."""
         self._recipe, self._drawer, self._marks = recipe, drawer, marks
         self.best = Best(recipe.kept) if stops else None
         self.reason: str | None = None
@@ -126,6 +135,6 @@ class MarkedRecipe(Recipe[Tensor]):
         elif before < most:
             best.approach(self.kept, most, (most - before) / (copies - before))
         if copies > most:
-            earlier = f"the weights of some steps before, with {most:.0%},"
+            earlier = f"the weights of some steps before, where about {most:.0%} are due,"
             kept = "already at the first mark, whose weights" if first else earlier
             self.reason = f"{copies:.0%} of the samples are copies: {kept} are kept"
