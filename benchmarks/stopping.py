@@ -33,9 +33,9 @@ from sinwave.systems.contracts import TrainingRequest
 from sinwave.systems.files import ModelFile, write_model
 from sinwave.systems.pairwise.adapt import setup
 from sinwave.systems.pairwise.adapt_options import Options
-from sinwave.systems.pairwise.marks import Marks
+from sinwave.systems.pairwise.marks import Marks, share_due
 from sinwave.systems.pairwise.model import Drawer, source_in
-from sinwave.training.loop import Training
+from sinwave.tasks.base.training_run import training_of
 
 _MOST = 400
 _FEW, _NEAR, _MANY = 0.10, 1.10, 0.3
@@ -91,7 +91,7 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
         if stop is None and seen > most:
             stop = marks[-1]
             if len(marks) > 1:
-                share = share_of([mark.seen for mark in marks], most)
+                share = share_due(marks[-2].seen, seen, most)
                 between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items()}
                 back = round((1 - share) * (step - marks[-2].step))
                 stop = mark_of(step - back, most, replace(file, weights=between))
@@ -103,26 +103,13 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
     return Case(target.name, marks, stop or marks[-1])
 
 
-def share_of(seen: Sequence[float], most: float) -> float:
-    """How far from the last mark but one to the last a share of copies of `most` is due."""
-    return max(0.0, most - seen[-2]) / (seen[-1] - seen[-2]) if len(seen) > 1 else 1.0
-
-
 def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tuple[int, float, ModelFile]]:
     """Train, and give at marks the step, the share of copies that the adaptation sees, and the model."""
     request = TrainingRequest(
         options.seed, torch.device("cpu"), _MOST, None, lambda size, hint: None, _no_plan, lambda remark: None
     )
     ready = setup((target.shots,), Options(source=options.source, method=options.method), request)
-    training = Training(
-        ready.recipe,
-        ready.batches,
-        ready.budget,
-        options.seed,
-        schedule=ready.schedule,
-        longest_average=ready.average,
-        look_every=ready.look_every,
-    )
+    training = training_of(ready, options.seed)
     while not training.finished:
         halvings, look = training.halvings, training.advance().held_out
         if look and "copies" in look and training.halvings == halvings:  # else it fell back

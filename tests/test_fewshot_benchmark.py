@@ -97,5 +97,3 @@ def test_a_stop_is_near_the_best_mark_with_few_copies_or_not(monkeypatch):
     assert not stopping.Case("", marks, marks[0]).near
     assert not stopping.Case("", marks, marks[3]).near  # a small FD by copying
     assert stopping.Case("", [mark(200, 0.3), mark(100, 0.4)], marks[0]).best.figures["FD"] == 200
-    assert stopping.share_of([0.02, 0.12], 0.05) == pytest.approx(0.3)
-    assert stopping.share_of([0.12], 0.05) == 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sinwave import option_kinds as kinds
+from sinwave.option_kinds import Mask, Picture
 from sinwave.options import option
 from sinwave.tasks.base.task import MODELS_DEFAULT, Drawing, Inputs, KeepingTask, first_scale
 
@@ -15,8 +15,8 @@ __all__ = ["Edit"]
 class Edit(KeepingTask):
     """Repair EDITED, a picture in which regions were moved, copied or erased, in the manner of SOURCE."""
 
-    edited: kinds.Picture = option(help="the edited picture, of any size", positional=True, metavar="EDITED")
-    mask: kinds.Mask | None = option(None, "white where something was done, of any size (default: everywhere)")
+    edited: Picture = option(help="the edited picture, of any size", positional=True, metavar="EDITED")
+    mask: Mask | None = option(None, "white where something was done, of any size (default: everywhere)")
     strength: float = option(0.25, "0 = the edit as it is, 1 = newly drawn", low=0, high=1)
     first: int | None = first_scale(
         None, f"the coarsest scale that is redrawn; 0 (layout) may undo small edits {MODELS_DEFAULT}"

@@ -30,7 +30,7 @@ from sinwave.systems.pairwise.model import Drawer
 from sinwave.threads import side_by_side
 from sinwave.training.recipe import Player, Recipe, Update
 
-__all__ = ["MOST_COPIES", "MarkedRecipe", "Marks"]
+__all__ = ["MOST_COPIES", "MarkedRecipe", "Marks", "share_due"]
 
 MOST_COPIES = 0.05
 """The share that true pictures have."""
@@ -90,6 +90,11 @@ def _spread(pictures: Tensor) -> float:
     return torch.pdist(drawings(pictures)).mean().item()
 
 
+def share_due(before: float, now: float, most: float) -> float:
+    """How far from the mark before to this one `most` copies are due, if `before` <= `most` < `now`."""
+    return (most - before) / (now - before)
+
+
 @final
 class MarkedRecipe(Recipe[Tensor]):
     """A recipe with marks at its looks."""
@@ -133,7 +138,7 @@ class MarkedRecipe(Recipe[Tensor]):
         if copies <= most or first:
             best.keep(self.kept, copies)
         elif before < most:
-            best.approach(self.kept, most, (most - before) / (copies - before))
+            best.approach(self.kept, most, share_due(before, copies, most))
         if copies > most:
             earlier = f"the weights of some steps before, where about {most:.0%} are due,"
             kept = "already at the first mark, whose weights" if first else earlier

@@ -30,7 +30,7 @@ from sinwave.training.checkpoint import Saver, load
 from sinwave.training.hooks import Events, JsonLines, Pace
 from sinwave.training.loop import Hook, Report, Training
 
-__all__ = ["OnEvent", "PlanFile", "TrainedFile", "TrainingRun", "trained_file"]
+__all__ = ["OnEvent", "PlanFile", "TrainedFile", "TrainingRun", "trained_file", "training_of"]
 
 OnEvent: TypeAlias = Callable[[str], None]
 
@@ -114,6 +114,20 @@ class PlanFile:
         return None if changed else plan
 
 
+def training_of(setup: Setup, seed: int) -> Training:
+    """Begin the training of a setup."""
+    return Training(
+        setup.recipe,
+        setup.batches,
+        setup.budget,
+        seed,
+        schedule=setup.schedule,
+        longest_average=setup.average,
+        look_every=setup.look_every,
+        ended=setup.ended,
+    )
+
+
 @final
 class TrainingRun:
     """One process's part of a training."""
@@ -133,16 +147,7 @@ class TrainingRun:
         self._on_progress, self._on_event = on_progress, on_event
         self._start, self._events, self._notes = time.perf_counter(), list[str](), list[str]()
         self._loss, self._whole = float("nan"), True
-        self.training: Training = Training(
-            setup.recipe,
-            setup.batches,
-            setup.budget,
-            request.seed,
-            schedule=setup.schedule,
-            longest_average=setup.average,
-            look_every=setup.look_every,
-            ended=setup.ended,
-        )
+        self.training: Training = training_of(setup, request.seed)
         folder = self._folder = target.with_suffix(".run")
         fingerprint = {**provenance["fingerprint"], "settings": _digest(setup.settings)[:16]}
         if (folder / STATE).exists():
