@@ -3,7 +3,8 @@
     python benchmarks/stopping.py --source many.safetensors --target FOLDER [portraits:KIND ...] --weights WEIGHTS ...
 
 Sources, targets, sets of shots and figures are those of fewshot.py. Every case, a set of shots of a target, is trained
-on beyond the stop; all its marks are measured, until true pictures tell that 30 % of the samples are copies. Rows:
+until true pictures tell that 30 % of the samples are copies, and all its marks are measured. Their models stay in
+WORK/CASE-marks: a case that is complete there is only judged again, so the same WORK is for the same source. Rows:
 
     stop    the weights that `sinwave adapt` keeps, those of a mark or between two
     best    the mark with the least FD, among those with at most 10 % of copies by the limit of true pictures
@@ -18,19 +19,19 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import fewshot
 import torch
 from reporting import deliver, provenance, table
-from torch import Tensor
 
 from sinwave.data.shots import shots_of
 from sinwave.errors import InputError, SinwaveError
 from sinwave.pretrained.efficientnet import EfficientNetLite0
 from sinwave.systems import table as systems
-from sinwave.systems.contracts import TrainingRequest
-from sinwave.systems.files import ModelFile, write_model
+from sinwave.systems.contracts import Computing, TrainingRequest
+from sinwave.systems.files import ModelFile, read_model, write_model
 from sinwave.systems.pairwise.adapt import setup
 from sinwave.systems.pairwise.adapt_options import Options
 from sinwave.systems.pairwise.marks import Marks, share_due
@@ -71,40 +72,75 @@ class Case(NamedTuple):
 
 
 def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Case:
-    """Train on a set of shots, and measure the marks."""
+    """Judge the marks of a training on a set of shots."""
     source = source_in(options.source, "")
-    shots = shots_of(target.shots, source.configuration.size, lambda remark: None)
-    most = Marks(Drawer(source), shots.pictures).most_copies
-    marks, stop, before = list[Mark](), None, dict[str, Tensor]()
-
-    def mark_of(step: int, seen: float, file: ModelFile) -> Mark:
-        place = options.work / "mark.safetensors"
-        file = replace(file, provenance={"training": {"source": str(options.source)}})
-        write_model(place, file, overwrite=True)
-        pictures = fewshot.measured(fewshot.drawn(systems.load(place), options), network)
-        mark = Mark(step, seen, fewshot.figures(pictures, target))
-        print(target.name, *mark, file=sys.stderr, flush=True)
-        return mark
-
-    for step, seen, file in _looks(target, options):
-        marks.append(mark_of(step, seen, file))
-        if stop is None and seen > most:
+    rule = Marks(Drawer(source), shots_of(target.shots, source.configuration.size, lambda remark: None).pictures)
+    marks, stop, before = list[Mark](), None, None
+    for place in _places(target, network, options):
+        file = read_model(place)
+        seen = rule.at(_drawer(place)).get("copies")
+        if seen is None:
+            continue
+        marks.append(Mark(file.provenance["step"], seen, file.provenance["figures"]))
+        print(target.name, *marks[-1], file=sys.stderr, flush=True)
+        if stop is None and seen > rule.most_copies:
             stop = marks[-1]
-            if len(marks) > 1:
-                share = share_due(marks[-2].seen, seen, most)
+            if before is not None:
+                share = share_due(marks[-2].seen, seen, rule.most_copies)
                 between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items()}
-                back = round((1 - share) * (step - marks[-2].step))
-                stop = mark_of(step - back, most, replace(file, weights=between))
-        before = {name: value.clone() for name, value in file.weights.items()}
-        if stop is not None and marks[-1].figures["copies"] > _MANY:
-            break
+                step = round(marks[-2].step + share * (stop.step - marks[-2].step))
+                kept = _kept(replace(file, weights=between), step, options.work / "between.safetensors", options)
+                stop = Mark(step, rule.most_copies, _figures(kept, target, network, options))
+                print(target.name, "stop", *stop, file=sys.stderr, flush=True)
+        before = file.weights
     if not marks:
         raise InputError(f"{target.name}: the samples of no mark were finite")
     return Case(target.name, marks, stop or marks[-1])
 
 
-def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tuple[int, float, ModelFile]]:
-    """Train, and give at marks the step, the share of copies that the adaptation sees, and the model."""
+def _places(target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace) -> Iterator[Path]:
+    """The models of all marks with their figures: those in WORK, else they are trained and measured."""
+    folder = options.work / f"{target.name.replace(' ', '-')}-{options.method}-marks"
+    stored = sorted(folder.glob("*.safetensors"))
+    if stored and _last(read_model(stored[-1])):
+        yield from stored
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for step, file in _looks(target, options):
+        place = _kept(file, step, folder / f"{step:04d}.safetensors", options)
+        file = read_model(place)
+        figures = _figures(place, target, network, options)
+        write_model(place, replace(file, provenance={**file.provenance, "figures": figures}), overwrite=True)
+        yield place
+        if figures["copies"] > _MANY:
+            break
+
+
+def _last(file: ModelFile) -> bool:
+    figures = file.provenance.get("figures")
+    return figures is not None and (file.provenance["step"] >= _MOST or figures["copies"] > _MANY)
+
+
+def _kept(file: ModelFile, step: int, place: Path, options: argparse.Namespace) -> Path:
+    facts = {"training": {"source": str(options.source)}, "step": step}
+    write_model(place, replace(file, provenance=facts), overwrite=True)
+    return place
+
+
+def _figures(
+    place: Path, target: fewshot.Target, network: EfficientNetLite0, options: argparse.Namespace
+) -> dict[str, float]:
+    return fewshot.figures(fewshot.measured(fewshot.drawn(systems.load(place), options), network), target)
+
+
+def _drawer(place: Path) -> Drawer:
+    drawer = systems.load(place).build("network", Computing(torch.device("cpu"), torch.float32))
+    assert isinstance(drawer, Drawer)
+    return drawer
+
+
+def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tuple[int, ModelFile]]:
+    """Train, and give at marks the step and the model."""
     request = TrainingRequest(
         options.seed, torch.device("cpu"), _MOST, None, lambda size, hint: None, _no_plan, lambda remark: None
     )
@@ -113,7 +149,7 @@ def _looks(target: fewshot.Target, options: argparse.Namespace) -> Iterator[tupl
     while not training.finished:
         halvings, look = training.halvings, training.advance().held_out
         if look and "copies" in look and training.halvings == halvings:  # else it fell back
-            yield training.step, look["copies"], ready.keep(training.averages.values)
+            yield training.step, ready.keep(training.averages.values)
 
 
 def _no_plan(measure: Any) -> Any:

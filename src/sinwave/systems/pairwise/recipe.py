@@ -19,7 +19,7 @@ from sinwave.nn.blocks import Attention, Residual
 from sinwave.nn.unet import UNet
 from sinwave.rng import NoiseSource
 from sinwave.systems.pairwise.losses import variational
-from sinwave.systems.pairwise.source import HIGH, LOW, Source
+from sinwave.systems.pairwise.source import HIGH, Source
 from sinwave.training.optimizer import AdamW, muon_and_adamw
 from sinwave.training.recipe import Player, Recipe, Update
 from sinwave.training.shares import Shares
@@ -27,8 +27,8 @@ from sinwave.training.shares import Shares
 __all__ = ["Draw", "SourceRecipe", "drawn", "hidden"]
 
 _MEAN, _SPREAD = -1.2, 1.2
-_LEAST = 0.02
-"""The noise level below which nothing is left to learn."""
+_LOWEST, _LEAST = 0.005, 0.02
+"""The lowest noise level of a training, and that below which few pictures have nothing left to teach."""
 
 ACTIVATIONS = 200.0
 """Bytes that a training keeps for a channel at a position of the finest level and a residual block, measured."""
@@ -120,7 +120,7 @@ def drawn(source: Source, clean: Tensor, generator: torch.Generator, *, even: bo
         times = _LEAST * (HIGH / _LEAST) ** shares
     else:
         levels = torch.special.ndtri(shares.double().clamp(1e-6, 1 - 1e-6)).float()
-        times = (_MEAN + _SPREAD * levels).exp().clamp(LOW, HIGH)
+        times = (_MEAN + _SPREAD * levels).exp().clamp(_LOWEST, HIGH)
     return Draw(times[:, None, None, None], noise)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sinwave.diffusion.denoise import Preconditioned
 from sinwave.diffusion.process import Process, Scalar, VarianceExploding, VariancePreserving
-from sinwave.diffusion.sample import Ddim, Denoiser, Multistep, Sampler, karras_times
+from sinwave.diffusion.sample import Ddim, Denoiser, Sampler, karras_times
 from sinwave.errors import InputError
 from sinwave.nn.unet import UNet
 from sinwave.systems.pairwise.options import Configuration
@@ -27,7 +27,7 @@ from sinwave.wavelets import pack, unpack
 
 __all__ = ["HIGH", "LOW", "FromIndex", "Source", "moments"]
 
-LOW, HIGH = 0.005, 40.0
+LOW, HIGH = 0.03, 40.0
 """The noise levels of a network that answers pictures, between which it draws."""
 
 _CLOCK = 100.0
@@ -106,7 +106,8 @@ class Source:
 
     @property
     def sampler(self) -> Sampler:
-        return Multistep() if self.configuration.prediction == "picture" else Ddim()
+        """The Markov chain, whose fresh noise forgives errors of a network that learned for minutes; DDIM for DDPM."""
+        return Ddim(1.0) if self.configuration.prediction == "picture" else Ddim()
 
     def constrained(self, clean: Tensor) -> Tensor:
         """Clip an estimate to the range of pictures, in a network that answers noise."""
