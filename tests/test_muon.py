@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from sinwave.data.batches import Constant
 from sinwave.errors import InputError
+from sinwave.threads import threads
 from sinwave.training.loop import Budget, Training, train
 from sinwave.training.optimizer import Muon, muon_and_adamw, orthogonal
 from sinwave.training.recipe import Player, Recipe, Update
@@ -139,3 +140,20 @@ def test_a_matrix_that_no_gradient_is_asked_for_is_refused():
 
     with pytest.raises(InputError, match="the optimizers of the player 'map' move other parameters than it has"):
         Training(Stray(True), Constant(None), Budget(1), 0)
+
+
+def test_large_matrices_are_turned_side_by_side_to_the_same_bits():
+    def moved(together: bool, count: int) -> list[torch.Tensor]:
+        matrices = [nn.Parameter(random(200, 1200, seed=number)) for number in range(5)]
+        for number, matrix in enumerate(matrices):
+            matrix.grad = random(200, 1200, seed=9 + number)
+        groups = [matrices] if together else [[matrix] for matrix in matrices]
+        with threads(count):
+            for group in groups:
+                Muon(group, weight_decay=0.1).step(0.02)
+        return [matrix.detach() for matrix in matrices]
+
+    alone = moved(together=False, count=1)
+    for count in (1, 2):
+        for here, there in zip(moved(together=True, count=count), alone, strict=True):
+            assert torch.equal(here, there)

@@ -26,13 +26,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from sinwave.threads import threads
+from sinwave.threads import side_by_side, threads
 
 __all__ = ["AdamW", "Memory", "Moved", "Muon", "Optimizer", "muon_and_adamw", "orthogonal"]
 
@@ -41,6 +42,9 @@ _ROUNDS = 5
 _MOMENTUM = 0.9
 _TINY = 1e-30
 """A gradient of zero has no direction, and gives a step of zero."""
+
+_LARGE, _MANY = 1 << 16, 1 << 20
+"""Numbers of a matrix that is worth a task of its own, and of all that are worth threads."""
 
 Memory: TypeAlias = dict[str, Tensor]
 """The past of one parameter."""
@@ -139,15 +143,21 @@ class Muon(Optimizer):
         return {"momentum": torch.zeros_like(parameter)}
 
     def move(self, moved: Sequence[Moved], rate: float) -> None:
-        """Turn matrices of the same shape together."""
-        alike: dict[torch.Size, list[Moved]] = {}
-        for matrix in moved:
-            alike.setdefault(matrix.parameter.shape, []).append(matrix)
+        """Turn small matrices of the same shape together; if there are many large ones, side by side."""
+        alike: dict[object, list[Moved]] = {}
+        for number, (matrix, *_) in enumerate(moved):
+            large = matrix.numel() >= _LARGE
+            alike.setdefault(number if large else matrix.shape, []).append(moved[number])
+        tasks = [partial(self._turn, matrices, matrices[0].parameter.shape, rate) for matrices in alike.values()]
         # The products are so small that threads would only wait for each other, and so no bit depends on their number.
+        if sum(matrix.parameter.numel() for matrix in moved) >= _MANY:
+            side_by_side(tasks, moved[0].parameter.device)
+            return
         with threads(1):
-            for shape, matrices in alike.items():
-                self._turn(matrices, shape, rate)
+            for task in tasks:
+                task()
 
+    @torch.no_grad()  # which a new thread does not know
     def _turn(self, matrices: Sequence[Moved], shape: torch.Size, rate: float) -> None:
         parameters: list[Tensor] = [matrix.parameter for matrix in matrices]
         aims = torch.stack([self._aim(matrix) for matrix in matrices])
