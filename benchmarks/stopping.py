@@ -9,8 +9,8 @@ WORK/CASE-marks: a case that is complete there is only judged again, so the same
     stop    the weights that `sinwave adapt` keeps, those of a mark or between two
     best    the mark with the least FD, among those with at most 10 % of copies by the limit of true pictures
 
-The last line counts the cases in which the stop has few copies too, and an FD within 10 % of the best one's. Between
-two marks the column "copies seen" has the share that is due there, by those of the two.
+The last line counts the cases in which the stop has few copies too, and an FD within 10 % of the best one's. The
+column "near" has the share that the adaptation sees, and between two marks that which is due there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FEW, _NEAR, _MANY = 0.10, 1.10, 0.3
 
 
 class Mark(NamedTuple):
-    """The share of copies that the adaptation sees, and the figures of its samples."""
+    """The share of near samples that the adaptation sees, and the figures of its samples."""
 
     step: int
     seen: float
@@ -78,19 +78,19 @@ def case_of(target: fewshot.Target, network: EfficientNetLite0, options: argpars
     marks, stop, before = list[Mark](), None, None
     for place in _places(target, network, options):
         file = read_model(place)
-        seen = rule.at(_drawer(place)).get("copies")
+        seen = rule.at(_drawer(place)).get("near")
         if seen is None:
             continue
         marks.append(Mark(file.provenance["step"], seen, file.provenance["figures"]))
         print(target.name, *marks[-1], file=sys.stderr, flush=True)
-        if stop is None and seen > rule.most_copies:
+        if stop is None and seen > rule.most_near:
             stop = marks[-1]
             if before is not None:
-                share = share_due(marks[-2].seen, seen, rule.most_copies)
+                share = share_due(marks[-2].seen, seen, rule.most_near)
                 between = {name: torch.lerp(before[name], value, share) for name, value in file.weights.items()}
                 step = round(marks[-2].step + share * (stop.step - marks[-2].step))
                 kept = _kept(replace(file, weights=between), step, options.work / "between.safetensors", options)
-                stop = Mark(step, rule.most_copies, _figures(kept, target, network, options))
+                stop = Mark(step, rule.most_near, _figures(kept, target, network, options))
                 print(target.name, "stop", *stop, file=sys.stderr, flush=True)
         before = file.weights
     if not marks:
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> None:
                 cases.append(case_of(fewshot.target_of(name, turn, side, options, network), network, options))
     except SinwaveError as error:
         raise SystemExit(f"stopping.py: {error}") from error
-    head = ["case", "mark", "step", "copies seen", "FD", "copies", "spread"]
+    head = ["case", "mark", "step", "near", "FD", "copies", "spread"]
     lines = [_row(case, name, mark) for case in cases for name, mark in (("stop", case.stop), ("best", case.best))]
     count = f"{sum(case.near for case in cases)} of {len(cases)} stops are near the best mark"
     made_with = provenance("stopping.py", threads=options.threads, seed=options.seed)

@@ -490,21 +490,28 @@ def test_a_model_that_was_not_adapted_is_not_guided(place, capsys):
     assert "are for models of many pictures" in capsys.readouterr().err
 
 
+def near_shares(monkeypatch, values):
+    """Let the samples of every mark be so near; the second value of a process is that of the source."""
+    shares = iter(values)
+    monkeypatch.setattr(
+        "sinwave.systems.pairwise.marks.Copies.share",
+        lambda self, pictures, within=1.0: next(shares, 0.0) if within > 1 else 0.0,
+    )
+
+
 def test_an_adaptation_ends_when_it_copies_and_keeps_weights_from_before(place, monkeypatch, capsys):
-    # The second one of a process is that of the source.
-    shares = iter([0.0, 0.0, 0.02, 0.03, 0.3, 0.0, 0.0, 0.02, 0.03, 0.0, 0.3])
-    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares, 0.0))
+    near_shares(monkeypatch, [0.0, 0.0, 0.02, 0.03, 0.3, 0.0, 0.0, 0.02, 0.03, 0.0, 0.3])
     options = ["--source", "source.safetensors", "--method", "direct", "--batch", "2"]
     assert main(["train", "shots", "--system", "few-shot", "-o", "new.safetensors", *options]) == 0
-    assert "30% of the samples are copies" in capsys.readouterr().err
+    assert "30% of the samples are copies or nearly" in capsys.readouterr().err
     lines = [json.loads(line) for line in Path("new.run/log.jsonl").read_text().splitlines()]
-    marks = [(line["step"], line["held_out"]["copies"]) for line in lines if "held_out" in line]
+    marks = [(line["step"], line["held_out"]["near"]) for line in lines if "held_out" in line]
     assert marks == [(25, 0.0), (50, 0.02), (75, 0.03), (100, 0.3)]
     assert all(line["held_out"]["spread"] > 0 for line in lines if "held_out" in line)
     assert lines[-1]["step"] == 100
     file = read_model(Path("new.safetensors"))
     kept = file.weights
-    assert (file.provenance["steps"], file.provenance["kept_step"]) == (100, 77)
+    assert (file.provenance["steps"], file.provenance["kept_step"]) == (100, 80)
 
     def stop(label, done, total):
         if label.startswith("step") and done >= 60:
@@ -527,7 +534,7 @@ def test_an_adaptation_ends_when_it_copies_and_keeps_weights_from_before(place, 
         assert main(["train", "shots", "--system", "few-shot", *exact, *options]) == 0
         marks.append(read_model(place).weights)
     for name, value in kept.items():
-        assert_close(value, torch.lerp(marks[0][name], marks[1][name], 0.02 / 0.27))
+        assert_close(value, torch.lerp(marks[0][name], marks[1][name], 0.05 / 0.27))
 
 
 @pytest.mark.parametrize("method", ["direct", pytest.param("lora", marks=pytest.mark.slow)])
@@ -582,8 +589,7 @@ def test_a_report_on_a_model_that_cannot_be_is_refused(place, capsys, arguments,
 
 
 def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
-    shares = iter([0.2, 0.3, 0.7, 0.5, 0.0])  # the second is that of the source
-    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+    near_shares(monkeypatch, [0.2, 0.3, 0.7, 0.5, 0.0])  # the second is that of the source
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
@@ -595,9 +601,8 @@ def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
     assert seen == [(False, 1), (True, pytest.approx(1.8)), (False, 3), (False, 4)]
 
 
-def test_weights_between_two_marks_are_kept_where_a_twentieth_is_due(monkeypatch):
-    shares = iter([0.02, 0.0, 0.12, 0.5])
-    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+def test_weights_between_two_marks_are_kept_where_the_limit_is_due(monkeypatch):
+    near_shares(monkeypatch, [0.02, 0.0, 0.12, 0.5])
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
@@ -610,21 +615,20 @@ def test_weights_between_two_marks_are_kept_where_a_twentieth_is_due(monkeypatch
         weights.append({name: x.clone() for name, x in marked.best.weights.items()})
     assert all(not x.any() for x in weights[0].values())
     for x in weights[1].values():
-        assert_close(x, torch.full_like(x, 0.3))
-    assert marked.kept_look == pytest.approx(1.3)
-    kept = "the weights of some steps before, where about 5% are due, are kept"
-    assert marked.reason == f"12% of the samples are copies: {kept}"
+        assert_close(x, torch.full_like(x, 0.6))
+    assert marked.kept_look == pytest.approx(1.6)
+    kept = "the weights of some steps before, where about 8% are due, are kept"
+    assert marked.reason == f"12% of the samples are copies or nearly: {kept}"
 
 
 def test_copies_at_the_first_mark_are_said_to_be_in_what_is_kept(monkeypatch):
-    shares = iter([0.5, 0.0])
-    monkeypatch.setattr("sinwave.systems.pairwise.marks.Copies.share", lambda self, pictures: next(shares))
+    near_shares(monkeypatch, [0.5, 0.0])
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
     marked = MarkedRecipe(recipe, Drawer(moved), Marks(Drawer(source(BANDS)), shots()), stops=True)
     marked.held_out()
-    assert marked.reason == "50% of the samples are copies: already at the first mark, whose weights are kept"
+    assert marked.reason == "50% of the samples are copies or nearly: already at the first mark, whose weights are kept"
     assert marked.kept_look == 1
 
 

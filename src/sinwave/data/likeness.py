@@ -3,17 +3,10 @@
     v = (y - mean y) / |y - mean y|,      y = luma of a picture,      |v - w|^2 = 2 - 2 correlation
 
 A picture is a copy if it is nearer to one of n originals than 95 % of new pictures of the same kind would be. Where
-there are no others to ask, the distances d_1 <= d_2 <= ... between the originals tell, if there are eight or more:
-their low tail is taken for a power, P(d < x) ~ x^(1/h), with h by Hill's estimator, and a new picture has n chances to
-be near. Two alike among ten bend that power, so the limit is halfway, in logarithms, to what it is on average over ten
-kinds of pictures: .42 of the median distance. Fewer originals say too little, and a limit below that of a certain copy
-is none. As far as there is only such a limit, a copy is also much nearer to one original than to any other: what is
-blurred is near to several.
-
-    tail = d_(m+1) (N p / (m + 1/2))^h,      h = mean over i <= m of log(d_(m+1) / d_i),      p = 1 - .95^(1/n)
-    limit = sqrt(tail .42 median d)
-
-(Hill, "A simple general approach to inference about the tail of a distribution", Annals of Statistics, 1975.)
+there are no others to ask, that is at .42 of the median distance between the originals, its mean over ten kinds of
+pictures; what ten distances say beside their median is more noise than news. Fewer than eight originals say too little,
+and a limit below that of a certain copy is none. As far as there is only such a limit, a copy is also nearer to one
+original than to any other: what is blurred is near to several.
 
 Features of networks are no measure of this: in those of EfficientNet, copies in slightly other colors are as far from
 the originals as other pictures are.
@@ -21,7 +14,6 @@ the originals as other pictures are.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, final
 
 import torch
@@ -36,13 +28,10 @@ _FLAT = 1e-3
 """A deviation of an eighth of a gray level: what is below is no drawing."""
 
 _RARE, _ENOUGH = 0.05, 8
-_TAIL = 4 / 9
-"""The share of all distances that belongs to their low tail."""
-
 _USUAL = 0.42
 """The limit over the median distance of originals: the mean of four kinds of heads and six of portraits, .29 to .53."""
 
-_DISTINCT = 0.7
+_DISTINCT = 0.9
 """The largest distance of a copy over that to the second nearest original."""
 
 _CERTAIN = 0.2
@@ -83,11 +72,11 @@ class Copies:
         if others is not None:
             self.limit = self.nearest(others).distance.quantile(_RARE).item()
 
-    def nearest(self, pictures: Tensor) -> Nearest:
-        """Find the nearest originals of pictures (n, 3, h, w)."""
+    def nearest(self, pictures: Tensor, within: float = 1.0) -> Nearest:
+        """Find the nearest originals of pictures (n, 3, h, w); a copy is `within` so many limits."""
         distances = torch.cdist(drawings(pictures), self._drawings)
         (distance, *others), (original, *_) = (x.T for x in distances.topk(min(2, len(self._drawings)), largest=False))
-        copied = distance < self.limit
+        copied = distance < within * self.limit
         for second in others:
             copied &= distance <= self._distinct * second
         return Nearest(original, distance, copied)
@@ -97,22 +86,11 @@ class Copies:
         near = self.nearest(pictures)
         return torch.bincount(near.original[near.copied], minlength=len(self._drawings))
 
-    def share(self, pictures: Tensor) -> float:
+    def share(self, pictures: Tensor, within: float = 1.0) -> float:
         """The share of pictures that are copies."""
-        return self.of_each(pictures).sum().item() / len(pictures)
+        return self.nearest(pictures, within).copied.double().mean().item()
 
 
 def _limit(between: Tensor, count: int) -> float:
     """The distance from the nearest of `count` originals that a new picture has about once in twenty times."""
-    if count < _ENOUGH:
-        return _CERTAIN
-    return max(_CERTAIN, math.sqrt(_tail(between, count) * _USUAL * between.median().item()))
-
-
-def _tail(between: Tensor, count: int) -> float:
-    """The same by the low tail of the distances alone."""
-    rank = int(_TAIL * len(between))
-    low = between.sort().values[: rank + 1].double().clamp(min=1e-6)
-    power = (low[-1] / low[:-1]).log().mean().item()
-    chance = 1 - (1 - _RARE) ** (1 / count)
-    return float(low[-1].item() * (chance * len(between) / (rank + 0.5)) ** power)
+    return max(_CERTAIN, _USUAL * between.median().item()) if count >= _ENOUGH else _CERTAIN

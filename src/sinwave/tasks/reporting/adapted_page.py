@@ -25,7 +25,7 @@ _SHOWN = 96
 _TICKS = 5
 _MEANING = {
     True: "nearer to a picture that the model learned from than 95 % of new pictures of this kind would be, as far as "
-    "the distances between those pictures tell, and to that one alone",
+    "the distances between those pictures tell, and to none of the others as near",
     False: "so near to a picture that the model learned from that it is certain; those pictures are too few to tell "
     "how near new ones come",
 }
@@ -151,7 +151,11 @@ def _learning(log: Path) -> Iterator[Section]:
         values = [values.get(name, math.nan) for _, values in marks]
         return Line(label, values, color) if any(map(math.isfinite, values)) else None
 
-    shares = [line("copies", "copies, share", 0), line("spread", "spread over the source's", 1)]
+    shares = [
+        line("copies", "copies, share", 0),
+        line("near", "copies or nearly", 2),
+        line("spread", "spread over the source's", 1),
+    ]
     losses = [line("loss", "loss", 0), line("left out", "pictures left out", 1), line("shots", "pictures learned", 2)]
     body = ""
     for title, lines in (("Copies and spread", shares), ("Held-out losses", losses)):
