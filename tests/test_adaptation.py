@@ -490,17 +490,18 @@ def test_a_model_that_was_not_adapted_is_not_guided(place, capsys):
     assert "are for models of many pictures" in capsys.readouterr().err
 
 
-def near_shares(monkeypatch, values):
-    """Let the samples of every mark be so near; the second value of a process is that of the source."""
+def near_shares(monkeypatch, values, source=0.0):
+    """Let the samples of every mark be so near, and those of the source."""
     shares = iter(values)
+    place = "sinwave.systems.pairwise.marks"
     monkeypatch.setattr(
-        "sinwave.systems.pairwise.marks.Copies.share",
-        lambda self, pictures, within=1.0: next(shares, 0.0) if within > 1 else 0.0,
+        f"{place}.Marks.at", lambda self, drawer: {"copies": 0.0, "near": next(shares, 0.0), "spread": 1.0}
     )
+    monkeypatch.setattr(f"{place}.Copies.share", lambda self, pictures, within=1.0: source)
 
 
 def test_an_adaptation_ends_when_it_copies_and_keeps_weights_from_before(place, monkeypatch, capsys):
-    near_shares(monkeypatch, [0.0, 0.0, 0.02, 0.03, 0.3, 0.0, 0.0, 0.02, 0.03, 0.0, 0.3])
+    near_shares(monkeypatch, 2 * [0.0, 0.02, 0.03, 0.3])
     options = ["--source", "source.safetensors", "--method", "direct", "--batch", "2"]
     assert main(["train", "shots", "--system", "few-shot", "-o", "new.safetensors", *options]) == 0
     assert "30% of the samples are copies or nearly" in capsys.readouterr().err
@@ -589,7 +590,7 @@ def test_a_report_on_a_model_that_cannot_be_is_refused(place, capsys, arguments,
 
 
 def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
-    near_shares(monkeypatch, [0.2, 0.3, 0.7, 0.5, 0.0])  # the second is that of the source
+    near_shares(monkeypatch, [0.2, 0.7, 0.5, 0.0], source=0.3)
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
@@ -602,7 +603,7 @@ def test_marks_judge_anew_and_not_harder_than_the_source(monkeypatch):
 
 
 def test_weights_between_two_marks_are_kept_where_the_limit_is_due(monkeypatch):
-    near_shares(monkeypatch, [0.02, 0.0, 0.12, 0.5])
+    near_shares(monkeypatch, [0.02, 0.12])
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
@@ -622,7 +623,7 @@ def test_weights_between_two_marks_are_kept_where_the_limit_is_due(monkeypatch):
 
 
 def test_copies_at_the_first_mark_are_said_to_be_in_what_is_kept(monkeypatch):
-    near_shares(monkeypatch, [0.5, 0.0])
+    near_shares(monkeypatch, [0.5])
     moved = source(BANDS)
     moved.unet.requires_grad_(True)
     recipe = SourceRecipe(moved, [shots()], 1e-3, muon=False)
@@ -637,6 +638,25 @@ def test_a_large_source_has_few_samples_at_a_mark():
     large = Drawer(dataclasses.replace(source(BANDS), configuration=dataclasses.replace(BANDS, size=4096)))
     assert Marks(small, shots())._count == 96
     assert Marks(large, shots())._count == 24
+
+
+def test_half_of_the_samples_are_enough_where_none_is_near(monkeypatch):
+    drawer = Drawer(source(BANDS))
+    samples = Marks(drawer, shots())._samples(drawer, range(96))
+    ranges = list[range]()
+
+    def recorded(self, drawer, numbers):
+        ranges.append(numbers)
+        return samples[numbers.start : numbers.stop]
+
+    monkeypatch.setattr(Marks, "_samples", recorded)
+    far = Marks(drawer, shots()).at(drawer)
+    assert (far["near"], far["copies"]) == (0, 0)
+    assert ranges == [range(48), range(48)]  # the second are those of the source
+    ranges.clear()
+    near = Marks(drawer, samples[40:41]).at(drawer)
+    assert near["near"] >= near["copies"] > 0
+    assert ranges == [range(48), range(48, 96), range(48)]
 
 
 def test_shots_of_one_name_in_two_folders_are_two(place):

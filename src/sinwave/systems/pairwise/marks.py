@@ -36,9 +36,12 @@ __all__ = ["MarkedRecipe", "Marks", "share_due"]
 _NEAR, _MOST_NEAR = 1.2, 0.08
 """Chosen in hindsight on fifteen cases, for few copies and a small FD; of true pictures a tenth are as near."""
 
-_SAMPLES, _STEPS, _BATCH = 96, 12, 16
+_SAMPLES, _STEPS = 96, 12
 _FEW_SAMPLES, _FEW_STEPS, _SMALL = 24, 6, 1e10
 """For networks with more parameters times positions than those of pictures of about 64 pixels."""
+
+_PARTS = 4
+"""Of half of the samples, side by side."""
 
 
 @final
@@ -56,7 +59,7 @@ class Marks:
     @cached_property
     def _before(self) -> tuple[float, float]:
         """The share of the source's samples that are near, and their spread."""
-        samples = self._samples(self._drawer)
+        samples = self._samples(self._drawer, range(self._count // 2))
         return self._copies.share(samples, _NEAR), _spread(samples)
 
     @property
@@ -70,8 +73,14 @@ class Marks:
         return max(_MOST_NEAR, 2 * self._before[0])
 
     def at(self, drawer: Drawer) -> dict[str, float]:
-        """Draw, and compare with the shots and the source; nothing if the samples are not finite."""
-        samples = self._samples(drawer)
+        """Draw, and compare with the shots and the source; nothing if the samples are not finite.
+
+        If of the first half none is near, it is enough.
+        """
+        half = self._count // 2
+        samples = self._samples(drawer, range(half))
+        if self._copies.share(samples, _NEAR) > 0:
+            samples = torch.cat([samples, self._samples(drawer, range(half, self._count))])
         if not samples.isfinite().all():
             return {}
         return {
@@ -80,15 +89,17 @@ class Marks:
             "spread": _spread(samples) / max(self._before[1], 1e-6),
         }
 
-    def _samples(self, drawer: Drawer) -> Tensor:
+    def _samples(self, drawer: Drawer, numbers: range) -> Tensor:
         drawer, side = replace(drawer, walk=Walk(self._steps)), drawer.source.configuration.size
         noise, device = NoiseSource(0).child("mark"), next(drawer.source.unet.parameters()).device
 
         @torch.no_grad()
-        def draw(first: int) -> Tensor:
-            return drawer.generate((side, side), noise.batch(range(first, min(first + _BATCH, self._count)))).cpu()
+        def draw(part: range) -> Tensor:
+            return drawer.generate((side, side), noise.batch(part)).cpu()
 
-        return torch.cat(side_by_side([partial(draw, first) for first in range(0, self._count, _BATCH)], device))
+        size = len(numbers) // _PARTS
+        parts = [numbers[first : first + size] for first in range(0, len(numbers), size)]
+        return torch.cat(side_by_side([partial(draw, part) for part in parts], device))
 
 
 def _spread(pictures: Tensor) -> float:
