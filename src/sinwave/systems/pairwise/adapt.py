@@ -28,7 +28,7 @@ from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, f
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.marks import MarkedRecipe, Marks
 from sinwave.systems.pairwise.model import Drawer, from_file, on_source, source_in
-from sinwave.systems.pairwise.pool import Indices, Pool
+from sinwave.systems.pairwise.pool import Indices, Pool, together
 from sinwave.systems.pairwise.recipe import ACTIVATIONS, STATE, SourceRecipe
 from sinwave.systems.pairwise.source import Source, moments
 from sinwave.training.loop import Budget
@@ -193,7 +193,7 @@ def _low_rank(
 def _shot_batches(shots: Shots, settings: Settings, seed: int) -> tuple[_ShotBatches, list[Tensor]]:
     """Batches to learn from, and those of the held-out losses."""
     batches = _ShotBatches(shots.pictures, settings.batch, seed, settings.flips)
-    looks = _ShotBatches(shots.pictures, 32, fold(seed, "held out"), False)
+    looks = _ShotBatches(shots.pictures, min(32, 2 * settings.batch), fold(seed, "held out"), False)
     return batches, [looks.at(step) for step in range(2)]
 
 
@@ -233,9 +233,9 @@ def _memory(source: Source, options: Options) -> float:
     positions = size**2 // (4 if source.configuration.packed else 1)
     between = ACTIVATIONS * positions * shape.width * (shape.blocks + 1)
     if options.method == "local":  # the source only estimates; six adapters learn one after another
-        return 1e9 + 8.0 * weights + 32 * between / 4 + _MOST_POOL + 4e3 * options.batch * positions
+        return 1e9 + 8.0 * weights + together(positions) * between / 4 + _MOST_POOL + 4e3 * options.batch * positions
     held = 8.0 if options.method == "lora" else STATE
-    return 1e9 + held * weights + max(options.batch, 32) * between
+    return 1e9 + held * weights + options.batch * between  # more than twice the pictures without gradients
 
 
 def _sheet(file: ModelFile, source: Source, shots: Shots, device: torch.device) -> Tensor:

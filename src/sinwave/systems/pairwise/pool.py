@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -12,9 +13,10 @@ from sinwave.systems.pairwise.recipe import drawn
 from sinwave.systems.pairwise.source import Source
 from sinwave.threads import threads
 
-__all__ = ["Indices", "Pool"]
+__all__ = ["Indices", "Pool", "together"]
 
-_CHUNK = 32
+_CHUNK, _POSITIONS = 32, 1 << 18
+"""Pictures that are drawn at once, and positions of those that a source estimates at once."""
 
 
 @final
@@ -38,12 +40,19 @@ class Pool:
             draw = drawn(source, clean, generator, even=True)
             x_t = source.process.diffuse(clean, draw.times, draw.noise).to(device)
             with torch.no_grad(), threads(1 if device.type == "cpu" else None):
-                estimate = source.estimate(x_t, draw.times.to(device))
+                size = together(math.prod(x_t.shape[2:]))
+                pairs = zip(torch.split(x_t, size), torch.split(draw.times.to(device), size), strict=True)
+                estimate = torch.cat([source.estimate(*pair) for pair in pairs])
             parts.append((x_t, draw.times.to(device), estimate, clean.to(device), places))
         self.x_t, self.times, self.estimate, self.clean, self.shots = map(torch.cat, zip(*parts, strict=True))
 
     def __len__(self) -> int:
         return len(self.x_t)
+
+
+def together(positions: int) -> int:
+    """How many pictures of so many positions a source estimates at once."""
+    return max(1, min(_CHUNK, _POSITIONS // positions))
 
 
 @final
