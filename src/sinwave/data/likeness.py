@@ -87,7 +87,7 @@ class Copies:
         return torch.bincount(near.original[near.copied], minlength=len(self._drawings))
 
     def share(self, pictures: Tensor, within: float = 1.0) -> float:
-        """The share of pictures that are copies."""
+        """The share of pictures that are copies, `within` so many limits."""
         return self.nearest(pictures, within).copied.double().mean().item()
 
 
