@@ -235,12 +235,15 @@ def means(lines: Sequence[Row]) -> Iterator[Row]:
         yield Row(f"{target}, mean", pictures, {key: fmean(value[key] for value in values) for key in shared})
 
 
-_DIGITS = {"FD": 1, "patch FD": 4, "copies": 3, "spread": 2, "factors": 2, "attribute": 2, "steps": 0, "seconds": 0}
+DIGITS = {"FD": 1, "patch FD": 4, "copies": 3, "spread": 2, "factors": 2, "attribute": 2}
+"""Of the figures of samples."""
+
+_DIGITS = {**DIGITS, "steps": 0, "seconds": 0}
 
 
-def _cells(row: Row) -> list[str]:
-    cells = [f"{row.figures[key]:.{digits}f}" if key in row.figures else "-" for key, digits in _DIGITS.items()]
-    return [row.target, row.pictures, *cells]
+def cells(figures: Mapping[str, float], digits: Mapping[str, int] = DIGITS) -> list[str]:
+    """Format the figures that there are."""
+    return [f"{figures[key]:.{count}f}" if key in figures else "-" for key, count in digits.items()]
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
@@ -291,7 +294,8 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(f"fewshot.py: {error}") from error
     made_with = provenance("fewshot.py", threads=options.threads, seed=options.seed)
     all_lines = [*lines, *means(lines)] if options.sets > 1 else lines
-    deliver([made_with, f"n = {options.samples}", table(head, map(_cells, all_lines))], options.output)
+    listed = [[row.target, row.pictures, *cells(row.figures, _DIGITS)] for row in all_lines]
+    deliver([made_with, f"n = {options.samples}", table(head, listed)], options.output)
 
 
 if __name__ == "__main__":

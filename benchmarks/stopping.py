@@ -157,8 +157,7 @@ def _no_plan(measure: Any) -> Any:
 
 
 def _row(case: Case, name: str, mark: Mark) -> Sequence[str]:
-    figures = [f"{mark.figures[key]:.{digits}f}" for key, digits in (("FD", 1), ("copies", 3), ("spread", 2))]
-    return [case.name, name, str(mark.step), f"{mark.seen:.3f}", *figures]
+    return [case.name, name, str(mark.step), f"{mark.seen:.3f}", *fewshot.cells(mark.figures)]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -183,7 +182,7 @@ def main(arguments: Sequence[str]) -> None:
                 cases.append(case_of(fewshot.target_of(name, turn, side, options, network), network, options))
     except SinwaveError as error:
         raise SystemExit(f"stopping.py: {error}") from error
-    head = ["case", "mark", "step", "near", "FD", "copies", "spread"]
+    head = ["case", "mark", "step", "near", *fewshot.DIGITS]
     lines = [_row(case, name, mark) for case in cases for name, mark in (("stop", case.stop), ("best", case.best))]
     count = f"{sum(case.near for case in cases)} of {len(cases)} stops are near the best mark"
     made_with = provenance("stopping.py", threads=options.threads, seed=options.seed)

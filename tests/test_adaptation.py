@@ -71,10 +71,10 @@ def shots(count=4):
 def test_an_adapter_begins_as_its_source_and_adds_what_it_answers():
     model, x = source(BANDS), torch.randn(2, 12, 8, 8)
     t = torch.tensor([0.3, 5.0])[:, None, None, None]
-    assert torch.equal(Adapted(model, adapter())(x, t), model.denoiser(x, t))
+    assert torch.equal(Adapted(model, adapter())(x, t), model.estimate(x, t))
     change = adapter(scale=1.0)
     mean, deviation = torch.tensor(MEANS)[:, None, None], torch.tensor(DEVIATIONS)[:, None, None]
-    estimate = model.denoiser(x, t)
+    estimate = model.estimate(x, t)
     seen = torch.cat([(x - mean) / (deviation**2 + t**2).sqrt(), ((estimate - mean) / deviation).clamp(-5, 5)], 1)
     answer = change.network(seen, torch.zeros(2, 1, 8, 8), t.flatten().log(), torch.zeros(2))
     out = t * deviation / (deviation**2 + t**2).sqrt()
@@ -442,7 +442,7 @@ def test_adapt_is_the_same_training_by_a_shorter_name(place, capsys):
 def test_guidance_is_the_line_through_both_estimates_and_the_source_draws_above_a_level(settings):
     before, after = source(settings), source(settings, scale=1.0)
     process, x = before.process, torch.randn(2, before.channels, 8, 8)
-    times = before.times(5)
+    times = before.plan(5).times
 
     def estimate(walk, t):
         return Guided(before.denoiser, after.denoiser, process, walk)(x, t)

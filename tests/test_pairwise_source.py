@@ -71,10 +71,22 @@ def test_a_network_that_answers_noise_has_the_index_of_its_step():
 
 
 def test_the_published_walk_has_the_indices_960_920_to_0():
-    indices = [round(1000 * t) - 1 for t in source(NOISE).times(25)[:-1]]
+    indices = [round(1000 * t) - 1 for t in source(NOISE).plan(25).times[:-1]]
     assert indices == list(range(960, -1, -40))
     with pytest.raises(InputError, match="2 or more"):
-        source(NOISE).times(1)
+        source(NOISE).plan(1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "chain", "side"), [(2, 2, 0), (3, 2, 1), (6, 5, 1), (12, 8, 2), (25, 9, 4), (100, 36, 8)]
+)
+def test_two_thirds_of_a_walk_are_means_at_falling_noise(steps, chain, side):
+    plan = source(BANDS).plan(steps)
+    assert len(plan.times) - 1 == chain and plan.repeats == side and chain + side**2 == steps
+    assert plan.steps == steps
+    levels = torch.tensor([*plan.times[:-1], *plan.averaged])
+    assert levels[0].item() == pytest.approx(40) and plan.times[-2] == pytest.approx(0.3)
+    assert (levels.diff() < 0).all() and (levels > 0.02).all()
 
 
 @pytest.mark.parametrize("settings", [BANDS, NOISE])

@@ -11,7 +11,7 @@ from typing import ClassVar, NoReturn, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from sinwave.diffusion.sample import Denoiser, sample
+from sinwave.diffusion.sample import Denoiser
 from sinwave.errors import InputError, MissingError
 from sinwave.images import Picture
 from sinwave.nn.local import LocalNetwork
@@ -74,7 +74,7 @@ class Drawer:
         source, side = self.source, self.source.configuration.size
         if size != (side, side):
             raise InputError(f"the model draws {side} x {side} pixels, not {size[1]} x {size[0]}")
-        times = source.times(self.walk.steps)
+        plan = source.plan(self.walk.steps)
         inner = side // 2 if source.configuration.packed else side
         like = next(source.unet.parameters())
         start = noise.normal((noise.count, source.channels, inner, inner), "start", like=like)
@@ -84,15 +84,13 @@ class Drawer:
             clean = source.constrained(clean)
             return clean if rule is None else source.seen(rule(source.shown(clean)))
 
-        def report(index: int, x: Tensor, clean: Tensor) -> None:
+        def report(step: int, clean: Tensor) -> None:
             if on_step is not None:
-                on_step(Progress(0, 1, index + 1, len(times) - 1, lambda: source.shown(clean).clamp(-1, 1)))
+                on_step(Progress(0, 1, step, plan.steps, lambda: source.shown(clean).clamp(-1, 1)))
 
-        x = source.process.at(times[0]).noise * start
+        x = source.process.at(plan.times[0]).noise * start
         with threads(1 if x.device.type == "cpu" else None):  # more threads give other bits
-            drawn = sample(
-                self.denoiser, source.process, source.sampler, x, times, noise, constrain=constrained, on_step=report
-            )
+            drawn = plan.walk(self.denoiser, source.process, source.sampler, x, noise, constrained, report)
         return source.shown(drawn).clamp(-1, 1)
 
 

@@ -29,7 +29,7 @@ class Options:
     prediction: Prediction = option("picture", "what the network predicts; noise: as in DDPM")
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(32, "pictures in a step", low=1, high=4096)
-    rate: float = option(2e-3, "the largest learning rate", low=1e-6, high=1)
+    rate: float = option(6e-3, "the largest learning rate", low=1e-6, high=1)
 
     def __post_init__(self) -> None:
         check(self)
@@ -111,5 +111,5 @@ class Settings(Configuration):
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(32, "pictures a step", low=1)
     steps: int = option(1500, "steps unless another number is asked for", low=1)
-    rate: float = option(2e-3, "the largest learning rate", low=0)
+    rate: float = option(6e-3, "the largest learning rate", low=0)
     average: float = option(0.999, "decay of the averaged weights", low=0, high=1)

@@ -1,15 +1,16 @@
 """A diffusion model of many pictures: the U-Net, what it computes on, and the denoiser that it is.
 
     picture   D(x) = mean + skip z + out F(into z, 100 log sigma),     x = x_0 + sigma eps,  z = x - mean
-    noise     D(x) = (x - sqrt(1 - abar) eps(x, i)) / sqrt(abar),      i = T t - 1, clipped to [-1, 1] in drawing
+    noise     D(x) = (x - sqrt(1 - abar) eps(x, i)) / sqrt(abar),      i = T t - 1
 
-The first has the scalings of Karras et al. (2022), band by band; the second is DDPM's as published. Both compute on
-pixels or, at a quarter of the cost, on the bands of one Haar transform, which is orthonormal: white noise stays white,
-distances stay what they are, and the same process blurs both.
+The first has the scalings of Karras et al. (2022), band by band; the second is DDPM's as published. Both are clipped to
+the range of pictures in drawing, and compute on pixels or, at a quarter of the cost, on the bands of one Haar
+transform, which is orthonormal: white noise stays white, distances stay what they are, and the same process blurs both.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -23,12 +24,13 @@ from sinwave.diffusion.sample import Ddim, Denoiser, Sampler, karras_times
 from sinwave.errors import InputError
 from sinwave.nn.unet import UNet
 from sinwave.systems.pairwise.options import Configuration
+from sinwave.systems.pairwise.plan import Plan
 from sinwave.wavelets import pack, unpack
 
-__all__ = ["HIGH", "LOW", "FromIndex", "Source", "moments"]
+__all__ = ["HIGH", "FromIndex", "Source", "moments"]
 
-LOW, HIGH = 0.03, 40.0
-"""The noise levels of a network that answers pictures, between which it draws."""
+_LOW, _BORDER, HIGH = 0.02, 0.3, 40.0
+"""The noise levels of a network that answers pictures: it draws down to the border, and averages below."""
 
 _CLOCK = 100.0
 _STEPS = 1000
@@ -96,13 +98,18 @@ class Source:
         result: Tensor = self.unet(x, index.expand(len(x)))
         return result
 
-    def times(self, steps: int) -> tuple[float, ...]:
-        """The times of a walk in so many steps; those of DDPM are the published 25 of 1,000: 961, 921, ..., 1."""
+    def plan(self, steps: int) -> Plan:
+        """The walk with so many estimates; that of DDPM takes the published 25 of 1,000 times: 961, 921, ..., 1.
+
+        A network that answers pictures averages with two thirds of them, at as many noise levels as estimates at each.
+        """
         if steps < 2:
             raise InputError(f"steps is {steps}: it must be 2 or more")
-        if self.configuration.prediction == "picture":
-            return karras_times(steps, LOW, HIGH)
-        return (*((k * (_STEPS // steps) + 1) / _STEPS for k in range(steps - 1, -1, -1)), 0.0)
+        if self.configuration.prediction == "noise":
+            return Plan((*((k * (_STEPS // steps) + 1) / _STEPS for k in range(steps - 1, -1, -1)), 0.0))
+        side = math.isqrt(2 * (steps - 1) // 3)
+        levels = (_BORDER * (_LOW / _BORDER) ** ((index + 0.5) / side) for index in range(side))
+        return Plan(karras_times(steps - side**2, _BORDER, HIGH), tuple(levels))
 
     @property
     def sampler(self) -> Sampler:
@@ -110,13 +117,11 @@ class Source:
         return Ddim(1.0) if self.configuration.prediction == "picture" else Ddim()
 
     def constrained(self, clean: Tensor) -> Tensor:
-        """Clip an estimate to the range of pictures, in a network that answers noise."""
-        if self.configuration.prediction == "picture":
-            return clean
+        """Clip an estimate to the range of pictures."""
         return self.seen(self.shown(clean).clamp(-1, 1))
 
     def estimate(self, x_t: Tensor, t: Scalar) -> Tensor:
-        """The estimate of x_0, in the range of pictures for a network that answers noise."""
+        """The estimate of x_0, in the range of pictures."""
         return self.constrained(self.denoiser(x_t, t))
 
     def seen(self, pictures: Tensor) -> Tensor:
