@@ -23,7 +23,7 @@ from sinwave.option_kinds import Source as SourceFile
 from sinwave.rng import NoiseSource, fold
 from sinwave.systems.contracts import Computing, Setup, TrainingRequest
 from sinwave.systems.files import Base, ModelFile
-from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, LowRankConfiguration, Options, Settings
+from sinwave.systems.pairwise.adapt_options import AdapterConfiguration, LowRankConfiguration, Method, Options, Settings
 from sinwave.systems.pairwise.adapt_recipe import LocalRecipe, PairwiseRecipe, folds_of
 from sinwave.systems.pairwise.adapter import Adapter
 from sinwave.systems.pairwise.marks import MarkedRecipe, Marks
@@ -41,7 +41,10 @@ _POOL, _LOOKS = 1600, 128
 _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 
-_RATES = {"local": 2e-3, "direct": 4e-4, "lora": 2e-3, "pairwise": 1e-4}
+_RATES = {"local": 2e-3, "direct": 1e-3, "lora": 2e-3, "pairwise": 1e-4}
+_GENTLE = 4e-4
+"""Of `direct` for networks that answer noise, whose weights are smaller."""
+
 _SCHEDULE = Trapezoid(warm_up=20, tail=0.0)
 _LOOK_EVERY = 25
 _MOST_SHOWN = 32
@@ -61,7 +64,7 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
     shots = shots_of(folders[0], source.configuration.size, request.remark)
     names = {field.name for field in dataclasses.fields(Settings)} - {"rate"}
     values = {name: value for name, value in vars(options).items() if name in names}
-    settings = Settings(**values, rate=options.rate or _RATES[options.method])
+    settings = Settings(**values, rate=options.rate or _rate(options.method, source))
     if options.method == "pairwise":
         _check_pairs(source, settings)
     prepare = {"local": _local, "lora": _low_rank}.get(options.method, _whole)
@@ -94,6 +97,11 @@ def setup(folders: Sequence[Path], options: Options, request: TrainingRequest) -
         size=(source.configuration.size,) * 2,
         sheet=lambda file: _sheet(file, source, shots, request.device),
     )
+
+
+def _rate(method: Method, source: Source) -> float:
+    gentle = method == "direct" and source.configuration.prediction == "noise"
+    return _GENTLE if gentle else _RATES[method]
 
 
 _Prepared = tuple["Recipe[Tensor]", "Batches[Tensor]", Drawer | None, Callable[[Mapping[str, Tensor]], ModelFile]]

@@ -61,7 +61,10 @@ class Choices:
     flips: bool = option(False, "mirror half of the pictures")
     batch: int = option(16, "pictures in a step", low=1, high=4096)
     rate: float | None = option(
-        None, "the largest learning rate (local, lora: 0.002; direct: 0.0004; pairwise: 0.0001)", low=1e-7, high=1
+        None,
+        "the largest learning rate (local, lora: 0.002; direct: 0.001, noise 0.0004; pairwise: 0.0001)",
+        low=1e-7,
+        high=1,
     )
 
     def __post_init__(self) -> None:
