@@ -238,7 +238,7 @@ def means(lines: Sequence[Row]) -> Iterator[Row]:
 DIGITS = {"FD": 1, "patch FD": 4, "copies": 3, "spread": 2, "factors": 2, "attribute": 2}
 """Of the figures of samples."""
 
-_DIGITS = {**DIGITS, "steps": 0, "seconds": 0}
+_COLUMNS = {**DIGITS, "steps": 0, "seconds": 0}
 
 
 def cells(figures: Mapping[str, float], digits: Mapping[str, int] = DIGITS) -> list[str]:
@@ -282,7 +282,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.source is None or not options.target:
         raise SystemExit("fewshot.py: --source and --target are needed")
-    head = ["target", "pictures", *_DIGITS]
+    head = ["target", "pictures", *_COLUMNS]
     try:
         network, source = EfficientNetLite0.load(options.weights), systems.load(options.source)
         side = source.size[0] if source.size else 0
@@ -294,7 +294,7 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(f"fewshot.py: {error}") from error
     made_with = provenance("fewshot.py", threads=options.threads, seed=options.seed)
     all_lines = [*lines, *means(lines)] if options.sets > 1 else lines
-    listed = [[row.target, row.pictures, *cells(row.figures, _DIGITS)] for row in all_lines]
+    listed = [[row.target, row.pictures, *cells(row.figures, _COLUMNS)] for row in all_lines]
     deliver([made_with, f"n = {options.samples}", table(head, listed)], options.output)
 
 
