@@ -45,7 +45,7 @@ import sinwave
 from sinwave.data.folder import Folder
 from sinwave.data.likeness import Copies
 from sinwave.data.portraits import Factors, Portraits
-from sinwave.data.squares import enlarged, squared
+from sinwave.data.squares import squared
 from sinwave.errors import InputError, SinwaveError
 from sinwave.images import from_uint8, sheet, to_uint8, write
 from sinwave.metrics.frechet import Gaussian, frechet_distance, patch_distances, patch_gaussians
@@ -217,8 +217,8 @@ def rows(target: Target, unadapted: Set, network: EfficientNetLite0, options: ar
 
 def _row(target: Target, name: str, pictures: Set, more: Mapping[str, float], options: argparse.Namespace) -> Row:
     shown = from_uint8(pictures.pictures[:40])
-    shots = {f"shot {n + 1}": enlarged(shot) for n, shot in enumerate(from_uint8(target.near.pictures))}
-    overview = sheet(None, [enlarged(picture) for picture in shown], inputs=shots, columns=10)
+    shots = {f"shot {n + 1}": shot for n, shot in enumerate(from_uint8(target.near.pictures))}
+    overview = sheet(None, shown, inputs=shots, columns=10)
     write(options.work / f"{target.name.replace(' ', '-')}-{name}.png", overview, overwrite=True)
     values = {**figures(pictures, target), **more}
     print(target.name, name, {key: round(value, 3) for key, value in values.items()}, file=sys.stderr, flush=True)

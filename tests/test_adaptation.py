@@ -640,7 +640,7 @@ def test_a_large_source_has_few_samples_at_a_mark():
     assert Marks(large, shots())._count == 24
 
 
-def test_half_of_the_samples_are_enough_where_none_is_near(monkeypatch):
+def test_a_third_of_the_samples_is_enough_where_none_is_near(monkeypatch):
     drawer = Drawer(source(BANDS))
     samples = Marks(drawer, shots())._samples(drawer, range(96))
     ranges = list[range]()
@@ -652,11 +652,11 @@ def test_half_of_the_samples_are_enough_where_none_is_near(monkeypatch):
     monkeypatch.setattr(Marks, "_samples", recorded)
     far = Marks(drawer, shots()).at(drawer)
     assert (far["near"], far["copies"]) == (0, 0)
-    assert ranges == [range(48), range(48)]  # the second are those of the source
+    assert ranges == [range(32), range(32)]  # the second are those of the source
     ranges.clear()
-    near = Marks(drawer, samples[40:41]).at(drawer)
+    near = Marks(drawer, samples[20:21]).at(drawer)
     assert near["near"] >= near["copies"] > 0
-    assert ranges == [range(48), range(48, 96), range(48)]
+    assert ranges == [range(32), range(32, 96), range(32)]
 
 
 def test_shots_of_one_name_in_two_folders_are_two(place):

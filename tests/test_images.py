@@ -702,11 +702,20 @@ def contains(sheet_pixels: torch.Tensor, picture: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 8, 11])
 def test_a_sheet_shows_every_picture_pixel_for_pixel(count: int) -> None:
-    source = as_float(colors(40, 60))
-    samples = [as_float(colors(40, 60, seed=i + 1)) for i in range(count)]
+    source = as_float(colors(50, 60))
+    samples = [as_float(colors(50, 60, seed=i + 1)) for i in range(count)]
     result = sheet(source, samples)
     assert all(contains(result, picture) for picture in (source, *samples))
     assert result.min() >= -1 and result.max() <= 1
+
+
+@pytest.mark.parametrize(("height", "times"), [(16, 6), (49, 1)])
+def test_small_pictures_are_repeated_so_that_one_sees_them(height: int, times: int) -> None:
+    pictures = [as_float(colors(height, 20, seed=i)) for i in range(3)]
+    result = sheet(pictures[0], pictures[1:])
+    for picture in pictures:
+        assert contains(result, picture.repeat_interleave(times, 1).repeat_interleave(times, 2))
+    assert max(sheet(None, [pictures[0]] * 2000).shape) <= MAX_SIDE
 
 
 def test_a_sheet_takes_a_batch_and_pictures_of_mixed_sizes() -> None:
@@ -718,8 +727,8 @@ def test_a_sheet_takes_a_batch_and_pictures_of_mixed_sizes() -> None:
 
 
 def test_panoramas_stand_in_one_column_and_columns_can_be_chosen() -> None:
-    panorama = torch.zeros(3, 40, 200)
-    assert sheet(panorama, [panorama] * 30).shape[2] < 2 * 200
+    panorama = torch.zeros(3, 50, 250)
+    assert sheet(panorama, [panorama] * 30).shape[2] < 2 * 250
     square = torch.zeros(3, 64, 64)
     wide, tall = sheet(square, [square] * 5, columns=6), sheet(square, [square] * 5, columns=1)
     assert wide.shape[2] > 6 * 64 and tall.shape[2] < 2 * 64

@@ -11,10 +11,7 @@ from torch import Tensor
 from sinwave.resize import resize
 from sinwave.rng import fold
 
-__all__ = ["Squares", "enlarged", "squared"]
-
-_SHOWN = 96
-"""Pixels a side at the least on a sheet."""
+__all__ = ["Squares", "squared"]
 
 
 @final
@@ -39,9 +36,3 @@ def squared(picture: Tensor, side: int) -> Tensor:
     top, left = (height - least) // 2, (width - least) // 2
     square = picture[None, :, top : top + least, left : left + least]
     return (square if least == side else resize(square, (side, side)).clamp(-1, 1))[0]
-
-
-def enlarged(picture: Tensor) -> Tensor:
-    """Repeat the pixels of a small picture (3, h, w), so that one sees them."""
-    times = max(1, _SHOWN // picture.shape[1])
-    return picture.repeat_interleave(times, 1).repeat_interleave(times, 2)

@@ -1,8 +1,8 @@
 """Float [-1, 1] -> a picture file of 8 bits a sample, or 16, with the text of how it was made; and contact sheets.
 
 A sheet shows the source, framed, and then its samples, in a grid of equal cells. One scale holds for all pictures, so
-that a sample twice as wide as the source looks twice as wide. In its cell a picture stands on the bottom, so that the
-labels of a row are on one line and each close to what it names.
+that a sample twice as wide as the source looks twice as wide; small ones are shown in whole multiples of their size. In
+its cell a picture stands on the bottom, so that the labels of a row are on one line and each close to what it names.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _PANORAMA = 3.0  # from this width / height on, one picture a row
 _MOST_COLUMNS = 60  # more would leave no room for the labels
 _MOST_ROWS = 90
 _LEAST_UNIT = 12
+_SHOWN = 96  # the tallest picture is shown in the largest multiple of its size up to this height
 _PAPER = (246, 246, 243)
 _INK = (104, 104, 110)
 _ACCENT = (0, 104, 190)
@@ -201,9 +202,10 @@ def sheet(
             raise InputError(f"a picture on a sheet has the shape (3, h, w), not {tuple(picture.shape)}")
     if columns is not None and columns < 1:
         raise InputError(f"a sheet has at least 1 column, not {columns}")
-    columns, down, right, scale, unit = _lay_out(
-        [(picture.shape[1], picture.shape[2]) for picture in pictures], columns
-    )
+    sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
+    times = _times(sizes, columns)
+    pictures = [picture.repeat_interleave(times, 1).repeat_interleave(times, 2) for picture in pictures]
+    columns, down, right, scale, unit = _lay_out(_multiplied(sizes, times), columns)
     rows = math.ceil(len(pictures) / columns)
     canvas = Image.new("RGB", (columns * right + unit, rows * down + unit), _PAPER)
     for index, picture in enumerate(pictures):
@@ -212,6 +214,18 @@ def sheet(
         label, color = (names[index], _ACCENT) if index < len(names) else (str(index + 1 - len(names)), _INK)
         _place(canvas, foot, unit, _scaled(picture, scale), label, color)
     return from_uint8(torch.from_numpy(np.array(canvas)).permute(2, 0, 1).contiguous())
+
+
+def _times(sizes: Sequence[tuple[int, int]], columns: int | None) -> int:
+    """How often the pixels of small pictures are repeated, so that one sees them and they fit on a sheet."""
+    for times in range(_SHOWN // max(height for height, _ in sizes), 1, -1):
+        if _lay_out(_multiplied(sizes, times), columns)[3] == 1.0:
+            return times
+    return 1
+
+
+def _multiplied(sizes: Sequence[tuple[int, int]], times: int) -> list[tuple[int, int]]:
+    return [(times * height, times * width) for height, width in sizes]
 
 
 def _lay_out(sizes: Sequence[tuple[int, int]], columns: int | None) -> tuple[int, int, int, float, int]:

@@ -40,8 +40,8 @@ _SAMPLES, _STEPS = 96, 12
 _FEW_SAMPLES, _FEW_STEPS, _SMALL = 24, 6, 1e10
 """For networks with more parameters times positions than those of pictures of about 64 pixels."""
 
-_PARTS = 4
-"""Of half of the samples, side by side."""
+_TOGETHER = 16
+"""Samples of a batch; some batches are drawn side by side."""
 
 
 @final
@@ -59,7 +59,7 @@ class Marks:
     @cached_property
     def _before(self) -> tuple[float, float]:
         """The share of the source's samples that are near, and their spread."""
-        samples = self._samples(self._drawer, range(self._count // 2))
+        samples = self._samples(self._drawer, range(self._count // 3))
         return self._copies.share(samples, _NEAR), _spread(samples)
 
     @property
@@ -75,12 +75,12 @@ class Marks:
     def at(self, drawer: Drawer) -> dict[str, float]:
         """Draw, and compare with the shots and the source; nothing if the samples are not finite.
 
-        If of the first half none is near, it is enough.
+        If of the first third none is near, it is enough.
         """
-        half = self._count // 2
-        samples = self._samples(drawer, range(half))
+        third = self._count // 3
+        samples = self._samples(drawer, range(third))
         if self._copies.share(samples, _NEAR) > 0:
-            samples = torch.cat([samples, self._samples(drawer, range(half, self._count))])
+            samples = torch.cat([samples, self._samples(drawer, range(third, self._count))])
         if not samples.isfinite().all():
             return {}
         return {
@@ -97,8 +97,7 @@ class Marks:
         def draw(part: range) -> Tensor:
             return drawer.generate((side, side), noise.batch(part)).cpu()
 
-        size = len(numbers) // _PARTS
-        parts = [numbers[first : first + size] for first in range(0, len(numbers), size)]
+        parts = [numbers[first : first + _TOGETHER] for first in range(0, len(numbers), _TOGETHER)]
         return torch.cat(side_by_side([partial(draw, part) for part in parts], device))
 
 

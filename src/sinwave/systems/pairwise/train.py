@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sinwave.data.batches import Prefetched
 from sinwave.data.folder import Folder, FolderBatches
-from sinwave.data.squares import Squares, enlarged
+from sinwave.data.squares import Squares
 from sinwave.errors import InputError
 from sinwave.images import sheet
 from sinwave.pretrained.files import skeleton
@@ -104,9 +104,9 @@ def _file(settings: Settings, weights: Mapping[str, Tensor]) -> ModelFile:
 
 
 def _sheet(file: ModelFile, pictures: Tensor, device: torch.device) -> Tensor:
-    """Put samples beside pictures that it learns from, enlarged so that one sees them."""
+    """Put samples beside a picture that it learns from."""
     model = from_file(file, Path("the model")).build("network", Computing(device, torch.float32))
     side = pictures.shape[2]
     with torch.inference_mode():
         samples = model.generate((side, side), NoiseSource(0).batch(range(15))).cpu()
-    return sheet(enlarged(pictures[0]), [enlarged(sample) for sample in samples])
+    return sheet(pictures[0], samples)
