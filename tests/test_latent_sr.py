@@ -25,13 +25,13 @@ from sinwave.cli import main
 from sinwave.diffusion.process import VariancePreserving
 from sinwave.errors import InputError, MissingError
 from sinwave.images import read
+from sinwave.pretrained.folder import find_folder
 from sinwave.resize import resize
 from sinwave.rng import NoiseSource
 from sinwave.systems import table
 from sinwave.systems.contracts import Computing, SuperResolver
-from sinwave.systems.latent_sr.folder import find_folder
-from sinwave.systems.latent_sr.model import LatentDenoiser, from_folder
-from sinwave.systems.latent_sr.schedule import Schedule
+from sinwave.systems.latent_sr.model import IDS, LatentDenoiser, from_folder
+from sinwave.systems.schedule import Schedule
 
 COMPUTING = Computing(torch.device("cpu"), torch.float32)
 LDM = {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0155, "clip_sample": False}
@@ -337,17 +337,17 @@ def test_the_folder_is_sought_in_the_places_of_weights_and_of_the_hub(saved, tmp
     )
     nowhere = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "SINWAVE_WEIGHTS": str(tmp_path / "own")}
     with pytest.raises(MissingError, match=r"huggingface\.co/CompVis/ldm-super-resolution-4x-openimages") as caught:
-        find_folder(nowhere)
+        find_folder("the folder of LDM-SR", IDS, nowhere)
     assert str(tmp_path / "own") in str(caught.value) and str(tmp_path / "cache/huggingface/hub") in str(caught.value)
     (hub / "refs").mkdir(parents=True)
     (hub / "refs/main").write_text("abc")
     (hub / "snapshots").mkdir()
     (hub / "snapshots/abc").symlink_to(saved)
     for places in ({"HF_HOME": str(tmp_path)}, {"HF_HUB_CACHE": str(tmp_path / "hub")}):
-        assert find_folder(nowhere | places) == hub / "snapshots/abc"
+        assert find_folder("the folder of LDM-SR", IDS, nowhere | places) == hub / "snapshots/abc"
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / name).symlink_to(saved)
-    assert find_folder(nowhere | {"HF_HOME": str(tmp_path)}) == tmp_path / "own" / name
+    assert find_folder("the folder of LDM-SR", IDS, nowhere | {"HF_HOME": str(tmp_path)}) == tmp_path / "own" / name
 
 
 def test_without_diffusers_the_extra_is_named(saved, monkeypatch):

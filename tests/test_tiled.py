@@ -12,7 +12,7 @@ from sinwave.errors import InputError
 from sinwave.resize import resize
 from sinwave.rng import Noise, NoiseSource
 from sinwave.systems.contracts import OnStep, Progress, Size
-from sinwave.systems.tiled import Part, Tiled, _starts, _weight
+from sinwave.systems.tiled import Part, Tiled, _weight, starts
 
 
 @dataclass
@@ -71,12 +71,12 @@ def test_where_tiles_differ_they_are_blended_without_a_step() -> None:
 
 @pytest.mark.parametrize("length", [32, 33, 61, 100, 257])
 def test_tiles_cover_a_side_evenly(length: int) -> None:
-    starts = _starts(length, 32)
-    assert starts[0] == 0
-    assert starts[-1] == max(0, length - 32)
-    assert all(28 >= after - before > 0 for before, after in pairwise(starts))
+    places = starts(length, 32)
+    assert places[0] == 0
+    assert places[-1] == max(0, length - 32)
+    assert all(28 >= after - before > 0 for before, after in pairwise(places))
     total = torch.zeros(length)
-    for start in starts:
+    for start in places:
         weight = _weight((32, 32), (length, 32), (start, 0), 1, 32)
         assert weight.max() <= 1
         total[start : start + 32] += weight[0, 0, :, 0]

@@ -63,7 +63,7 @@ def test_it_is_sharper_than_bicubic_and_reduced_to_the_picture(model, factor, mo
     reduced = pillow(large).resize((width, height), Image.Resampling.BICUBIC)
     # Pillow also cuts and rounds what is reduced along one side only, which a few bright edges feel.
     off = np.abs(np.asarray(reduced).astype(int) - np.asarray(pillow(picture)).astype(int))
-    assert (off > 1).mean() < 0.002
+    assert (off > 1).mean() < 0.003
     assert sharpness(large) > 1.1 * sharpness(resize(picture, (large.shape[2], large.shape[3])))
     shares = [(progress.part + progress.step / progress.steps) / progress.parts for progress in steps]
     assert shares == sorted(shares) and shares[-1] == 1

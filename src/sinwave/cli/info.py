@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sinwave.images import Header, probe
 from sinwave.option_kinds import check_size
 from sinwave.options import option
 from sinwave.systems.files import Manifest, read_manifest
-from sinwave.systems.table import estimate, is_model_file
+from sinwave.systems.table import about, estimate, is_model_file
 
 __all__ = ["Info", "run"]
 
@@ -34,6 +34,9 @@ def run(arguments: Sequence[str]) -> int:
     options, showing = parse_together([Info, Showing], arguments, "sinwave info")
     if is_model_file(options.picture):
         return _show_model(options.picture, showing, read_manifest(options.picture))
+    if (weights := about(options.picture)) is not None:
+        _show_weights(options.picture, showing, weights)
+        return 0
     header = probe(options.picture)
     check_size(header.size, options.max_pixels)
     needed = estimate(header.size, header.size)
@@ -62,6 +65,13 @@ def _show_model(file: Path, showing: Showing, manifest: Manifest) -> int:
     settings = ", ".join(f"{name} {value}" for name, value in manifest.options.items())
     show_table([("file", file), *rows, ("options", settings)])
     return 0
+
+
+def _show_weights(file: Path, showing: Showing, facts: Mapping[str, Any]) -> None:
+    if showing.json:
+        show_json({"file": str(file), **facts})
+    else:
+        show_table([("file", file), *facts.items()])
 
 
 def _facts(header: Header) -> dict[str, Any]:

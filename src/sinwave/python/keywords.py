@@ -70,7 +70,7 @@ class Keeping(Common, total=False):
 class Enlarged(Watched, total=False):
     """Options of `Watched`, and:
 
-    size, longest, consistency, fidelity, tile, steps, n   as in `sinwave upscale --help` or `restore --help`
+    all of them   as in `sinwave upscale --help` or `sinwave restore --help`
     """
 
     size: SizeLike | None
@@ -79,4 +79,7 @@ class Enlarged(Watched, total=False):
     fidelity: float | None
     tile: int | None
     steps: int | None
+    base: str | PathLike[str] | None
+    prompt: str | None
+    colors: Literal["wavelet", "adain", "none"] | None
     n: int

@@ -347,7 +347,9 @@ def _layers(image: Tensor) -> dict[str, Any]:
 def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a method, from its arguments."""
     named = {name: value for name, value in arguments.items() if name not in ("self", "common")}
-    return {**named, **arguments["common"]}
+    options = {**named, **arguments["common"]}
+    base = options.get("base")
+    return options if base is None else {**options, "base": Path(base)}
 
 
 def _bytes(picture: Tensor) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -212,6 +213,14 @@ class LoadedByTiles(Loaded, Protocol):
 
     def working_size(self, small: Size, size: Size) -> Size:
         """Compute the largest size that a picture has on its way from `small` to `size`."""
+
+
+@runtime_checkable
+class LoadedOnBase(Loaded, Protocol):
+    """Changes of another program's model, which is loaded once it is needed."""
+
+    def on_base(self, base: Path | None, prompt: str | None, colors: str | None) -> Loaded:
+        """Give the model with the base in a folder, or where bases are sought; None for the model's own defaults."""
 
 
 Plan: TypeAlias = "Mapping[str, Any]"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from sinwave.images import Picture
 
-__all__ = ["Base", "Manifest", "ModelFile", "encoded", "read_manifest", "read_model", "with_weights", "write_model"]
+__all__ = ["Base", "Manifest", "ModelFile", "encoded", "model_bytes", "read_manifest", "read_model", "with_weights"]
+__all__ += ["write_model"]
 
 SCHEMA = 1
 _KEY = "sinwave"
@@ -77,6 +78,11 @@ class ModelFile:
 
 def write_model(path: Path, model: ModelFile, *, overwrite: bool = False) -> None:
     """Put a model into a file, whole or not at all; the same model gives the same bytes."""
+    write_bytes(path, model_bytes(path, model), overwrite=overwrite)
+
+
+def model_bytes(path: Path, model: ModelFile) -> bytes:
+    """Encode a model as the content of a file; `path` is for the sentence of a refusal."""
     import torch
     from safetensors.torch import save
 
@@ -86,7 +92,8 @@ def write_model(path: Path, model: ModelFile, *, overwrite: bool = False) -> Non
     for index, data in enumerate(model.pictures):
         tensors[f"{_PICTURE}{index}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     manifest = {"schema": SCHEMA, **_facts(model), "sha256": _digest(tensors, model)}
-    write_bytes(path, save(tensors, {_KEY: json.dumps(manifest, sort_keys=True)}), overwrite=overwrite)
+    content: bytes = save(tensors, {_KEY: json.dumps(manifest, sort_keys=True)})
+    return content
 
 
 def encoded(picture: Picture) -> bytes:

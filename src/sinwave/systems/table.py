@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SYSTEMS",
     "System",
+    "about",
     "estimate",
     "export",
     "find",
@@ -48,6 +49,8 @@ class System(NamedTuple):
     enlarges     whether its models enlarge a picture instead of drawing one
     shipped      `shipped(name, steps) -> Loaded`, a model that comes with the package or is published, one of `ships`
     foreign      `foreign(path, steps) -> Loaded`, weights of another program
+    about        `about(path)`, facts of such weights by name, which need nothing else
+    suffix       the ending of such files, if the system has one of its own
     folder       `folder(path, steps) -> Loaded`, a folder of another program's parts
     export       `export(loaded, form, factor)`, a model in the form of another program: bytes, or bytes by file name
     untrained    `untrained(picture) -> Loaded`, for a system that also draws from a picture with nothing to train
@@ -66,11 +69,16 @@ class System(NamedTuple):
     shipped: str | None = None
     ships: tuple[str, ...] = ()
     foreign: str | None = None
+    about: str | None = None
+    suffix: str | None = None
     folder: str | None = None
     export: str | None = None
 
     def door(
-        self, name: Literal["options", "setup", "load", "untrained", "cost", "shipped", "foreign", "folder", "export"]
+        self,
+        name: Literal[
+            "options", "setup", "load", "untrained", "cost", "shipped", "foreign", "about", "folder", "export"
+        ],
     ) -> Any:
         """Import what stands behind a door; `InputError` if the system has none or if it does not open."""
         place: str | None = getattr(self, name)
@@ -165,6 +173,18 @@ SYSTEMS: Mapping[str, System] = _Systems(
         folder="sinwave.systems.latent_sr.model:from_folder",
     ),
     System(
+        "onestep-sr",
+        "restoration in one step of a latent diffusion model",
+        load="sinwave.systems.onestep_sr.model:from_file",
+        enlarges=True,
+        shipped="sinwave.systems.onestep_sr.model:shipped",
+        ships=("osediff", "osediff-face"),
+        foreign="sinwave.systems.onestep_sr.model:from_weights",
+        about="sinwave.systems.onestep_sr.official:about",
+        suffix=".pkl",
+        export="sinwave.systems.onestep_sr.model:export",
+    ),
+    System(
         "zero-shot",
         "a network that learns to enlarge one picture from itself",
         untrained="sinwave.systems.zero_shot.enlarger:Untrained",
@@ -239,8 +259,16 @@ def shipped(name: str, steps: int | None = None) -> Loaded | None:
 
 def foreign(path: Path, steps: int | None = None) -> Loaded:
     """Load weights of another program, a file or a folder, from which a picture comes in so many `steps`."""
-    loaded: Loaded = _with("folder" if is_folder(path) else "foreign")(path, steps)
+    loaded: Loaded = _of_another(path).door("folder" if is_folder(path) else "foreign")(path, steps)
     return loaded
+
+
+def about(path: Path) -> Mapping[str, Any] | None:
+    """Facts of weights of another program, by name; None if they tell nothing by themselves."""
+    if not path.is_file() or (system := _of_another(path)).about is None:
+        return None
+    facts: Mapping[str, Any] = system.door("about")(path)
+    return facts
 
 
 def export(model: str, form: str, factor: int) -> Mapping[str, bytes]:
@@ -250,9 +278,12 @@ def export(model: str, form: str, factor: int) -> Mapping[str, bytes]:
     if has_shipped(model):
         system = next(system for system in SYSTEMS.values() if model in system.ships)
         loaded = system.door("shipped")(model, None)
-    elif Path(model).is_file():
+    elif is_model_file(Path(model)):
         file = read_model(Path(model))
         loaded, system = opened(file, Path(model)), SYSTEMS[file.system]
+    elif Path(model).is_file():
+        system = _of_another(Path(model))
+        loaded = system.door("foreign")(Path(model), None)
     else:
         raise InputError(f"model must be small or a model file, and {model!r} is none")
     if system.export is None:
@@ -273,9 +304,11 @@ def estimate(source: Size, size: Size, system: str = "wavelet") -> Estimate:
     return cost
 
 
-def _with(door: Literal["foreign", "folder"]) -> Any:
-    """Open a door that one system has."""
-    return next(system for system in SYSTEMS.values() if getattr(system, door)).door(door)
+def _of_another(path: Path) -> System:
+    """The system that takes a file or a folder of another program: by its ending, or the one that takes any."""
+    able = [system for system in SYSTEMS.values() if (system.folder if is_folder(path) else system.foreign)]
+    own = [system for system in able if system.suffix == path.suffix.lower()]
+    return next(iter(own or [system for system in able if system.suffix is None]))
 
 
 def _added() -> dict[str, EntryPoint]:

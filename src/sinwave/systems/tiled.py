@@ -21,7 +21,7 @@ from sinwave.resize import resize
 from sinwave.rng import Key, Noise
 from sinwave.systems.contracts import OnStep, Size, SuperResolver
 
-__all__ = ["SIDE", "OfFactor", "Part", "Tiled"]
+__all__ = ["SIDE", "OfFactor", "Part", "Tiled", "starts"]
 
 SIDE = 256
 """Pixels of the small picture along a side of a tile."""
@@ -83,7 +83,7 @@ class Tiled:
         """Enlarge a picture (b, 3, h, w) by the network's factor, and resize that."""
         factor, (height, width) = self.network.factor, low.shape[2:]
         whole = (factor * height, factor * width)
-        rows, columns = (_starts(length, self.side) for length in (height, width))
+        rows, columns = (starts(length, self.side) for length in (height, width))
         if len(rows) == len(columns) == 1:
             return resize(self.network.upscale(low, whole, noise, on_step=on_step), size).clamp(-1, 1)
         total, weights = low.new_zeros(len(low), 3, *whole), low.new_zeros(1, 1, *whole)
@@ -100,12 +100,13 @@ class Tiled:
         return resize(total / weights, size).clamp(-1, 1)
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Place tiles evenly, with the least overlap."""
+def starts(length: int, side: int, overlap: float = _OVERLAP, multiple: int = 1) -> list[int]:
+    """Place tiles evenly, with at least that share of overlap; `length` and `side` are multiples of `multiple`."""
     if length <= side:
         return [0]
-    count = math.ceil((length - side) / (side - round(_OVERLAP * side))) + 1
-    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+    count = math.ceil((length - side) / (side - round(overlap * side))) + 1
+    room = (length - side) // multiple
+    return [multiple * round(index * room / (count - 1)) for index in range(count)]
 
 
 def _weight(tile: Sequence[int], whole: Size, place: tuple[int, int], factor: int, side: int) -> Tensor:

@@ -31,8 +31,10 @@ class Export:
     """
 
     model: str = option(help="small, or a model file of sinwave train --system residual-sr or ddpm", positional=True)
-    to: Literal["compact", "onnx", "diffusers"] = option(
-        "compact", "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]; diffusers: a folder, for models of ddpm"
+    to: Literal["compact", "onnx", "diffusers", "safetensors", "osediff"] = option(
+        "compact",
+        "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]; diffusers: a folder, for models of ddpm; "
+        "safetensors, osediff: for one-step models",
     )
     factor: int | None = option(None, "of a model that enlarges: 2, 3 or 4 (default: 4)", low=2, high=4)
     output: Path | None = option(
@@ -45,7 +47,7 @@ class Export:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.to == "diffusers" and self.factor is not None:
+        if self.to not in ("compact", "onnx") and self.factor is not None:
             raise InputError("factor is about models that enlarge: leave it out")
         if self._suffix and self.output is not None and self.output.suffix != self._suffix:
             raise InputError(f"a file of the form {self.to} ends in {self._suffix}, not {self.output.name!r}")
@@ -54,7 +56,8 @@ class Export:
         """Load, convert, write."""
         factor, name = self.factor or 4, Path(self.model).stem
         data = table.export(self.model, self.to, factor)
-        place = self.output or Path(f"{name}-x{factor}{self._suffix}" if self._suffix else f"{name}-{self.to}")
+        scaled = f"{name}-x{factor}" if self.to in ("compact", "onnx") else name
+        place = self.output or Path(f"{scaled}{self._suffix}" if self._suffix else f"{name}-{self.to}")
         there = next((place / part for part in data if part and (place / part).exists()), None)
         if there is not None and not self.overwrite:
             raise OutputError(f"{there}: the file exists; --overwrite replaces it, -o chooses another folder")
@@ -67,4 +70,5 @@ class Export:
 
     @property
     def _suffix(self) -> str:
-        return {"compact": ".safetensors", "onnx": ".onnx"}.get(self.to, "")
+        endings = {"compact": ".safetensors", "onnx": ".onnx", "safetensors": ".safetensors", "osediff": ".pkl"}
+        return endings.get(self.to, "")

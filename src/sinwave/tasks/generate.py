@@ -33,7 +33,7 @@ class Generate(EngineTask):
     )
     steps: int | None = option(None, "models of many pictures: steps of drawing (default: 25)", low=2, high=1000)
     guidance: float = option(
-        1.0, "adapted models: share of the adaptation, from 0, the source, to 1; above 1 exaggerates it", low=0, high=10
+        1.0, "adapted models: share of the adaptation; 0 is the source, above 1 exaggerates", low=0, high=10
     )
     source_above: float | None = option(
         None,

@@ -31,9 +31,7 @@ class Harmonize(KeepingTask):
         None, "where the middle of the object goes, in pixels of SOURCE (default: the middle of SOURCE)"
     )
     object_scale: float = option(1.0, "how many times larger the object becomes", low=0.01, high=100, metavar="FACTOR")
-    strength: float = option(
-        0.3, "how much noise is added to the paste before redrawing; 0 leaves it as it is", low=0, high=1
-    )
+    strength: float = option(0.3, "how much noise is added to the paste; 0 leaves it as it is", low=0, high=1)
     shape: float = option(0.9, "how much of the paste's shape and colors stays", low=0, high=1)
     first: int = first_scale(
         1, "the coarsest scale that is redrawn: 0 = layout, 1 = texture and edges, 2+ = fine texture", low=1

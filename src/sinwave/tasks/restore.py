@@ -30,12 +30,10 @@ class Restore(Enlarging):
     factor: float | None = option(
         None, "how many times larger each side becomes (default: 1)", low=1, high=16, metavar="FACTOR"
     )
-    model: str = option(
-        "photo", "photo, a file of train --condition photo, or published weights that you have, such as sinsr-v2"
-    )
+    model: str = option("photo", "photo, a file of train --condition photo, or published weights, such as sinsr-v2")
     consistency: float | None = option(
         None,
-        "how closely the result equals SOURCE, damage included: 0 = not at all, 1 = within a gray level (default: 0)",
+        "how closely the result equals SOURCE, damage included, from 0 to 1 (default: 0)",
         low=0,
         high=1,
     )

@@ -61,8 +61,7 @@ class TrainOptions(RunOptions):
     """
 
     pictures: tuple[Path, ...] = option(
-        help="the picture to learn from, or several for one model, such as views of one thing; or a folder, for "
-        "systems that learn from folders",
+        help="the picture to learn from, or several for one model; or a folder, for systems that learn from folders",
         positional=True,
         metavar="PICTURE",
     )

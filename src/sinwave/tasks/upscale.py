@@ -39,15 +39,15 @@ class Upscale(Enlarging):
         None, "how many times larger each side becomes (default: 4)", low=1, high=16, metavar="FACTOR"
     )
     model: str = option(
-        "small", "small, photo, zero-shot, patches, a model file, or published weights that you have, such as sinsr-v2"
+        "small", "small, photo, zero-shot, patches, a model file, or published weights, such as sinsr-v2"
     )
     reduction: Literal["bicubic", "area", "lanczos", "camera"] = option(
         "bicubic", "how SOURCE was reduced, as far as you know; camera: not reduced, from a camera"
     )
     consistency: float | None = option(
         None,
-        "how closely the result, downsampled, equals SOURCE: 0 = not at all, 1 = within a gray level "
-        f"(default: 1; {_UNSURE} for --reduction camera and for restoring models, such as photo)",
+        "how closely the result, downsampled, equals SOURCE; 1 = within a gray level "
+        f"(default: 1; {_UNSURE} for --reduction camera and models like photo)",
         low=0,
         high=1,
     )

@@ -27,15 +27,18 @@ from sinwave.diffusion.process import Scalar
 from sinwave.diffusion.sample import Ddim, Denoiser, sample
 from sinwave.errors import InputError
 from sinwave.images import Picture
+from sinwave.pretrained.folder import check_pipeline, find_folder
 from sinwave.resize import extended, resize
 from sinwave.rng import Noise
 from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
-from sinwave.systems.latent_sr.folder import check_folder, find_folder
 from sinwave.systems.latent_sr.networks import Networks
-from sinwave.systems.latent_sr.schedule import Schedule
+from sinwave.systems.schedule import Schedule
 from sinwave.systems.tiled import SIDE, Tiled
 
-__all__ = ["STEPS", "LatentDenoiser", "LatentEnlarger", "Pipeline", "from_folder", "shipped"]
+__all__ = ["IDS", "STEPS", "LatentDenoiser", "LatentEnlarger", "Pipeline", "from_folder", "shipped"]
+
+IDS = ("CompVis/ldm-super-resolution-4x-openimages",)
+_PIPELINE = "LDMSuperResolutionPipeline"
 
 STEPS = 100
 """The steps of the published examples, which also draw fresh noise in every step."""
@@ -157,12 +160,12 @@ class Pipeline:
 
 def shipped(name: str, steps: int | None = None) -> Pipeline:
     """Load LDM-SR by its name, from where weights are looked for."""
-    return from_folder(find_folder(), steps)
+    return from_folder(find_folder("the folder of LDM-SR", IDS), steps)
 
 
 def from_folder(path: Path, steps: int | None = None) -> Pipeline:
     """Load the pipeline in a folder; a picture comes in so many steps, or else in those of the published examples."""
-    check_folder(path)
+    check_pipeline(path, _PIPELINE, "upscale")
     schedule = Schedule.read(path)
     schedule.check(steps or min(STEPS, schedule.total))
     return Pipeline(Networks.load(path), schedule, steps or min(STEPS, schedule.total))

@@ -1,36 +1,24 @@
-"""The one door to diffusers: the networks of a latent diffusion pipeline, a U-Net and the autoencoder of its latents.
+"""The networks of a latent diffusion pipeline, a U-Net and the autoencoder of its latents.
 
-    eps = unet([x_t, low], k - 1)           x_t (b, c, h, w), low (b, 3, h, w)
-    picture = decode(x_0)                   (b, 3, f h, f w), after the nearest codes of x_0 have been taken
-
-A configuration says how a network is built; that happens without memory, on torch's meta device. Only when all names
-and shapes are those in the header of the safetensors file are weights read: a configuration cannot ask for more memory
-than the file has.
+eps = unet([x_t, low], k - 1)           x_t (b, c, h, w), low (b, 3, h, w)
+picture = decode(x_0)                   (b, 3, f h, f w), after the nearest codes of x_0 have been taken
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from sinwave.errors import InputError, MissingError, one_line
-from sinwave.pretrained.files import UnfitWeightsError, frozen, skeleton
-from sinwave.systems.latent_sr.folder import Json, config, weights
+from sinwave.errors import InputError
+from sinwave.pretrained.folder import config
+from sinwave.pretrained.networks import network
 
 __all__ = ["Networks"]
-
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-
-_OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_OLD_NAME = re.compile(r"(?<=\.)(query|key|value|proj_attn)(?=\.(?:weight|bias)$)")
-"""Layers of attention in files from before diffusers 0.15, such as those of LDM-SR."""
 
 
 @final
@@ -52,12 +40,8 @@ class Networks:
     @classmethod
     def load(cls, folder: Path) -> Networks:
         """Load both, on the CPU; a sentence says what does not fit."""
-        try:
-            from diffusers import UNet2DModel, VQModel
-        except ImportError as error:
-            raise MissingError.extra("diffusers", "diffusers") from error
-        unet, into = _load(UNet2DModel, folder, "unet"), config(folder, "unet", "UNet2DModel")
-        codes, out = _load(VQModel, folder, "vqvae"), config(folder, "vqvae", "VQModel")
+        unet, into = network("UNet2DModel", folder, "unet"), config(folder, "unet", "UNet2DModel")
+        codes, out = network("VQModel", folder, "vqvae"), config(folder, "vqvae", "VQModel")
         latent = _first(codes, "post_quant_conv.weight", 1)
         _check_channels(folder, unet, codes, latent)
         if into.get("class_embed_type") is not None or into.get("num_class_embeds") is not None:
@@ -77,46 +61,6 @@ class Networks:
         return picture
 
 
-def _load(kind: Any, folder: Path, part: str) -> nn.Module:
-    options, file = config(folder, part, kind.__name__), weights(folder, part)
-    try:
-        with safe_open(file, framework="pt") as content:
-            names = {_OLD_NAME.sub(lambda match: _OLD[match[0]], name): name for name in content.keys()}  # noqa: SIM118
-            shapes = {name: tuple(content.get_slice(old).get_shape()) for name, old in names.items()}
-            network = _built(kind, options, file, shapes)
-            values = {name: content.get_tensor(old) for name, old in names.items()}
-    except (SafetensorError, OSError) as error:
-        raise UnfitWeightsError(f"{file} is damaged, or no safetensors file ({one_line(str(error))})") from error
-    for name, value in values.items():
-        if not value.is_floating_point() or not value.isfinite().all():
-            raise UnfitWeightsError(f"{file}: its parameter {name} holds what is no finite number")
-    return frozen(network, {name: value.float() for name, value in values.items()})
-
-
-def _built(kind: Any, options: Json, file: Path, shapes: Shapes) -> nn.Module:
-    """Build a network without values, if the parameters in the file are its own."""
-    layers = options.get("layers_per_block", 1)
-    if not isinstance(layers, int) or layers > len(shapes):  # such a network would take hours to build
-        raise UnfitWeightsError(
-            f"{file}: layers_per_block is {str(layers)[:40]}, and it holds {len(shapes)} parameters"
-        )
-    try:
-        network: nn.Module = skeleton(lambda: kind.from_config(dict(options)))
-    except MemoryError:
-        raise
-    except Exception as error:  # a foreign constructor raises anything for a bad configuration
-        raise InputError(f"{file.parent}: its config.json makes no {kind.__name__} ({one_line(str(error))})") from error
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    for name in sorted({*shapes, *expected}):
-        here, there = shapes.get(name, "missing"), expected.get(name, "missing")
-        if here != there:
-            name = one_line(name)
-            raise UnfitWeightsError(
-                f"{file} does not fit its config.json: {name} is {here} in the file and {there} in the network"
-            )
-    return network
-
-
 def _check_channels(folder: Path, unet: nn.Module, codes: nn.Module, latent: int) -> None:
     """Refuse networks of which one does not take what the other gives."""
     ends: Sequence[tuple[str, int, int]] = (
@@ -129,5 +73,5 @@ def _check_channels(folder: Path, unet: nn.Module, codes: nn.Module, latent: int
             raise InputError(f"{folder}: {name} has {channels} channels, and {needed} are needed")
 
 
-def _first(network: nn.Module, name: str, axis: int) -> int:
-    return int(network.get_parameter(name).shape[axis])
+def _first(module: nn.Module, name: str, axis: int) -> int:
+    return int(module.get_parameter(name).shape[axis])

@@ -60,7 +60,7 @@ class Options:
     )
     soft: float = option(
         0.5,
-        "the share of photograph crops softened a little before they serve as truth; only with --condition clean",
+        "the share of true crops softened a little; only with --condition clean",
         low=0,
         high=1,
     )

@@ -65,7 +65,7 @@ class Options:
 
     preset: Literal["fast", "official"] = option(
         "fast",
-        "fast: 800 steps at the finest scale and more at the others, minutes on a laptop; official: as published, "
+        "fast: 800 steps at the finest scale, minutes on a laptop; official: as published, "
         "2,000 at every scale, hours on a GPU",
     )
     concurrent_stages: int | None = option(

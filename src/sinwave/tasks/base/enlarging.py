@@ -7,13 +7,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sinwave.errors import InputError
 from sinwave.option_kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
-from sinwave.systems.contracts import Loaded, LoadedByTiles, OnStep, PictureConstraint, Redrawer, SuperResolver
+from sinwave.systems.contracts import (
+    Loaded,
+    LoadedByTiles,
+    LoadedOnBase,
+    OnStep,
+    PictureConstraint,
+    Redrawer,
+    SuperResolver,
+)
 from sinwave.tasks.base.task import Drawing, Inputs, Opened, Task
 
 if TYPE_CHECKING:
@@ -74,6 +82,13 @@ class Enlarging(Task):
     steps: int | None = option(
         None, "sampling steps of published weights: 1 for SinSR, 4 or 15 for ResShift, any for LDM-SR", low=1, high=1000
     )
+    base: Path | None = option(
+        None, "osediff: the folder of Stable Diffusion 2.1-base that it changes", metavar="FOLDER"
+    )
+    prompt: str | None = option(None, "osediff: words about SOURCE", metavar="TEXT")
+    colors: Literal["wavelet", "adain", "none"] | None = option(
+        None, "osediff: how it takes the colors of SOURCE (default: wavelet)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +116,7 @@ class Enlarging(Task):
             raise InputError(f"{self.source}: {self.verb} needs a picture, and this is a model file (see --model)")
         else:
             picture = self.source.read(max_pixels)
-        loaded = self._loaded(picture)
+        loaded = self._on_base(self._loaded(picture))
         self.check_model(loaded)
         if self.tile is not None:
             if not isinstance(loaded, LoadedByTiles):
@@ -176,6 +191,13 @@ class Enlarging(Task):
             strength = _STRENGTH if self.fidelity is None else 1 - self.fidelity
             large = _by_patches(model, picture, size, strength, noise, on_step)
         return self._consistent(large, picture, share, depth)
+
+    def _on_base(self, loaded: Loaded) -> Loaded:
+        if isinstance(loaded, LoadedOnBase):
+            return loaded.on_base(self.base, self.prompt, self.colors)
+        if useless := [name for name in ("base", "prompt", "colors") if getattr(self, name) is not None]:
+            raise InputError(f"the model {self.model} has no use for {useless[0]}: only osediff has")
+        return loaded
 
     def _size(self, small: tuple[int, int]) -> tuple[int, int]:
         """Compute the size of the result."""

@@ -1,11 +1,11 @@
 """A folder of published weights in the layout of diffusers, which is only read: nothing is downloaded.
 
-    model_index.json                    names the pipeline, `LDMSuperResolutionPipeline`
+    model_index.json                    names the pipeline, such as `LDMSuperResolutionPipeline`
     scheduler/scheduler_config.json     the noise levels of the training
-    unet/, vqvae/                       config.json and diffusion_pytorch_model.safetensors
+    unet/, vae/, ...                    config.json and the weights as safetensors
 
-The folder named `ldm-sr` is sought where other published weights are, and then where the hub's own client keeps
-downloads. A file in another format than safetensors is not read, since reading a pickle may run code.
+A folder is sought where other published weights are, and then where the hub's own client keeps downloads. A file in
+another format than safetensors is not read, since reading a pickle may run code.
 """
 
 from __future__ import annotations
@@ -19,54 +19,60 @@ from typing import Any, TypeAlias
 from sinwave.errors import InputError, MissingError, one_line
 from sinwave.pretrained.files import cache_folder
 
-__all__ = ["Json", "check_folder", "config", "find_folder", "weights"]
+__all__ = ["Json", "check_pipeline", "config", "find_folder", "pipeline_of", "weights"]
 
 Json: TypeAlias = Mapping[str, Any]
 
-_NAME = "ldm-super-resolution-4x-openimages"
-_URL = f"https://huggingface.co/CompVis/{_NAME}"
-_PIPELINE = "LDMSuperResolutionPipeline"
+_NETWORK = "diffusion_pytorch_model.safetensors"
 _MOST_JSON = 1 << 16
-"""Bytes of a configuration: those published have less than 1,000."""
+"""Bytes of a configuration: those published have less than 10,000."""
 
 
-def find_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Find the folder of LDM-SR; a `MissingError` lists where it was sought, and where it is from."""
+def find_folder(what: str, ids: tuple[str, ...], environment: Mapping[str, str] = os.environ) -> Path:
+    """Find a folder of one of the hub's `ids`; a `MissingError` lists where it was sought, and where it is from."""
+    names = [id.partition("/")[2] for id in ids]
     own = environment.get("SINWAVE_WEIGHTS")
-    places = [Path(own).expanduser() / _NAME] if own else []
-    places.append(cache_folder(environment=environment) / "sinwave" / "weights" / _NAME)
-    downloads = _hub(environment) / f"models--CompVis--{_NAME}"
-    places += _snapshot(downloads)
+    homes = [Path(own).expanduser()] if own else []
+    homes.append(cache_folder(environment=environment) / "sinwave" / "weights")
+    places = [home / name for home in homes for name in dict.fromkeys(names)]
+    downloads = [_hub(environment) / f"models--{id.replace('/', '--')}" for id in ids]
+    places += [place for folder in downloads for place in _snapshot(folder)]
     for place in places:
         if (place / "model_index.json").is_file():
             return place
-    sought = ", ".join(str(place) for place in dict.fromkeys([*places, downloads]))
+    sought = ", ".join(str(place) for place in dict.fromkeys([*places, *downloads]))
+    urls = " or ".join(f"https://huggingface.co/{id}" for id in ids)
     raise MissingError(
-        f"the folder of LDM-SR with model_index.json is not at {sought}: put the folder from {_URL} (its license is "
-        f"there), saved as safetensors, into $SINWAVE_WEIGHTS/{_NAME}"
+        f"{what} with model_index.json is not at {sought}: put the folder from {urls} (its license is there), saved as "
+        f"safetensors, into $SINWAVE_WEIGHTS/{names[0]}"
     )
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds another pipeline."""
-    name = _json(folder / "model_index.json").get("_class_name")
-    if name != _PIPELINE:
-        raise InputError(f"{folder} holds a {one_line(str(name))}, and upscale has use for a {_PIPELINE} only")
+def pipeline_of(folder: Path) -> str:
+    """The name of the pipeline whose parts are in a folder."""
+    return one_line(str(_json(folder / "model_index.json").get("_class_name")))
+
+
+def check_pipeline(folder: Path, needed: str, user: str) -> None:
+    """Refuse a folder that holds another pipeline than `user`, a task or a system, has use for."""
+    if (name := pipeline_of(folder)) != needed:
+        raise InputError(f"{folder} holds a {name}, and {user} has use for a {needed} only")
 
 
 def config(folder: Path, part: str, *classes: str) -> Json:
     """Read the configuration of a part, which must be of one of these classes."""
     file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
     content = _json(file)
-    if content.get("_class_name") not in classes:
-        name = one_line(str(content.get("_class_name")))
+    names = [content.get("_class_name"), *_listed(content.get("architectures"))]
+    if not set(classes) & {name for name in names if isinstance(name, str)}:
+        name = one_line(str(next((name for name in names if name is not None), None)))
         raise InputError(f"{file}: the {part} is a {name}, and it must be a {' or '.join(classes)}")
     return content
 
 
-def weights(folder: Path, part: str) -> Path:
+def weights(folder: Path, part: str, name: str = _NETWORK) -> Path:
     """The file of a part's weights."""
-    file = folder / part / "diffusion_pytorch_model.safetensors"
+    file = folder / part / name
     if file.is_file():
         return file
     others = ", ".join(sorted(path.name for path in file.parent.glob("*") if path.suffix != ".json"))
@@ -74,6 +80,10 @@ def weights(folder: Path, part: str) -> Path:
         hint = f"there is {one_line(others)}, which is not read; save the pipeline again by its save_pretrained"
         raise InputError(f"{folder} lacks the weights {part}/{file.name}: {hint}")
     raise InputError(f"{folder} lacks the weights {part}/{file.name}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _json(file: Path) -> Json:

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, cast, final, get_args
 
 from sinwave.diffusion.process import VariancePreserving
 from sinwave.errors import InputError
-from sinwave.systems.latent_sr.folder import Json, config
+from sinwave.pretrained.folder import Json, config
 
 __all__ = ["Prediction", "Schedule"]
 

@@ -1,0 +1,1 @@
+"""Restoration in one step of a latent diffusion model with low-rank changes (OSEDiff)."""
