@@ -369,6 +369,17 @@ def test_the_noise_is_that_of_the_seed(model, monkeypatch):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_half_precision_is_near_the_whole_one(saved, file, model, monkeypatch):
+    """The clean latent is a small difference of large numbers, so only the networks compute in half precision."""
+    monkeypatch.setattr("sinwave.systems.onestep_sr.model._LEAST", 32)
+    half = COMPUTING._replace(convolutions=torch.bfloat16)
+    low = picture()
+    other = from_weights(file).on_base(saved, None, None).build("network", half)
+    assert other.components.dtype == torch.bfloat16
+    exact = enlarged(model, low, (32, 48))
+    assert (enlarged(other, low, (32, 48)) - exact).abs().mean() < 0.1 * exact.std()
+
+
 def test_tiles_join_without_a_seam():
     def function(x):
         return torch.cat([x, 2 * x], 1).repeat_interleave(2, 2).repeat_interleave(2, 3)

@@ -3,10 +3,12 @@
     v = (y - mean y) / |y - mean y|,      y = luma of a picture,      |v - w|^2 = 2 - 2 correlation
 
 A picture is a copy if it is nearer to one of n originals than 95 % of new pictures of the same kind would be. Where
-there are no others to ask, that is at .42 of the median distance between the originals, its mean over ten kinds of
-pictures; what ten distances say beside their median is more noise than news. Fewer than eight originals say too little,
-and a limit below that of a certain copy is none. As far as there is only such a limit, a copy is also nearer to one
-original than to any other: what is blurred is near to several.
+there are no others to ask, that is at
+
+    limit = .6 (median x least)^.6 (10 / n)^.16
+
+of the distances between the originals, `least` the mean of the least fifteenth, as fitted to ten kinds of pictures.
+Fewer than eight originals say too little, and a limit below that of a certain copy is none.
 
 Features of networks are no measure of this: in those of EfficientNet, copies in slightly other colors are as far from
 the originals as other pictures are.
@@ -28,11 +30,8 @@ _FLAT = 1e-3
 """A deviation of an eighth of a gray level: what is below is no drawing."""
 
 _RARE, _ENOUGH = 0.05, 8
-_USUAL = 0.42
-"""The limit over the median distance of originals: the mean of four kinds of heads and six of portraits, .29 to .53."""
-
-_DISTINCT = 0.9
-"""The largest distance of a copy over that to the second nearest original."""
+_LEAST = 1 / 15
+"""The share of the distances between originals that are the least."""
 
 _CERTAIN = 0.2
 """The distance of a correlation of .98, which says that a picture is a copy where there are too few originals."""
@@ -67,7 +66,6 @@ class Copies:
             raise InputError("there are no originals to compare with")
         self._drawings = drawings(originals)
         self.calibrated = others is not None or len(originals) >= _ENOUGH
-        self._distinct = _DISTINCT if others is None and len(originals) > 1 else 1.0
         self.limit = _limit(torch.pdist(self._drawings), len(originals))
         if others is not None:
             self.limit = self.nearest(others).distance.quantile(_RARE).item()
@@ -75,11 +73,8 @@ class Copies:
     def nearest(self, pictures: Tensor, within: float = 1.0) -> Nearest:
         """Find the nearest originals of pictures (n, 3, h, w); a copy is `within` so many limits."""
         distances = torch.cdist(drawings(pictures), self._drawings)
-        (distance, *others), (original, *_) = (x.T for x in distances.topk(min(2, len(self._drawings)), largest=False))
-        copied = distance < within * self.limit
-        for second in others:
-            copied &= distance <= self._distinct * second
-        return Nearest(original, distance, copied)
+        distance, original = distances.min(1)
+        return Nearest(original, distance, distance < within * self.limit)
 
     def of_each(self, pictures: Tensor) -> Tensor:
         """Count the copies of every original among some pictures, (originals,)."""
@@ -93,4 +88,8 @@ class Copies:
 
 def _limit(between: Tensor, count: int) -> float:
     """The distance from the nearest of `count` originals that a new picture has about once in twenty times."""
-    return max(_CERTAIN, _USUAL * between.median().item()) if count >= _ENOUGH else _CERTAIN
+    if count < _ENOUGH:
+        return _CERTAIN
+    least = between.topk(max(1, round(_LEAST * len(between))), largest=False).values.mean().item()
+    limit: float = 0.6 * (between.median().item() * least) ** 0.6 * (10 / count) ** 0.16
+    return max(_CERTAIN, limit)

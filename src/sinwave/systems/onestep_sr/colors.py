@@ -26,24 +26,25 @@ def aligned(result: Tensor, reference: Tensor, colors: Colors) -> Tensor:
     if colors == "none":
         return result
     if colors == "wavelet":
-        return result - low_band(result) + low_band(reference)
+        return result + low_band(reference - result)
     (mean, deviation), (wanted, spread) = _moments(result), _moments(reference)
     return (result - mean) / deviation * spread + wanted
 
 
 def low_band(picture: Tensor) -> Tensor:
     """Blur a picture five times; its edge is repeated beyond the border."""
-    kernel = picture.new_tensor([0.25, 0.5, 0.25])
-    channels = picture.shape[1]
+    return torch.cat([_blurred(channel) for channel in torch.split(picture, 1, 1)], 1)
+
+
+def _blurred(channel: Tensor) -> Tensor:
+    """Blur (b, 1, h, w): one channel at a time takes less memory."""
+    kernel = channel.new_tensor([0.25, 0.5, 0.25])
     for level in range(_LEVELS):
         width = 1 << level
-        for axis in (2, 3):
-            shape = (3, 1) if axis == 2 else (1, 3)
-            sides = (0, 0, width, width) if axis == 2 else (width, width, 0, 0)
-            weight = kernel.reshape(1, 1, *shape).expand(channels, -1, -1, -1)
-            padded = functional.pad(picture, sides, mode="replicate")
-            picture = functional.conv2d(padded, weight, dilation=width, groups=channels)
-    return picture
+        for shape, sides in (((3, 1), (0, 0, width, width)), ((1, 3), (width, width, 0, 0))):
+            padded = functional.pad(channel, sides, mode="replicate")
+            channel = functional.conv2d(padded, kernel.reshape(1, 1, *shape), dilation=width)
+    return channel
 
 
 def _moments(picture: Tensor) -> tuple[Tensor, Tensor]:

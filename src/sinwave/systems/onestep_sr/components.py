@@ -26,7 +26,7 @@ __all__ = ["Components", "features", "load"]
 @final
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Networks, frozen, and what is around them.
+    """Networks, frozen, and what is around them; they compute in their own precision, and answer in that of the input.
 
     features    of the prompt (1, words, width)
     scale       of latents
@@ -40,24 +40,28 @@ class Components:
     scale: float
     factor: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.unet.parameters()).dtype
+
     def moments(self, picture: Tensor) -> Tensor:
         """Mean and deviation (b, 2 c, h, w) of the latents of a picture (b, 3, f h, f w)."""
         encode: Any = self.autoencoder.encode
-        distribution = encode(picture).latent_dist
-        return torch.cat([distribution.mean, distribution.std], 1)
+        distribution = encode(picture.to(self.dtype)).latent_dist
+        return torch.cat([distribution.mean, distribution.std], 1).to(picture)
 
     def noise_in(self, latent: Tensor) -> Tensor:
         """The U-Net's answer at the last time."""
         index = torch.full((len(latent),), self.schedule.total - 1, device=latent.device)
-        words = self.features.to(latent).expand(len(latent), -1, -1)
-        answer: Tensor = self.unet(latent, index, encoder_hidden_states=words).sample
-        return answer
+        words = self.features.to(latent.device, self.dtype).expand(len(latent), -1, -1)
+        answer: Tensor = self.unet(latent.to(self.dtype), index, encoder_hidden_states=words).sample
+        return answer.to(latent)
 
     def decode(self, latent: Tensor) -> Tensor:
         """The picture of a latent."""
         decode: Any = self.autoencoder.decode
-        picture: Tensor = decode(latent / self.scale).sample
-        return picture
+        picture: Tensor = decode((latent / self.scale).to(self.dtype)).sample
+        return picture.to(latent)
 
 
 def load(folder: Path, adapters: Adapters, prompt: str, of: str) -> Components:

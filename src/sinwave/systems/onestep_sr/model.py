@@ -67,20 +67,20 @@ class Enlarger:
 
     def upscale(self, low: Tensor, size: Size, noise: Noise, *, on_step: OnStep | None = None) -> Tensor:
         """Restore a picture (b, 3, h, w), enlarged to `size`."""
-        parts, like = self.components, next(self.components.unet.parameters())
+        parts = self.components
         with torch.no_grad():
             reference = resize(low, _working(size)).clamp(-1, 1)
             side = self._side(low, reference)
-            picture = extended(reference, parts.factor).to(like)
-            moments = blended(parts.moments, picture, side, parts.factor)
+            moments = blended(parts.moments, extended(reference, parts.factor), side, parts.factor)
             mean, deviation = moments.chunk(2, 1)
             latent = parts.scale * (mean + deviation * noise.normal(mean.shape, "start", like=mean))
             clean = blended(self._clean, latent, side // parts.factor)
             if on_step is not None:
                 on_step(Progress(0, 1, 1, 2, lambda: reference))
-            drawn = blended(parts.decode, clean, side // parts.factor).to(low)
-            drawn = drawn[:, :, : reference.shape[2], : reference.shape[3]].clamp(-1, 1)
-            result = resize(aligned(drawn, reference, self.colors), size).clamp(-1, 1)
+            drawn = blended(parts.decode, clean, side // parts.factor)
+            drawn = drawn[:, :, : reference.shape[2], : reference.shape[3]].clamp_(-1, 1)
+            result = aligned(drawn, reference, self.colors)
+            result = (result if tuple(result.shape[2:]) == size else resize(result, size)).clamp_(-1, 1)
             if on_step is not None:
                 on_step(Progress(0, 1, 2, 2, lambda: result))
             return result

@@ -47,7 +47,7 @@ def blended(function: Callable[[Tensor], Tensor], x: Tensor, side: int, multiple
             total[inside] += weight * part
             weights[inside] += weight
     assert total is not None
-    return total / weights
+    return total.div_(weights)
 
 
 def _weight(part: Tensor) -> Tensor:

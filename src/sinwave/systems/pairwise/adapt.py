@@ -40,7 +40,7 @@ _POOL, _LOOKS = 1600, 128
 _MOST_POOL = 1 << 29
 """Bytes of the noisy shots and what the source estimates of them."""
 
-_RATES = {"local": 2e-3, "direct": 1e-3, "lora": 2e-3, "pairwise": 1e-4}
+_RATES = {"local": 2e-3, "direct": 1.5e-3, "lora": 2e-3, "pairwise": 1e-4}
 _GENTLE = 4e-4
 """Of `direct` for networks that answer noise, such as published ones; no larger rate was tried on them."""
 

@@ -62,7 +62,7 @@ class Choices:
     batch: int = option(16, "pictures in a step", low=1, high=4096)
     rate: float | None = option(
         None,
-        "the largest learning rate (local, lora: 0.002; direct: 0.001, noise 0.0004; pairwise: 0.0001)",
+        "the largest learning rate (local, lora: 0.002; direct: 0.0015, noise 0.0004; pairwise: 0.0001)",
         low=1e-7,
         high=1,
     )

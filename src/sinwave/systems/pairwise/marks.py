@@ -1,13 +1,13 @@
 """Marks of an adaptation, where it is decided whether more steps are good.
 
     copies   the share of samples that are copies of a shot (see `data.likeness`)
-    near     the share within 1.2 of the limit of a copy
+    near     the share within 1.3 of the limit of a copy
     spread   the mean distance of two samples, over that of two samples of the source
 
 More steps bring samples nearer to the look of the shots and, from some step on, to the shots themselves: within some
 fifty steps few copies become many. At the first mark where more are near than
 
-    most = max(.08, twice the share of the source)
+    most = max(.12, twice the share of the source)
 
 the training ends, and the weights are kept that lie between those of the mark before and its own (of LoRA, between the
 factors), by the share (most - before) / (now - before); or its own, if it is the first.
@@ -33,10 +33,10 @@ from sinwave.training.recipe import Player, Recipe, Update
 
 __all__ = ["MarkedRecipe", "Marks", "share_due"]
 
-_NEAR, _MOST_NEAR = 1.2, 0.08
-"""Chosen in hindsight on fifteen cases, for few copies and a small FD; of true pictures a tenth are as near."""
+_NEAR, _MOST_NEAR = 1.3, 0.12
+"""Chosen in hindsight on fifteen cases, for few copies and a small FD."""
 
-_SAMPLES, _STEPS = 96, 12
+_SAMPLES, _STEPS = 64, 12
 _FEW_SAMPLES, _FEW_STEPS, _SMALL = 24, 6, 1e10
 """For networks with more parameters times positions than those of pictures of about 64 pixels."""
 
@@ -59,7 +59,7 @@ class Marks:
     @cached_property
     def _before(self) -> tuple[float, float]:
         """The share of the source's samples that are near, and their spread."""
-        samples = self._samples(self._drawer, range(self._count // 3))
+        samples = self._samples(self._drawer, range(self._count // 2))
         return self._copies.share(samples, _NEAR), _spread(samples)
 
     @property
@@ -75,12 +75,12 @@ class Marks:
     def at(self, drawer: Drawer) -> dict[str, float]:
         """Draw, and compare with the shots and the source; nothing if the samples are not finite.
 
-        If of the first third none is near, it is enough.
+        If of the first half none is near, it is enough.
         """
-        third = self._count // 3
-        samples = self._samples(drawer, range(third))
+        half = self._count // 2
+        samples = self._samples(drawer, range(half))
         if self._copies.share(samples, _NEAR) > 0:
-            samples = torch.cat([samples, self._samples(drawer, range(third, self._count))])
+            samples = torch.cat([samples, self._samples(drawer, range(half, self._count))])
         if not samples.isfinite().all():
             return {}
         return {

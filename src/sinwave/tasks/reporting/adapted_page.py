@@ -97,7 +97,7 @@ def _nearest(samples: Tensor, shots: Mapping[str, Tensor]) -> Section:
     limit = 1 - copies.limit**2 / 2
     explanation = (
         f"The samples that are nearest to a picture that the model learned from, each beside it. From a correlation of "
-        f"{limit:.2f} on it is a copy, unless another of those pictures is nearly as near."
+        f"{limit:.2f} on it is a copy."
     )
     return Section("The most similar", explanation, pictures(captioned))
 
