@@ -535,7 +535,7 @@ def test_an_adaptation_ends_when_it_copies_and_keeps_weights_from_before(place, 
         assert main(["train", "shots", "--system", "few-shot", *exact, *options]) == 0
         marks.append(read_model(place).weights)
     for name, value in kept.items():
-        assert_close(value, torch.lerp(marks[0][name], marks[1][name], 0.05 / 0.27))
+        assert_close(value, torch.lerp(marks[0][name], marks[1][name], 0.09 / 0.27))
 
 
 @pytest.mark.parametrize("method", ["direct", pytest.param("lora", marks=pytest.mark.slow)])
