@@ -265,7 +265,7 @@ def test_factors_without_a_partner_are_named():
 def test_a_file_of_faces_is_one_by_its_name(file, tmp_path):
     faces = tmp_path / "osediff_face.pkl"
     shutil.copy(file, faces)
-    assert from_weights(faces).configuration.factor == 1
+    assert from_weights(faces).configuration.faces and not from_weights(file).configuration.faces
     assert from_weights(faces).on_base(None, None, None).colors == "none"
     assert from_weights(file).on_base(None, None, None).colors == "wavelet"
     assert from_weights(faces).on_base(None, None, "adain").colors == "adain"

@@ -204,7 +204,8 @@ def sheet(
         raise InputError(f"a sheet has at least 1 column, not {columns}")
     sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
     times = _times(sizes, columns)
-    pictures = [picture.repeat_interleave(times, 1).repeat_interleave(times, 2) for picture in pictures]
+    if times > 1:
+        pictures = [picture.repeat_interleave(times, 1).repeat_interleave(times, 2) for picture in pictures]
     columns, down, right, scale, unit = _lay_out(_multiplied(sizes, times), columns)
     rows = math.ceil(len(pictures) / columns)
     canvas = Image.new("RGB", (columns * right + unit, rows * down + unit), _PAPER)

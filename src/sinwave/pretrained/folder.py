@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from sinwave.errors import InputError, MissingError, one_line
 from sinwave.pretrained.files import cache_folder
 
-__all__ = ["Json", "check_pipeline", "config", "find_folder", "pipeline_of", "weights"]
+__all__ = ["Json", "check_pipeline", "config", "find_folder", "weights"]
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -48,15 +48,11 @@ def find_folder(what: str, ids: tuple[str, ...], environment: Mapping[str, str] 
     )
 
 
-def pipeline_of(folder: Path) -> str:
-    """The name of the pipeline whose parts are in a folder."""
-    return one_line(str(_json(folder / "model_index.json").get("_class_name")))
-
-
 def check_pipeline(folder: Path, needed: str, user: str) -> None:
     """Refuse a folder that holds another pipeline than `user`, a task or a system, has use for."""
-    if (name := pipeline_of(folder)) != needed:
-        raise InputError(f"{folder} holds a {name}, and {user} has use for a {needed} only")
+    name = _json(folder / "model_index.json").get("_class_name")
+    if name != needed:
+        raise InputError(f"{folder} holds a {one_line(str(name))}, and {user} has use for a {needed} only")
 
 
 def config(folder: Path, part: str, *classes: str) -> Json:

@@ -47,7 +47,8 @@ def text_encoder(folder: Path, part: str = "text_encoder") -> nn.Module:
         return built
 
     options, file = config(folder, part, kind.__name__), weights(folder, part, "model.safetensors")
-    prefix = _PREFIX if any(name.startswith(_PREFIX) for name in skeleton(lambda: build(options)).state_dict()) else ""
+    usual = skeleton(lambda: build({})).state_dict()
+    prefix = _PREFIX if any(name.startswith(_PREFIX) for name in usual) else ""
 
     def renamed(name: str) -> str | None:
         name = name.removeprefix(_PREFIX)

@@ -215,11 +215,15 @@ class LoadedByTiles(Loaded, Protocol):
         """Compute the largest size that a picture has on its way from `small` to `size`."""
 
 
+Colors: TypeAlias = Literal["wavelet", "adain", "none"]
+"""Ways to give a result the colors of its source."""
+
+
 @runtime_checkable
 class LoadedOnBase(Loaded, Protocol):
     """Changes of another program's model, which is loaded once it is needed."""
 
-    def on_base(self, base: Path | None, prompt: str | None, colors: str | None) -> Loaded:
+    def on_base(self, base: Path | None, prompt: str | None, colors: Colors | None) -> Loaded:
         """Give the model with the base in a folder, or where bases are sought; None for the model's own defaults."""
 
 

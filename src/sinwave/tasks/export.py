@@ -30,7 +30,9 @@ class Export:
     a folder that DDPMPipeline.from_pretrained loads, of a model of --system ddpm --prediction noise.
     """
 
-    model: str = option(help="small, or a model file of sinwave train --system residual-sr or ddpm", positional=True)
+    model: str = option(
+        help="small, a model file of train --system residual-sr or ddpm, or osediff.pkl", positional=True
+    )
     to: Literal["compact", "onnx", "diffusers", "safetensors", "osediff"] = option(
         "compact",
         "compact: for ComfyUI (spandrel); onnx needs sinwave[onnx]; diffusers: a folder, for models of ddpm; "

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, final
 
 import torch
@@ -58,20 +59,27 @@ class Adapters:
     unet: Mapping[str, Tensor]
     vae: Mapping[str, Tensor]
     alpha: float = ALPHA
-    ranks: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         if missing := [name for name in _FULL if name not in self.unet]:
             raise InputError(f"the changes of the U-Net lack {missing[0]}")
-        ranks = [{len(pair.down) for pair in factors(part).values()} for part in (self.unet, self.vae)]
-        for name, there in zip(("U-Net", "autoencoder"), ranks, strict=True):
-            if len(there) != 1:
-                raise InputError(f"the changes of the {name} have the ranks {sorted(there)}: one is needed")
-        object.__setattr__(self, "ranks", tuple(rank for (rank,) in ranks))
+        assert self.ranks
+
+    @cached_property
+    def ranks(self) -> tuple[int, int]:
+        """Of the changes of the U-Net and of the autoencoder."""
+        return _rank("U-Net", self.unet), _rank("autoencoder", self.vae)
 
     @property
     def parameters(self) -> int:
         return sum(value.numel() for part in (self.unet, self.vae) for value in part.values())
+
+
+def _rank(name: str, state: Mapping[str, Tensor]) -> int:
+    ranks = {len(pair.down) for pair in factors(state).values()}
+    if len(ranks) != 1:
+        raise InputError(f"the changes of the {name} have the ranks {sorted(ranks)}: one is needed")
+    return ranks.pop()
 
 
 def adapter_of(module: str) -> str:

@@ -6,15 +6,13 @@ adain      (result - mean) / deviation, with mean and deviation of the reference
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Colors", "aligned", "low_band"]
+from sinwave.systems.contracts import Colors
 
-Colors: TypeAlias = Literal["wavelet", "adain", "none"]
+__all__ = ["aligned", "low_band"]
 
 _LEVELS = 5
 _LEAST = 1e-5

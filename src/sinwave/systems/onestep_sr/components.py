@@ -7,6 +7,7 @@ picture = decode(z / s)                                                 s: the s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -79,6 +80,8 @@ def load(folder: Path, adapters: Adapters, prompt: str, of: str) -> Components:
         raise InputError(f"{of} was not trained on a base such as {folder}: {error}") from error
     layout = config(folder, "vae", "AutoencoderKL")
     scale, factor = layout.get("scaling_factor", 0.18215), 1 << len(layout["block_out_channels"]) - 1
+    if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        raise InputError(f"{folder}: the scaling_factor of the autoencoder is {one_line(str(scale)[:40])}")
     words = features(folder, prompt)
     width = config(folder, "unet", "UNet2DConditionModel").get("cross_attention_dim")
     if words.shape[2] != width:

@@ -28,11 +28,11 @@ from sinwave.pretrained.folder import find_folder
 from sinwave.pretrained.published import Weights
 from sinwave.resize import extended, resize
 from sinwave.rng import Noise
-from sinwave.systems.contracts import Ability, Computing, Loaded, OnStep, Progress, Size
+from sinwave.systems.contracts import Ability, Colors, Computing, Loaded, OnStep, Progress, Size
 from sinwave.systems.files import Base, ModelFile, model_bytes
 from sinwave.systems.onestep_sr import official
 from sinwave.systems.onestep_sr.adapters import Adapters
-from sinwave.systems.onestep_sr.colors import Colors, aligned
+from sinwave.systems.onestep_sr.colors import aligned
 from sinwave.systems.onestep_sr.components import Components, load
 from sinwave.systems.onestep_sr.options import BASES, Configuration
 from sinwave.systems.onestep_sr.tiles import blended
@@ -45,12 +45,13 @@ RELEASES = {
     "osediff": Weights("osediff.pkl", f"{_PURPOSE} has learned from photographs", _URL, "Apache-2.0"),
     "osediff-face": Weights("osediff_face.pkl", f"{_PURPOSE} has learned from faces", _URL, "Apache-2.0"),
 }
-_FACES = Configuration(factor=1.0, faces=True)
+_FACES = Configuration(faces=True)
 
 _TILE = 512
 """Pixels of the result along a side of a tile: what the networks were trained with."""
 
-_MULTIPLE = 64
+_MULTIPLE, _USUAL = 64, 4
+"""Of the sides of a tile, and the factor by which pictures are usually enlarged."""
 
 _LEAST, _FEW = 512, 1 << 20
 """The shorter side on which networks see something, and the pixels up to which a small picture is enlarged to it."""
@@ -112,11 +113,9 @@ class OneStep:
     size: ClassVar[None] = None
     pictures: ClassVar[tuple[Picture, ...]] = ()
 
-    def on_base(self, base: Path | None, prompt: str | None, colors: str | None) -> OneStep:
-        chosen: Colors = "none" if self.configuration.faces else "wavelet"
-        if colors is not None:
-            chosen = {"wavelet": "wavelet", "adain": "adain", "none": "none"}[colors]  # type: ignore[assignment]
-        return replace(self, base=base, prompt=prompt or "", colors=chosen)
+    def on_base(self, base: Path | None, prompt: str | None, colors: Colors | None) -> OneStep:
+        usual: Colors = "none" if self.configuration.faces else "wavelet"
+        return replace(self, base=base, prompt=prompt or "", colors=colors or usual)
 
     def build(self, engine: str, computing: Computing) -> Enlarger:
         dtype = computing.convolutions or (torch.bfloat16 if computing.device.type == "cuda" else torch.float32)
@@ -130,7 +129,7 @@ class OneStep:
 
     def memory(self, engine: str, size: Size) -> float:
         """Estimate the bytes: weights of Stable Diffusion, features of a tile, and some copies of the picture."""
-        tile = math.prod(min(side, self.tile or _TILE) for side in size)
+        tile = math.prod(min(side, _TILE if self.tile is None else _USUAL * self.tile) for side in size)
         return 4.5e9 + 9000.0 * tile + 100.0 * size[0] * size[1]
 
     def tiled(self, side: int) -> OneStep:

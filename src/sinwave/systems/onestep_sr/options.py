@@ -23,7 +23,6 @@ class Configuration:
     """Everything that a model file must know beside its weights and its base."""
 
     alpha: float = option(8.0, "the rate of the changes is alpha over their rank", low=1e-3, high=1e3)
-    factor: float = option(4.0, "how many times larger a result is unless one is asked for", low=1, high=16)
     faces: bool = option(False, "whether the changes were learned from faces, with no colors to align")
 
     def __post_init__(self) -> None:

@@ -7,13 +7,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sinwave.errors import InputError
 from sinwave.option_kinds import Size, Source
 from sinwave.options import option
 from sinwave.systems import table
 from sinwave.systems.contracts import (
+    Colors,
     Loaded,
     LoadedByTiles,
     LoadedOnBase,
@@ -86,9 +87,7 @@ class Enlarging(Task):
         None, "osediff: the folder of Stable Diffusion 2.1-base that it changes", metavar="FOLDER"
     )
     prompt: str | None = option(None, "osediff: words about SOURCE", metavar="TEXT")
-    colors: Literal["wavelet", "adain", "none"] | None = option(
-        None, "osediff: how it takes the colors of SOURCE (default: wavelet)"
-    )
+    colors: Colors | None = option(None, "osediff: how it takes the colors of SOURCE (default: wavelet)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
